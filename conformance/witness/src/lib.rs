@@ -1,0 +1,1 @@
+//! Witness protocol.

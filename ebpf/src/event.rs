@@ -1,0 +1,456 @@
+//! What the probes saw, as values for people and programs: one [`Event`] per kernel fact, in one order.
+//!
+//! Numbers are the node's own (`tid`, `tgid` in the initial pid namespace) unless the field is called
+//! `ns_pids`. Times are nanoseconds of `CLOCK_BOOTTIME`. A namespace is named by the inode of its nsfs
+//! file; `None` means that the kernel had none at that moment (a task that is being released), never zero.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One fact that the kernel showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the ring: a total order over all CPUs.
+    pub seq: u64,
+    /// `CLOCK_BOOTTIME` at the hook, in nanoseconds.
+    pub time_ns: u64,
+    /// The CPU that the hook ran on.
+    pub cpu: u32,
+    /// The scope that the record belongs to (0: none).
+    pub scope: u32,
+    /// The task that the hook ran in. For `Free` it is unrelated to the fact.
+    pub current: TaskRef,
+    /// Name of the current task (`comm`, at most 15 bytes).
+    pub comm: String,
+    /// The hook, with its mechanism: `tp_btf/sched_process_exec`, `fentry/release_task`.
+    pub source: String,
+    /// The fact itself.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Identity of a task that stays unique when numbers come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskRef {
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// `start_boottime` of the task, nanoseconds.
+    pub start_ns: u64,
+}
+
+/// A task with everything that the hook could read of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Which task.
+    pub task: TaskRef,
+    /// Its number in each pid namespace that sees it, outermost first (proc(5) `NSpid`).
+    pub ns_pids: Vec<u32>,
+    /// Its namespaces.
+    pub ns: NsSet,
+    /// Id of its cgroup in the v2 hierarchy (the inode of the directory).
+    pub cgroup_id: u64,
+    /// `real_parent`: the process whose child it is, after any reparenting.
+    pub parent: TaskRef,
+    /// Pid namespace of `parent`.
+    pub parent_pid_ns: Option<u32>,
+}
+
+impl TaskView {
+    /// The number of the task in its own, innermost pid namespace.
+    #[must_use]
+    pub fn ns_pid(&self) -> Option<u32> {
+        self.ns_pids.last().copied()
+    }
+}
+
+/// The kinds of namespaces, with the names of `/proc/PID/ns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NsKind {
+    /// Mount namespace.
+    Mnt,
+    /// Host and domain name.
+    Uts,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Network.
+    Net,
+    /// The pid namespace that the task itself is in.
+    Pid,
+    /// The pid namespace that its children will be in.
+    PidForChildren,
+    /// Root of the cgroup view.
+    Cgroup,
+    /// User ids and capabilities.
+    User,
+    /// Clock offsets.
+    Time,
+    /// Clock offsets of its children.
+    TimeForChildren,
+}
+
+impl NsKind {
+    /// All kinds, in the order of [`NsKind`].
+    pub const ALL: [Self; 10] = [
+        Self::Mnt,
+        Self::Uts,
+        Self::Ipc,
+        Self::Net,
+        Self::Pid,
+        Self::PidForChildren,
+        Self::Cgroup,
+        Self::User,
+        Self::Time,
+        Self::TimeForChildren,
+    ];
+
+    /// The file name below `/proc/PID/ns`.
+    #[must_use]
+    pub fn proc_name(self) -> &'static str {
+        match self {
+            Self::Mnt => "mnt",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::Net => "net",
+            Self::Pid => "pid",
+            Self::PidForChildren => "pid_for_children",
+            Self::Cgroup => "cgroup",
+            Self::User => "user",
+            Self::Time => "time",
+            Self::TimeForChildren => "time_for_children",
+        }
+    }
+}
+
+impl fmt::Display for NsKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.proc_name())
+    }
+}
+
+/// The namespaces of one task, as inodes of nsfs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NsSet {
+    /// Mount namespace.
+    pub mnt: Option<u32>,
+    /// UTS namespace.
+    pub uts: Option<u32>,
+    /// IPC namespace.
+    pub ipc: Option<u32>,
+    /// Network namespace.
+    pub net: Option<u32>,
+    /// Pid namespace of the task itself.
+    pub pid: Option<u32>,
+    /// Pid namespace for children.
+    pub pid_for_children: Option<u32>,
+    /// Cgroup namespace.
+    pub cgroup: Option<u32>,
+    /// User namespace.
+    pub user: Option<u32>,
+    /// Time namespace.
+    pub time: Option<u32>,
+    /// Time namespace for children.
+    pub time_for_children: Option<u32>,
+}
+
+impl NsSet {
+    /// The inode of one kind.
+    #[must_use]
+    pub fn get(&self, kind: NsKind) -> Option<u32> {
+        match kind {
+            NsKind::Mnt => self.mnt,
+            NsKind::Uts => self.uts,
+            NsKind::Ipc => self.ipc,
+            NsKind::Net => self.net,
+            NsKind::Pid => self.pid,
+            NsKind::PidForChildren => self.pid_for_children,
+            NsKind::Cgroup => self.cgroup,
+            NsKind::User => self.user,
+            NsKind::Time => self.time,
+            NsKind::TimeForChildren => self.time_for_children,
+        }
+    }
+}
+
+/// Credentials at an exec, after the new program's have been committed (credentials(7), capabilities(7)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Creds {
+    /// Effective user id, in the initial user namespace.
+    pub uid: u32,
+    /// Effective group id, in the initial user namespace.
+    pub gid: u32,
+    /// Inheritable capabilities, one bit each.
+    pub cap_inheritable: u64,
+    /// Permitted capabilities.
+    pub cap_permitted: u64,
+    /// Effective capabilities.
+    pub cap_effective: u64,
+    /// Bounding set.
+    pub cap_bounding: u64,
+    /// Ambient capabilities.
+    pub cap_ambient: u64,
+    /// `no_new_privs` (prctl(2)).
+    pub no_new_privs: bool,
+    /// Seccomp mode: 0 none, 1 strict, 2 filter.
+    pub seccomp_mode: u32,
+}
+
+/// What became of a generated signal (`TRACE_SIGNAL_*` of the kernel).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalResult {
+    /// Queued or already pending as wanted: it will be delivered.
+    Delivered,
+    /// Dropped: the target ignores it.
+    Ignored,
+    /// The same standard signal was pending already.
+    AlreadyPending,
+    /// A realtime signal found the queue full; the sender got an error.
+    OverflowFail,
+    /// A signal lost its siginfo because the queue was full.
+    LoseInfo,
+}
+
+/// What a delivered signal ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalAction {
+    /// `SIG_DFL`.
+    Default,
+    /// `SIG_IGN`.
+    Ignore,
+    /// A handler of the program.
+    Handler,
+}
+
+/// How a reap was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReapSource {
+    /// `release_task`: exact time and reaper.
+    ReleaseTask,
+    /// The return of wait4 or waitid in the reaper.
+    Wait,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A task was created; `current` called clone. Its namespaces and cgroup are final; it has not run yet.
+    NewTask {
+        /// The new task.
+        child: TaskView,
+        /// `CLONE_*` flags (clone(2)), without the exit signal. `CLONE_THREAD` marks a thread.
+        flags: u64,
+        /// Signal for the parent at its end (0: none).
+        exit_signal: i32,
+    },
+    /// clone, clone3, fork or vfork failed.
+    CloneFailed {
+        /// `CLONE_*` flags, where the call carries them in a register or in readable memory.
+        flags: u64,
+        /// The error, positive.
+        errno: i32,
+    },
+    /// A new program runs.
+    Exec {
+        /// The task after the exec.
+        task: TaskView,
+        /// Path given to execve, as the kernel opened it.
+        filename: String,
+        /// The thread id that called execve; differs from `task` when it was not the leader.
+        old_tid: u32,
+        /// Credentials that the program starts with.
+        creds: Creds,
+    },
+    /// A task ended.
+    Exit {
+        /// The task; namespaces and parent as they were at its end.
+        task: TaskView,
+        /// Wait status (wait(2)): code in bits 8-15, signal in bits 0-6.
+        status: u32,
+        /// It was the last thread of its group.
+        group_dead: bool,
+    },
+    /// The parent was told of the end of its child; unless it ignores that, a zombie exists from here on.
+    ZombieStart {
+        /// The dead process.
+        task: TaskRef,
+        /// Who was told.
+        parent: TaskRef,
+        /// `CLD_EXITED` 1, `CLD_KILLED` 2, `CLD_DUMPED` 3.
+        si_code: i32,
+    },
+    /// A dead task was released.
+    Reap {
+        /// Who is gone; `start_ns` is 0 when only the number was known (`Wait`).
+        task: TaskRef,
+        /// Its numbers, outermost first.
+        ns_pids: Vec<u32>,
+        /// How this was seen; `current` is the reaper. `current` equal to `task`: the kernel itself (auto-reap).
+        by: ReapSource,
+    },
+    /// The kernel freed the task, a grace period after its release. Proves that it is gone, not when or by whom.
+    Free {
+        /// Who is gone.
+        task: TaskRef,
+    },
+    /// A process got another parent. Seen at its end, by comparison with its birth.
+    Reparent {
+        /// The orphan.
+        task: TaskRef,
+        /// Parent at birth.
+        from: TaskRef,
+        /// Parent at its end: a subreaper, or PID 1 of its namespace.
+        to: TaskRef,
+    },
+    /// A signal was sent.
+    SignalGenerate {
+        /// Number of the signal.
+        signal: u32,
+        /// `si_code`: 0 user, negative queue and tgkill, positive kernel.
+        si_code: i32,
+        /// Who it is for.
+        target: TaskRef,
+        /// The target's numbers, outermost first.
+        target_ns_pids: Vec<u32>,
+        /// To the whole thread group.
+        group: bool,
+        /// What became of it.
+        result: SignalResult,
+    },
+    /// A signal was taken by `current`.
+    SignalDeliver {
+        /// Number of the signal. A fatal one with default action shows as 9.
+        signal: u32,
+        /// `si_code`.
+        si_code: i32,
+        /// What it ran.
+        action: SignalAction,
+    },
+    /// The OOM killer chose a victim.
+    OomVictim {
+        /// The victim.
+        task: TaskRef,
+        /// Its cgroup.
+        cgroup_id: u64,
+    },
+    /// A cgroup was made.
+    CgroupMkdir {
+        /// Its id: the inode of the directory.
+        id: u64,
+        /// Hierarchy; 1 is cgroup v2 where it is the default hierarchy (`cgroup_root.hierarchy_id`).
+        hierarchy: u32,
+        /// Path from the root of the hierarchy.
+        path: String,
+    },
+    /// A cgroup was removed.
+    CgroupRmdir {
+        /// Its id.
+        id: u64,
+        /// Hierarchy.
+        hierarchy: u32,
+        /// Path from the root of the hierarchy.
+        path: String,
+    },
+    /// A task was moved to a cgroup. Neither fork nor clone into a cgroup shows here.
+    CgroupAttach {
+        /// Id of the destination.
+        id: u64,
+        /// Hierarchy.
+        hierarchy: u32,
+        /// Path of the destination.
+        path: String,
+        /// Who was moved.
+        task: TaskRef,
+        /// With all threads of the group.
+        threadgroup: bool,
+    },
+    /// setns(2) returned.
+    Setns {
+        /// Descriptor argument.
+        fd: i32,
+        /// `CLONE_NEW*` argument; 0 accepts any type.
+        nstype: u32,
+        /// Return value: 0, or the negated errno.
+        ret: i64,
+        /// Namespaces at entry.
+        before: NsSet,
+        /// Namespaces at return.
+        after: NsSet,
+    },
+    /// unshare(2) returned.
+    Unshare {
+        /// `CLONE_*` argument.
+        flags: u64,
+        /// Return value: 0, or the negated errno.
+        ret: i64,
+        /// Namespaces at entry.
+        before: NsSet,
+        /// Namespaces at return.
+        after: NsSet,
+    },
+    /// mount(2) returned. Strings are cut at 127 bytes.
+    Mount {
+        /// Source argument.
+        from: String,
+        /// Target argument, as the caller wrote it.
+        target: String,
+        /// File system type.
+        fstype: String,
+        /// `MS_*` flags.
+        flags: u64,
+        /// Return value: 0, or the negated errno.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// umount2(2) returned.
+    Umount {
+        /// Target argument.
+        target: String,
+        /// `MNT_*` flags.
+        flags: u64,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// pivot_root(2) returned.
+    PivotRoot {
+        /// New root.
+        new_root: String,
+        /// Where the old one goes.
+        put_old: String,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// shmget(2) returned.
+    Shmget {
+        /// Key.
+        key: i32,
+        /// Size in bytes.
+        size: u64,
+        /// Flags.
+        flags: u32,
+        /// The id, or the negated errno.
+        ret: i64,
+        /// IPC namespace of the caller.
+        ipc_ns: Option<u32>,
+    },
+    /// shmat(2) returned.
+    Shmat {
+        /// Id argument.
+        id: i32,
+        /// 0, or the negated errno (the address is not kept).
+        ret: i64,
+        /// IPC namespace of the caller.
+        ipc_ns: Option<u32>,
+    },
+}

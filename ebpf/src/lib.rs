@@ -1,0 +1,3 @@
+//! Loads podproof's probes and reads their event stream.
+
+pub mod event;
