@@ -22,6 +22,12 @@ pub const WITNESS_PATH: &str = "/witness";
 pub const MAX_PACKET: usize = 192 * 1024;
 /// Exit code of a witness whose suite is gone.
 pub const EXIT_ABANDONED: i32 = 85;
+/// Exit code of a witness that cannot reach its suite; standard error says why.
+pub const EXIT_UNREACHABLE: i32 = 86;
+/// Exit code of a command-line step (`mark`, `touch`) that failed; standard error says why.
+pub const EXIT_STEP_FAILED: i32 = 87;
+/// Exit code of a wrong command line.
+pub const EXIT_USAGE: i32 = 64;
 
 /// Identity of a namespace: device and inode of its nsfs file (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,6 +157,14 @@ pub enum Command {
         count: u32,
         /// Each in its own session.
         sessions: bool,
+    },
+    /// Forks `count` children, each in its own session, that outlive the witness: they sleep until they are killed
+    /// or `for_ms` is over, and only the end of the pid namespace takes them along. Value: `[pid]`, inner numbers.
+    ForkStaying {
+        /// How many.
+        count: u32,
+        /// They end by themselves, with code 0, after this long.
+        for_ms: u64,
     },
     /// Forks a child in a new, nested pid namespace, which sleeps. Value: `pid`, number in the witness's namespace.
     ForkNested,
