@@ -61,6 +61,11 @@ pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
     })
 }
 
+/// Where the BPF object is after a build.
+pub(crate) fn bpf_object() -> PathBuf {
+    workspace::target().join("bpf/probes")
+}
+
 /// The cargo command of the BPF programs, up to the sub-command's own options.
 pub(crate) fn bpf_cargo(tools: &Toolbox, subcommand: &str) -> Result<Cmd> {
     let rust = tools.tool(Tool::BpfRust)?;
@@ -106,9 +111,8 @@ fn probes(tools: &Toolbox) -> Result<PathBuf> {
         .args(["--quiet", "--bin", "probes"])
         .run()
         .context("cannot build the BPF object")?;
-    let target = workspace::target();
-    let built = target.join("bpf-build").join(BPF_TARGET).join("release/probes");
-    let object = target.join("bpf/probes");
+    let built = workspace::target().join("bpf-build").join(BPF_TARGET).join("release/probes");
+    let object = bpf_object();
     replace_if_different(&built, &object)?;
     Ok(object)
 }

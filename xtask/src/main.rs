@@ -4,7 +4,9 @@
 
 mod build;
 mod cmd;
+mod lint;
 mod setup;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -29,6 +31,14 @@ enum Command {
     },
     /// Build everything that runs in a VM, the BPF object included
     Build,
+    /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
+    Lint,
+    /// Run all tests of the workspace: unit, host, VM
+    Test {
+        /// Whole matrices and repeats as well
+        #[arg(long)]
+        full: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -45,5 +55,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Setup { check } => setup::run(check),
         Command::Build => build::run(),
+        Command::Lint => lint::run(),
+        Command::Test { full } => test::run(full),
     }
 }
