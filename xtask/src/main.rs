@@ -1,2 +1,61 @@
-//! Placeholder.
-fn main() {}
+//! The commands of the workspace, `cargo xtask COMMAND`: dispatch only.
+//!
+//! Exit status: 0 success; 1 a test or check failed; 2 wrong usage or set-up.
+
+mod build;
+mod cmd;
+mod lint;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The commands of the podproof workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find what podproof builds and runs with, and fetch what is missing under target/tools
+    Setup {
+        /// Only print what is there, what is missing and how to get it
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build everything that runs in a VM, the BPF object included
+    Build,
+    /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
+    Lint,
+    /// Run all tests of the workspace: unit, host, VM
+    Test {
+        /// Whole matrices and repeats as well
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Setup { check } => setup::run(check),
+        Command::Build => build::run(),
+        Command::Lint => lint::run(),
+        Command::Test { full } => test::run(full),
+    }
+}
