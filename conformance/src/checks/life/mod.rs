@@ -1,0 +1,3 @@
+//! Life cycle.
+
+pub(super) mod life_02;

@@ -1,0 +1,3 @@
+//! Namespace sharing and isolation.
+
+pub(super) mod ns_01;

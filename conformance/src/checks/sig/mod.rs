@@ -1,0 +1,3 @@
+//! Signals and termination.
+
+pub(super) mod sig_01;
