@@ -343,7 +343,7 @@ pub enum EventKind {
     CgroupMkdir {
         /// Its id: the inode of the directory.
         id: u64,
-        /// Hierarchy; 1 is cgroup v2 where it is the default hierarchy (`cgroup_root.hierarchy_id`).
+        /// Hierarchy (`cgroup_root.hierarchy_id`); 0 is cgroup v2, as in `/proc/PID/cgroup`.
         hierarchy: u32,
         /// Path from the root of the hierarchy.
         path: String,
