@@ -1,0 +1,29 @@
+//! A joining container gets a network namespace of its own.
+
+use anyhow::Result;
+
+use super::Defect;
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "ns-01-own-netns",
+    target: "NS-01",
+    does: "a joining container gets a network namespace of its own",
+    also_red: &[("NET-02", "localhost of another network namespace has no server")],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" {
+        bundle::edit(call, |config| {
+            for namespace in bundle::namespaces_mut(config) {
+                if namespace["type"] == "network" {
+                    *namespace = serde_json::json!({ "type": "network" });
+                }
+            }
+        })?;
+    }
+    base.pass(call)
+}

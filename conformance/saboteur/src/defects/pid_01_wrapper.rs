@@ -1,0 +1,26 @@
+//! A wrapper stays as PID 1 and forks the program.
+
+use anyhow::Result;
+
+use super::Defect;
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "pid-01-wrapper",
+    target: "PID-01",
+    does: "a wrapper stays as PID 1 and forks the program",
+    also_red: &[
+        ("PID-02", "the reported pid is the wrapper's"),
+        ("PID-06", "the program is not PID 1, so its signals reach it"),
+    ],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" && !bundle::is_sandbox(&bundle::config(call)?) {
+        bundle::wrap(call, "fork")?;
+    }
+    base.pass(call)
+}

@@ -1,0 +1,40 @@
+//! Broken sandbox programs, one mode each.
+
+use anyhow::{Result, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+/// Runs as PID 1 of a sandbox, with the defect that the first argument names.
+pub(crate) fn run(arguments: &[String]) -> Result<u8> {
+    match arguments.first().map(String::as_str) {
+        Some("deaf") => serve(&[Signal::SIGCHLD], reap_all),
+        other => bail!("unknown mode {other:?} of a broken pause"),
+    }
+}
+
+/// Waits for the listed signals only: the others have their default action, which PID 1 ignores.
+fn serve(signals: &[Signal], on_child: fn()) -> Result<u8> {
+    let mut mask = SigSet::empty();
+    for signal in signals {
+        mask.add(*signal);
+    }
+    mask.thread_block()?;
+    loop {
+        match mask.wait()? {
+            Signal::SIGCHLD => on_child(),
+            Signal::SIGTERM | Signal::SIGINT => return Ok(0),
+            _ => {}
+        }
+    }
+}
+
+/// What a good pause does at SIGCHLD.
+fn reap_all() {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Programs in front of a container's own, one mode each.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Runs in place of the container's program, with the defect that the first argument names.
+pub(crate) fn run(arguments: &[String]) -> Result<u8> {
+    match arguments {
+        [mode, program, rest @ ..] if mode == "fork" => {
+            let status = Command::new(program).args(rest).status().with_context(|| format!("run {program}"))?;
+            Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        _ => bail!("unknown mode of the wrapper: {arguments:?}"),
+    }
+}
