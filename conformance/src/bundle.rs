@@ -84,7 +84,7 @@ impl Bundle {
                 NsSource::New | NsSource::Inherited => json!({ "type": kind }),
             })
             .collect();
-        let caps = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_IPC_OWNER", "CAP_NET_BIND_SERVICE", "CAP_SYS_RESOURCE"]);
+        let caps = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_IPC_OWNER", "CAP_NET_BIND_SERVICE"]);
         let mut config = json!({
             "ociVersion": "1.0.2",
             "process": {

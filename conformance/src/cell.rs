@@ -146,7 +146,8 @@ impl<'r> Cell<'r> {
         });
         if run.layout == Layout::Unified {
             let group = Cgroup::at(&cgroup);
-            let failed = |source| Obstacle::Node { op: "make the cgroup", path: group.dir().to_owned(), source };
+            let failed =
+                |source| Obstacle::Node { op: "make the cgroup", path: group.dir().to_owned(), source };
             group.create().map_err(failed)?;
             if let (Ok(scope), Ok(id)) = (&scope, group.id()) {
                 scope.add_cgroup(id).map_err(|error| Obstacle::Trace(chain(&error)))?;
@@ -251,16 +252,22 @@ impl<'r> Cell<'r> {
         let dir = self.dir.join("bundles").join(&bundle.name);
         let cgroup = format!("{}/{}", self.cgroup, bundle.name);
         if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(|source| Obstacle::Node { op: "clear", path: dir.clone(), source })?;
+            fs::remove_dir_all(&dir).map_err(|source| Obstacle::Node {
+                op: "clear",
+                path: dir.clone(),
+                source,
+            })?;
         }
         let config = bundle.config(&cgroup, &self.shared_dir());
         let programs = [
             (self.run.programs.witness.as_path(), WITNESS_PATH),
             (self.run.programs.pause.as_path(), PAUSE_PATH),
         ];
-        bundle
-            .write(&dir, &config, &programs)
-            .map_err(|source| Obstacle::Node { op: "write the bundle", path: dir.clone(), source })?;
+        bundle.write(&dir, &config, &programs).map_err(|source| Obstacle::Node {
+            op: "write the bundle",
+            path: dir.clone(),
+            source,
+        })?;
         let pid_file = dir.join("pid");
         let (dir, pid_path) = (dir.display().to_string(), pid_file.display().to_string());
         let call = self.call_as(&["create", "--bundle", &dir, "--pid-file", &pid_path, &id], caller)?;

@@ -73,7 +73,11 @@ impl<'e> Side<'e> {
     /// # Errors
     /// When the evidence has no such fact.
     pub fn value(&self, key: &str) -> Result<&'e Value, Gap> {
-        self.facts.iter().find(|fact| fact.key == key).map(|fact| &fact.value).ok_or_else(|| Gap(key.to_owned()))
+        self.facts
+            .iter()
+            .find(|fact| fact.key == key)
+            .map(|fact| &fact.value)
+            .ok_or_else(|| Gap(key.to_owned()))
     }
 
     /// A number.

@@ -65,7 +65,9 @@ impl Run {
             let path = path.to_owned();
             move |source| RunError { op, path, source }
         };
-        let mark = base.file_name().map_or_else(|| "podproof".to_owned(), |name| name.to_string_lossy().into_owned());
+        let mark = base
+            .file_name()
+            .map_or_else(|| "podproof".to_owned(), |name| name.to_string_lossy().into_owned());
         let dir = base.join("cells");
         fs::create_dir_all(&dir).map_err(failed("make", &dir))?;
         let copy = |from: &Path, name: &str| -> Result<PathBuf, RunError> {

@@ -17,7 +17,12 @@ use crate::run::Run;
 /// Runs these checks and returns their verdicts in the order of the catalog.
 ///
 /// Checks that measure time, CPU or memory run alone, the others in parallel.
-pub fn run(run: &Arc<Run>, checks: &[Check], arguments: &Arguments, recorder: &Arc<Recorder>) -> Vec<CheckReport> {
+pub fn run(
+    run: &Arc<Run>,
+    checks: &[Check],
+    arguments: &Arguments,
+    recorder: &Arc<Recorder>,
+) -> Vec<CheckReport> {
     let verdicts: Arc<Mutex<Vec<CheckReport>>> = Arc::default();
     let alone: Arc<RwLock<()>> = Arc::default();
     // Serial ones last: a writer that waits would hold up every reader behind it.
@@ -110,9 +115,7 @@ fn judged(check: &Check, seen: Result<Evidence, Obstacle>) -> (Judgement, Eviden
     match seen {
         Ok(evidence) => (judge(&check.rules, &evidence), evidence),
         Err(Obstacle::Skip(reason)) => (Judgement::bare(Verdict::Skip(reason)), Evidence::default()),
-        Err(obstacle) => {
-            (Judgement::bare(Verdict::Inconclusive(obstacle.to_string())), Evidence::default())
-        }
+        Err(obstacle) => (Judgement::bare(Verdict::Inconclusive(obstacle.to_string())), Evidence::default()),
     }
 }
 
@@ -138,7 +141,12 @@ pub fn explanation(check: &Check, report: &CheckReport) -> String {
     let requirement = check.requirement;
     let mut text = format!(
         "{} {} ({}): {}\n  {}\n  source: {}\n",
-        requirement.id, report.verdict, requirement.level, report.reason, requirement.statement, requirement.source
+        requirement.id,
+        report.verdict,
+        requirement.level,
+        report.reason,
+        requirement.statement,
+        requirement.source
     );
     if !report.expected.is_empty() {
         text += &format!("  expected: {}\n  observed: {}\n", report.expected, report.observed);

@@ -43,12 +43,13 @@ enum Command {
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
     let called = arguments.next().unwrap_or_default();
-    let name = Path::new(&called).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name =
+        Path::new(&called).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let rest: Vec<String> = arguments.collect();
     let done = match name.as_str() {
         inside::PAUSE => inside::pause::run(&rest),
         inside::WRAPPER => inside::wrapper::run(&rest),
-        _ => match defects::ALL.iter().find(|defect| defect.name == name) {
+        _ => match defects::all().find(|defect| defect.name == name) {
             Some(defect) => act(defect, rest),
             None => own_command().map(|()| 0),
         },
@@ -75,8 +76,7 @@ fn act(defect: &defects::Defect, arguments: Vec<String>) -> Result<u8> {
 fn own_command() -> Result<()> {
     match Cli::parse().command {
         Command::List => {
-            let list: Vec<_> = defects::ALL
-                .iter()
+            let list: Vec<_> = defects::all()
                 .map(|defect| {
                     let also: Vec<_> =
                         defect.also_red.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect();
@@ -89,7 +89,7 @@ fn own_command() -> Result<()> {
         Command::Install { dir } => {
             std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
             let program = std::env::current_exe().context("find this program")?;
-            for defect in defects::ALL {
+            for defect in defects::all() {
                 let link = dir.join(defect.name);
                 if link.symlink_metadata().is_ok() {
                     if std::fs::read_link(&link).ok().as_ref() == Some(&program) {

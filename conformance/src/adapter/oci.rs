@@ -82,7 +82,9 @@ impl OciRuntime {
             .map(|usr| usr.join("lib/x86_64-linux-gnu"))
             .filter(|dir| dir.is_dir() && !dir.starts_with("/usr") && !dir.starts_with("/lib"));
         let mut runtime = Self {
-            name: path.file_name().map_or_else(|| given.to_owned(), |name| name.to_string_lossy().into_owned()),
+            name: path
+                .file_name()
+                .map_or_else(|| given.to_owned(), |name| name.to_string_lossy().into_owned()),
             path: path.clone(),
             version: String::new(),
             spec: None,
@@ -212,7 +214,9 @@ pub fn call(
     let started_ns = boot_ns();
     let ran = launcher.run(invocation, timeout)?;
     let ended_ns = boot_ns();
-    let read = |path: &Path| fs::read(path).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned());
+    let read = |path: &Path| {
+        fs::read(path).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned())
+    };
     let ended = match ran.status {
         None => format!("did not end within {:.0} s and was killed", timeout.as_secs_f64()),
         Some(status) => match (status.code(), status.signal()) {
@@ -254,10 +258,12 @@ pub struct State {
 }
 
 fn locate(given: &str) -> Result<PathBuf, SubjectError> {
-    let is_program =
-        |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let is_program = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
     if given.contains('/') {
-        let path = fs::canonicalize(given).map_err(|_missing| SubjectError::Unknown { name: given.to_owned() })?;
+        let path =
+            fs::canonicalize(given).map_err(|_missing| SubjectError::Unknown { name: given.to_owned() })?;
         // The name that it was called by may be its meaning (argv[0]), so a link stays a link.
         let named = std::path::absolute(given).unwrap_or_else(|_| path.clone());
         return if is_program(&path) { Ok(named) } else { Err(SubjectError::NotExecutable { path: named }) };
@@ -270,6 +276,11 @@ fn locate(given: &str) -> Result<PathBuf, SubjectError> {
         .ok_or_else(|| SubjectError::Unknown { name: given.to_owned() })
 }
 
+/// The last line that says something; of a logfmt line (runc's) only its message.
 fn last_line(text: &str) -> String {
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    match line.split_once(" msg=\"") {
+        Some((_, message)) => message.trim_end_matches('"').replace("\\\"", "\""),
+        None => line.to_owned(),
+    }
 }

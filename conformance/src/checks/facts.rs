@@ -1,6 +1,6 @@
 //! Facts that several checks collect, and comparisons that several rules make.
 
-use podproof_ebpf::event::NsKind;
+use podproof_ebpf::event::{EventKind, NsKind};
 
 use crate::cell::Container;
 use crate::evidence::{Evidence, Gap, Side};
@@ -43,19 +43,24 @@ pub(super) fn kernel_ns(evidence: &mut Evidence, trace: &Trace, container: &Cont
 pub(super) fn kernel_node_ns(evidence: &mut Evidence, kind: &str) {
     let pid = std::process::id().cast_signed();
     if let Some(id) = process::namespaces(pid).get(kind) {
-        evidence.kernel(&format!("{kind}.node"), id.ino, format!("nsfs inode of the suite's own {kind} namespace"));
+        evidence.kernel(
+            &format!("{kind}.node"),
+            id.ino,
+            format!("nsfs inode of the suite's own {kind} namespace"),
+        );
     }
 }
 
 /// Keeps the part of the trace that a reader of the report wants, and notes what was lost.
-pub(super) fn keep_trace(
-    evidence: &mut Evidence,
-    trace: &Trace,
-    wanted: impl Fn(&podproof_ebpf::event::EventKind) -> bool,
-) {
+pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn(&EventKind) -> bool) {
     evidence.events_lost = trace.lost;
-    evidence.trace =
-        trace.events.iter().filter(|event| wanted(&event.kind)).take(TRACE_LINES).map(words).collect();
+    // The ends of a Go runtime's many threads tell nothing.
+    let tells = |kind: &EventKind| match kind {
+        EventKind::Exit { task, group_dead, .. } => *group_dead || task.task.tid == task.task.tgid,
+        _ => true,
+    };
+    let lines = trace.events.iter().filter(|event| wanted(&event.kind) && tells(&event.kind));
+    evidence.trace = lines.take(TRACE_LINES).map(words).collect();
 }
 
 /// All these values are one.

@@ -2,11 +2,15 @@
 //!
 //! A file per check. `observe` plays the scenario and collects facts; the rules are pure and see facts only.
 
+mod cg;
 mod facts;
+mod fs;
 mod life;
+mod net;
 mod ns;
 mod pid;
 mod reap;
+mod sec;
 mod sig;
 
 use crate::catalog::Requirement;
@@ -27,14 +31,23 @@ pub struct Check {
     pub rules: Rules,
 }
 
-/// Every check, in the order of the catalog.
-pub const ALL: &[Check] = &[
-    ns::ns_01::CHECK,
-    pid::pid_01::CHECK,
-    reap::reap_15::CHECK,
-    sig::sig_01::CHECK,
-    life::life_02::CHECK,
+/// Every area's checks, in the order of the catalog.
+const AREAS: &[&[Check]] = &[
+    ns::CHECKS,
+    pid::CHECKS,
+    reap::CHECKS,
+    sig::CHECKS,
+    cg::CHECKS,
+    life::CHECKS,
+    net::CHECKS,
+    fs::CHECKS,
+    sec::CHECKS,
 ];
+
+/// Every check, in the order of the catalog.
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    AREAS.iter().copied().flatten()
+}
 
 impl Check {
     /// Its name in test lists: `NS-01::containers_share_the_network_namespace`.
@@ -48,7 +61,7 @@ impl Check {
 #[must_use]
 pub fn matching(filters: &[String]) -> Vec<Check> {
     let wanted: Vec<String> = filters.iter().map(|filter| filter.to_lowercase()).collect();
-    ALL.iter()
+    all()
         .filter(|check| {
             let name = check.test_name().to_lowercase();
             wanted.is_empty() || wanted.iter().any(|filter| name.contains(filter))
@@ -60,5 +73,5 @@ pub fn matching(filters: &[String]) -> Vec<Check> {
 /// The check of a requirement, by its id in any case.
 #[must_use]
 pub fn find(id: &str) -> Option<Check> {
-    ALL.iter().find(|check| check.requirement.id.eq_ignore_ascii_case(id)).copied()
+    all().find(|check| check.requirement.id.eq_ignore_ascii_case(id)).copied()
 }

@@ -131,7 +131,12 @@ fn judge_one(
     Ok(report)
 }
 
-fn head(args: &RunArgs, runtime: &OciRuntime, programs: &Programs, tracer: Option<&Tracer>) -> Result<RunReport> {
+fn head(
+    args: &RunArgs,
+    runtime: &OciRuntime,
+    programs: &Programs,
+    tracer: Option<&Tracer>,
+) -> Result<RunReport> {
     let pause = fs::read(&programs.pause).with_context(|| format!("read {}", programs.pause.display()))?;
     let digest = Sha256::digest(&pause);
     let probes = tracer.map_or_else(Vec::new, |tracer| {
@@ -154,7 +159,11 @@ fn head(args: &RunArgs, runtime: &OciRuntime, programs: &Programs, tracer: Optio
         },
         adapter: "oci".to_owned(),
         sandbox: SandboxReport {
-            name: programs.pause.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: programs
+                .pause
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             path: programs.pause.display().to_string(),
             sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         },
@@ -179,7 +188,11 @@ fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()?.with_file_name(name),
     };
-    ensure!(path.is_file(), "{}: not found; build it with `cargo xtask build`, or give {option} PATH", path.display());
+    ensure!(
+        path.is_file(),
+        "{}: not found; build it with `cargo xtask build`, or give {option} PATH",
+        path.display()
+    );
     Ok(path)
 }
 

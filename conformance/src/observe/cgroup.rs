@@ -34,7 +34,8 @@ impl Layout {
     pub fn detect() -> Self {
         let unified = statfs(ROOT).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
         if unified {
-            let available = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+            let available =
+                fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
             let missing: Vec<&str> = CONTROLLERS
                 .into_iter()
                 .filter(|wanted| !available.split_whitespace().any(|there| there == *wanted))
@@ -156,7 +157,9 @@ impl Cgroup {
     /// # Errors
     /// When the directory or a controller is refused; the error names the file.
     pub fn create(&self) -> io::Result<()> {
-        let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named = |path: &Path, error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        };
         let relative = self.dir.strip_prefix(ROOT).map_err(io::Error::other)?;
         let mut dir = PathBuf::from(ROOT);
         enable(&dir).map_err(|error| named(&dir, error))?;

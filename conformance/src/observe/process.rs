@@ -79,9 +79,8 @@ pub fn open_fds(pid: i32) -> io::Result<Vec<OpenFd>> {
 /// # Errors
 /// When the directory cannot be read.
 pub fn listed_pids(proc: &Path) -> io::Result<Vec<u64>> {
-    let mut pids: Vec<u64> = fs::read_dir(proc)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let mut pids: Vec<u64> =
+        fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
     Ok(pids)
 }

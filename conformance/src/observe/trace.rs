@@ -1,6 +1,8 @@
 //! The kernel's trace of one cell: questions that checks ask of it, and its words for people.
 
-use podproof_ebpf::event::{Creds, Event, EventKind, NsSet, ReapSource, SignalAction, SignalResult, TaskRef, TaskView};
+use podproof_ebpf::event::{
+    Creds, Event, EventKind, NsKind, NsSet, ReapSource, SignalAction, SignalResult, TaskRef, TaskView,
+};
 use serde_json::Value;
 
 /// All events of a scope up to a fence.
@@ -119,7 +121,9 @@ impl Trace {
     pub fn reap_of(&self, tgid: u32) -> Option<(&Event, ReapSource)> {
         let reaps = || {
             self.events.iter().filter_map(move |event| match &event.kind {
-                EventKind::Reap { task, by, .. } if task.tgid == tgid && task.tid == tgid => Some((event, *by)),
+                EventKind::Reap { task, by, .. } if task.tgid == tgid && task.tid == tgid => {
+                    Some((event, *by))
+                }
                 _ => None,
             })
         };
@@ -129,9 +133,7 @@ impl Trace {
     /// The kernel freed the leader of this group.
     #[must_use]
     pub fn freed(&self, tgid: u32) -> bool {
-        self.events
-            .iter()
-            .any(|event| matches!(&event.kind, EventKind::Free { task } if task.tid == tgid))
+        self.events.iter().any(|event| matches!(&event.kind, EventKind::Free { task } if task.tid == tgid))
     }
 }
 
@@ -156,7 +158,7 @@ pub fn words(event: &Event) -> String {
             format!("{who} cannot clone{}: {}", namespaces_of(*flags), errno_name(*errno))
         }
         EventKind::Exec { task, filename, creds, .. } => format!(
-            "{} executes {filename}{} uid {} {}",
+            "{} executes {filename}{} as uid {}{}",
             task.task.tgid,
             numbers(&task.ns_pids),
             creds.uid,
@@ -219,7 +221,11 @@ pub fn words(event: &Event) -> String {
             format!("{who} pivots its root to {new_root}, the old one to {put_old}{}", result(*ret))
         }
         EventKind::Shmget { key, ret, ipc_ns, .. } => {
-            format!("{who} shmget(key {key:#x}){} in ipc namespace {}", result(*ret), ipc_ns.unwrap_or_default())
+            format!(
+                "{who} shmget(key {key:#x}){} in ipc namespace {}",
+                result(*ret),
+                ipc_ns.unwrap_or_default()
+            )
         }
         EventKind::Shmat { id, ret, .. } => format!("{who} shmat({id}){}", result(*ret)),
     };
@@ -240,16 +246,19 @@ fn numbers(ns_pids: &[u32]) -> String {
     }
 }
 
+/// The namespaces that are not the machine's first ones, which the kernel numbers from `PROC_DYNAMIC_FIRST` down.
 fn inodes(ns: &NsSet) -> String {
-    podproof_ebpf::event::NsKind::ALL
+    const FIRST_DYNAMIC: u32 = 0xF000_0000;
+    NsKind::ALL
         .into_iter()
-        .filter_map(|kind| Some(format!("{kind}:{}", ns.get(kind)?)))
-        .collect::<Vec<_>>()
-        .join(" ")
+        .filter(|kind| !matches!(kind, NsKind::PidForChildren | NsKind::TimeForChildren))
+        .filter_map(|kind| Some((kind, ns.get(kind).filter(|inode| *inode >= FIRST_DYNAMIC)?)))
+        .map(|(kind, inode)| format!(" {kind}:{inode}"))
+        .collect()
 }
 
 fn changes(before: &NsSet, after: &NsSet) -> String {
-    podproof_ebpf::event::NsKind::ALL
+    NsKind::ALL
         .into_iter()
         .filter(|kind| before.get(*kind) != after.get(*kind))
         .map(|kind| {
@@ -281,11 +290,7 @@ fn wait_status(status: u32) -> String {
 }
 
 fn result(ret: i64) -> String {
-    if ret < 0 {
-        format!(": {}", errno_name(i32::try_from(-ret).unwrap_or_default()))
-    } else {
-        String::new()
-    }
+    if ret < 0 { format!(": {}", errno_name(i32::try_from(-ret).unwrap_or_default())) } else { String::new() }
 }
 
 fn errno_name(errno: i32) -> String {

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, listen, recv, send,
-    socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, getsockopt, listen, recv,
+    send, socket,
 };
 use podproof_witness::{Command, Hello, MAX_PACKET, Outcome, Reply, Request, SOCKET_NAME};
 use serde::de::DeserializeOwned;
@@ -111,8 +111,13 @@ impl Listener {
         let address = UnixAddr::new(&path).map_err(failed("name the socket"))?;
         bind(socket.as_raw_fd(), &address).map_err(failed("bind the socket"))?;
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o777);
-        nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, &path, mode, nix::sys::stat::FchmodatFlags::FollowSymlink)
-            .map_err(failed("chmod the socket"))?;
+        nix::sys::stat::fchmodat(
+            nix::fcntl::AT_FDCWD,
+            &path,
+            mode,
+            nix::sys::stat::FchmodatFlags::FollowSymlink,
+        )
+        .map_err(failed("chmod the socket"))?;
         let backlog = Backlog::new(32).map_err(failed("listen on the socket"))?;
         listen(&socket, backlog).map_err(failed("listen on the socket"))?;
         Ok(Self { socket, early: Vec::new() })
@@ -135,7 +140,8 @@ impl Listener {
                 let name = name.to_owned();
                 move |source| WitnessError::Connection { op, name, source }
             };
-            let raw = accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC).map_err(connection("accept"))?;
+            let raw =
+                accept4(self.socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC).map_err(connection("accept"))?;
             let socket = own(raw);
             let outer_pid = getsockopt(&socket, PeerCredentials).map_err(connection("SO_PEERCRED"))?.pid();
             let packet = receive(&socket, deadline)
@@ -200,7 +206,11 @@ impl Link {
     ///
     /// # Errors
     /// As [`Link::ask`], and when the answer has another shape.
-    pub fn ask_as<T: DeserializeOwned>(&mut self, command: Command, timeout: Duration) -> Result<T, WitnessError> {
+    pub fn ask_as<T: DeserializeOwned>(
+        &mut self,
+        command: Command,
+        timeout: Duration,
+    ) -> Result<T, WitnessError> {
         let asked = describe(&command);
         let value = self.ask(command, timeout)?;
         serde_json::from_value(value).map_err(|error| WitnessError::Nonsense {
@@ -219,10 +229,8 @@ impl Link {
         let asked = describe(&command);
         let id = self.next_id;
         self.next_id += 1;
-        let packet = serde_json::to_vec(&Request { id, command }).map_err(|error| WitnessError::Nonsense {
-            name: name.clone(),
-            asked: asked.clone(),
-            what: error.to_string(),
+        let packet = serde_json::to_vec(&Request { id, command }).map_err(|error| {
+            WitnessError::Nonsense { name: name.clone(), asked: asked.clone(), what: error.to_string() }
         })?;
         match send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL) {
             Ok(_) => Ok(id),

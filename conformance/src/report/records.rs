@@ -48,7 +48,8 @@ impl Recorder {
         let file = match path {
             Some(path) => {
                 let file = File::options().create(true).append(true).open(path);
-                let file = file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+                let file = file
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 Some(Mutex::new(file))
             }
             None => None,

@@ -106,7 +106,7 @@ fn mark(check: &CheckReport) -> &'static str {
 
 fn ids(runs: &[RunReport]) -> Vec<String> {
     let present = |id: &str| runs.iter().any(|run| run.checks.iter().any(|check| check.id == id));
-    checks::ALL.iter().map(|check| check.requirement.id).filter(|id| present(id)).map(str::to_owned).collect()
+    checks::all().map(|check| check.requirement.id).filter(|id| present(id)).map(str::to_owned).collect()
 }
 
 /// `6.12.117` of `6.12.117+deb12-cloud-amd64`, with the machine.

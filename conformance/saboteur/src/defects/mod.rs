@@ -1,10 +1,14 @@
 //! The defects, one file each. Each spoils exactly one thing; everything else is the good runtime's.
 
-mod life_02_not_started;
-mod ns_01_own_netns;
-mod pid_01_wrapper;
-mod reap_15_zombie_leader;
-mod sig_01_deaf_pause;
+mod cg;
+mod fs;
+mod life;
+mod net;
+mod ns;
+mod pid;
+mod reap;
+mod sec;
+mod sig;
 
 use anyhow::Result;
 
@@ -26,11 +30,20 @@ pub(crate) struct Defect {
     pub(crate) act: fn(&mut Call, &Base) -> Result<u8>,
 }
 
-/// All defects, in the order of the catalog.
-pub(crate) const ALL: &[Defect] = &[
-    ns_01_own_netns::DEFECT,
-    pid_01_wrapper::DEFECT,
-    reap_15_zombie_leader::DEFECT,
-    sig_01_deaf_pause::DEFECT,
-    life_02_not_started::DEFECT,
+/// Every area's defects, in the order of the catalog.
+const AREAS: &[&[Defect]] = &[
+    ns::DEFECTS,
+    pid::DEFECTS,
+    reap::DEFECTS,
+    sig::DEFECTS,
+    cg::DEFECTS,
+    life::DEFECTS,
+    net::DEFECTS,
+    fs::DEFECTS,
+    sec::DEFECTS,
 ];
+
+/// All defects, in the order of the catalog.
+pub(crate) fn all() -> impl Iterator<Item = &'static Defect> {
+    AREAS.iter().copied().flatten()
+}

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     match arguments {
         [mode, program, rest @ ..] if mode == "fork" => {
-            let status = Command::new(program).args(rest).status().with_context(|| format!("run {program}"))?;
+            let status =
+                Command::new(program).args(rest).status().with_context(|| format!("run {program}"))?;
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
         }
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),

@@ -25,7 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("life-02-not-started", "start changes the status and the program is never executed")],
 };
 
-pub(in crate::checks) const CHECK: Check =
+pub(super) const CHECK: Check =
     Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
@@ -46,14 +46,19 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let runs: Vec<_> = trace.execs().filter(|exec| exec.filename == WITNESS_PATH).collect();
     evidence.kernel("execs", runs.len(), "tp_btf/sched_process_exec, up to the fence");
     let early = runs.iter().filter(|exec| exec.event.time_ns < start.started_ns).count();
-    evidence.kernel("execs.before_start", early, "tp_btf/sched_process_exec against CLOCK_BOOTTIME of the call");
+    evidence.kernel(
+        "execs.before_start",
+        early,
+        "tp_btf/sched_process_exec against CLOCK_BOOTTIME of the call",
+    );
     evidence.kernel("state.status", state.status, "runtime: state");
     facts::keep_trace(&mut evidence, &trace, |kind| matches!(kind, EventKind::Exec { .. }));
     Ok(evidence)
 }
 
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
-    let (lines, called, status) = (side.number("marker.lines")?, side.flag("witness.called")?, side.text("state.status")?);
+    let (lines, called, status) =
+        (side.number("marker.lines")?, side.flag("witness.called")?, side.text("state.status")?);
     Ok(Finding::new(
         lines == 1 && called && status == "running",
         "one line in the marker file and status running",

@@ -1,3 +1,8 @@
 //! Namespace sharing and isolation.
 
-pub(super) mod ns_01;
+mod ns_01;
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[ns_01::CHECK];

@@ -22,7 +22,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-01-own-netns", "a joining container gets a network namespace of its own")],
 };
 
-pub(in crate::checks) const CHECK: Check =
+pub(super) const CHECK: Check =
     Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {

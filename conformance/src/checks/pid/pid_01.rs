@@ -22,7 +22,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("pid-01-wrapper", "a wrapper stays as PID 1 and forks the program")],
 };
 
-pub(in crate::checks) const CHECK: Check =
+pub(super) const CHECK: Check =
     Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
@@ -34,7 +34,11 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         evidence.inside("pid.entrypoint", link.hello.birth.pid, "witness a: getpid(2) at birth");
     }
     if let Some(exec) = trace.exec_of(outer, &container.program) {
-        evidence.kernel_if("pid.entrypoint", exec.task.ns_pid(), format!("{}: exec of {}", exec.event.source, exec.filename));
+        evidence.kernel_if(
+            "pid.entrypoint",
+            exec.task.ns_pid(),
+            format!("{}: exec of {}", exec.event.source, exec.filename),
+        );
     }
     facts::keep_trace(&mut evidence, &trace, |kind| {
         matches!(kind, EventKind::NewTask { .. } | EventKind::Exec { .. })

@@ -27,7 +27,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("reap-15-zombie-leader", "'stopped' is derived from state Z in /proc/PID/stat")],
 };
 
-pub(in crate::checks) const CHECK: Check =
+pub(super) const CHECK: Check =
     Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
@@ -77,5 +77,9 @@ fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
 }
 
 fn finding(status: &str, life: &str) -> Finding {
-    Finding::new(status == "running", "the status is running while a thread lives", format!("{life}, and the status is {status}"))
+    Finding::new(
+        status == "running",
+        "the status is running while a thread lives",
+        format!("{life}, and the status is {status}"),
+    )
 }

@@ -1,3 +1,8 @@
 //! Signals and termination.
 
-pub(super) mod sig_01;
+mod sig_01;
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[sig_01::CHECK];

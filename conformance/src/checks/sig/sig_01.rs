@@ -23,7 +23,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("sig-01-deaf-pause", "pause has no handler for SIGTERM, which PID 1 then ignores")],
 };
 
-pub(in crate::checks) const CHECK: Check =
+pub(super) const CHECK: Check =
     Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
@@ -45,14 +45,22 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let end = trace.end_of(sandbox.pid);
     evidence.kernel("ended", end.is_some(), "tp_btf/sched_process_exit, up to the fence");
     if let Some(end) = end {
-        let before = |sent: &crate::observe::trace::Sent<'_>| sent.signal == 9 && sent.event.seq < end.event.seq;
-        evidence.kernel("killed", trace.signals_to(sandbox.pid).any(|sent| before(&sent)), "tp_btf/signal_generate");
+        let before =
+            |sent: &crate::observe::trace::Sent<'_>| sent.signal == 9 && sent.event.seq < end.event.seq;
+        evidence.kernel(
+            "killed",
+            trace.signals_to(sandbox.pid).any(|sent| before(&sent)),
+            "tp_btf/signal_generate",
+        );
         if end.status & 0x7f == 0 {
             evidence.kernel("exit.code", (end.status >> 8) & 0xff, end.event.source.clone());
         }
     }
     facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::SignalGenerate { .. } | EventKind::SignalDeliver { .. } | EventKind::Exit { .. })
+        matches!(
+            kind,
+            EventKind::SignalGenerate { .. } | EventKind::SignalDeliver { .. } | EventKind::Exit { .. }
+        )
     });
     Ok(evidence)
 }

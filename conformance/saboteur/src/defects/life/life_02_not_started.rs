@@ -5,9 +5,9 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::Defect;
 use crate::base::Base;
 use crate::call::Call;
+use crate::defects::Defect;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "life-02-not-started",

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use super::Defect;
 use crate::base::Base;
 use crate::bundle;
 use crate::call::Call;
+use crate::defects::Defect;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "ns-01-own-netns",

@@ -1,0 +1,6 @@
+//! Defects against: isolation and security.
+
+use super::Defect;
+
+/// The defects of this area, in the order of the catalog.
+pub(super) const DEFECTS: &[Defect] = &[];

@@ -1,0 +1,6 @@
+//! Cgroup v2 limits.
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[];

@@ -1,0 +1,6 @@
+//! File system.
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[];

@@ -1,0 +1,6 @@
+//! The network of a pod.
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[];
