@@ -60,7 +60,7 @@ mod serial;
 mod signals;
 mod vm;
 
-pub use accel::Accel;
+pub use accel::{Accel, UnknownAccel};
 pub use boot::{BootError, Deadlines};
 pub use cpio::TooLarge;
 pub use kernel::{DecompressError, ExtractError, Kernel, KernelError, ModuleError, ModuleTree};

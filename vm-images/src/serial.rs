@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Lines that a message shows: a panic with its stack trace.
-const N_LAST_LINES: usize = 40;
+/// Lines that a message shows: an oops and the panic that follows, each with its stack trace.
+const N_LAST_LINES: usize = 80;
 
 /// The log of one boot.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ mod tests {
         let last = log.into_last_lines();
         assert_eq!(
             (last.len(), last[0].as_str(), last[N_LAST_LINES - 1].as_str()),
-            (N_LAST_LINES, "line 60", "line 99")
+            (N_LAST_LINES, "line 20", "line 99")
         );
     }
 }

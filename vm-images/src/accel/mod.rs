@@ -8,7 +8,9 @@
 mod probe;
 mod verdict;
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::qemu::Engine;
@@ -24,6 +26,34 @@ pub enum Accel {
     Kvm,
     /// Emulation.
     Tcg,
+}
+
+/// No accelerator has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no accelerator; there are auto, kvm and tcg")]
+pub struct UnknownAccel(String);
+
+impl FromStr for Accel {
+    type Err = UnknownAccel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAccel> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "kvm" => Ok(Self::Kvm),
+            "tcg" => Ok(Self::Tcg),
+            _ => Err(UnknownAccel(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Auto => "auto",
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
 }
 
 /// A machine under KVM is up in about a second; one that is not up by then never will be.
@@ -48,7 +78,9 @@ pub(crate) fn choose(accel: Accel, qemu: &Path, cache_dir: &Path) -> Result<Choi
     match (usable(qemu, cache_dir), accel) {
         (Ok(()), _) => Ok(Choice { engine: Engine::Kvm, reason: None }),
         (Err(reason), Accel::Kvm) => Err(reason),
-        (Err(reason), _) => Ok(Choice { engine: Engine::TcgMulti, reason: Some(format!("KVM is not usable: {reason}")) }),
+        (Err(reason), _) => {
+            Ok(Choice { engine: Engine::TcgMulti, reason: Some(format!("KVM is not usable: {reason}")) })
+        }
     }
 }
 
@@ -63,7 +95,8 @@ fn usable(qemu: &Path, cache_dir: &Path) -> Result<(), String> {
         API_VERSION => {}
         other => return Err(format!("/dev/kvm speaks API version {other}, not {API_VERSION}")),
     }
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("read /proc/cpuinfo: {error}"))?;
+    let cpuinfo =
+        std::fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("read /proc/cpuinfo: {error}"))?;
     let flags = Flags::parse(&cpuinfo);
     if !flags.has_virtualization {
         return Err("/dev/kvm opens, but the processor has neither vmx nor svm".to_owned());
@@ -98,9 +131,22 @@ mod tests {
 
     #[test]
     fn flags_are_whole_words_of_the_flags_line() {
-        let parse = |line: &str| Flags::parse(&format!("processor\t: 0\nvmx flags\t: ept vpid svm\n{line}\n"));
+        let parse =
+            |line: &str| Flags::parse(&format!("processor\t: 0\nvmx flags\t: ept vpid svm\n{line}\n"));
         assert_eq!(parse("flags\t\t: fpu bmi2 svm"), Flags { has_virtualization: true, has_bmi2: true });
-        assert_eq!(parse("flags\t\t: fpu vmx_x bmi1 svmlike"), Flags { has_virtualization: false, has_bmi2: false });
+        assert_eq!(
+            parse("flags\t\t: fpu vmx_x bmi1 svmlike"),
+            Flags { has_virtualization: false, has_bmi2: false }
+        );
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for accel in [Accel::Auto, Accel::Kvm, Accel::Tcg] {
+            assert_eq!(accel.to_string().parse(), Ok(accel));
+        }
+        let error = "hvf".parse::<Accel>().unwrap_err().to_string();
+        assert_eq!(error, "\"hvf\" is no accelerator; there are auto, kvm and tcg");
     }
 
     #[test]

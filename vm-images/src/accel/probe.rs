@@ -62,7 +62,10 @@ pub(super) fn run(kvm: Kvm, has_bmi2: bool) -> Result<(), ProbeError> {
             // The receiver is gone only after it has given up on this thread.
             sender.send(Guest::new(kvm, has_bmi2).and_then(|mut guest| guest.execute())).ok();
         })
-        .map_err(|error| ProbeError::System { op: "start a thread", source: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)) })?;
+        .map_err(|error| ProbeError::System {
+            op: "start a thread",
+            source: nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        })?;
     if let Ok(result) = receiver.recv_timeout(DEADLINE) {
         return result;
     }
@@ -101,7 +104,8 @@ impl Guest {
         // SAFETY: the region is the whole mapping, which outlives the machine: see the order of the fields.
         unsafe { vm.set_user_memory_region(region) }.map_err(failed("give the machine memory"))?;
         let vcpu = vm.create_vcpu(0).map_err(failed("create a processor"))?;
-        let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed("read the supported CPUID"))?;
+        let cpuid =
+            kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(failed("read the supported CPUID"))?;
         vcpu.set_cpuid2(&cpuid).map_err(failed("set CPUID"))?;
         let sregs = vcpu.get_sregs().map_err(failed("read system registers"))?;
         vcpu.set_sregs(&long_mode(sregs)).map_err(failed("set system registers"))?;
@@ -117,7 +121,8 @@ impl Guest {
         mask.thread_block().map_err(system("block a signal"))?;
         let mask = SignalMask { n_bytes: 8, blocked: (!(1_u64 << (KICK as u32 - 1))).to_ne_bytes() };
         // SAFETY: the kernel reads the length and as many bytes after it, all inside `mask`.
-        unsafe { set_signal_mask(self.vcpu.as_raw_fd(), &raw const mask) }.map_err(system("set the signal mask"))?;
+        unsafe { set_signal_mask(self.vcpu.as_raw_fd(), &raw const mask) }
+            .map_err(system("set the signal mask"))?;
         match self.vcpu.run() {
             Ok(VcpuExit::IoOut(port, [DONE])) if port == u16::from(PORT) => Ok(()),
             Ok(exit) => Err(ProbeError::Exit(format!("{exit:?}"))),
@@ -185,8 +190,10 @@ impl Memory {
             return Err(ProbeError::System { op: "map memory", source: nix::errno::Errno::EINVAL });
         };
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let start = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE) }
-            .map_err(|source| ProbeError::System { op: "map memory", source })?;
+        let start = unsafe {
+            mmap_anonymous(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE)
+        }
+        .map_err(|source| ProbeError::System { op: "map memory", source })?;
         Ok(Self(start.cast()))
     }
 

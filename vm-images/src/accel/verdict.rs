@@ -32,7 +32,8 @@ pub(super) struct VerdictStore {
 impl VerdictStore {
     pub(super) fn open(qemu: &Path, cache_dir: &Path) -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let version = Command::new(qemu).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        let version =
+            Command::new(qemu).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
         let conditions = Conditions {
             boot_id: text("/proc/sys/kernel/random/boot_id").trim().to_owned(),
             modules: kvm_modules(&text("/proc/modules")),
