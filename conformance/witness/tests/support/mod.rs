@@ -294,7 +294,8 @@ pub(crate) fn inherited_descriptors() -> Result<Vec<i32>> {
 /// Signals that a program started from here ignores from the beginning: what the environment ignores, and 32 and 33
 /// where the C library of the starter has taken them (posix_spawn).
 pub(crate) fn inherited_ignored() -> Result<u64> {
-    let output = Program::new("cat").arg("/proc/self/status").output()?;
+    // With a directory, as the witness is started: it decides between fork(2) and posix_spawn(3).
+    let output = Program::new("cat").arg("/proc/self/status").current_dir("/").output()?;
     mask_of(&String::from_utf8(output.stdout)?, "SigIgn")
 }
 
