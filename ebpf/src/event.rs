@@ -294,7 +294,8 @@ pub enum EventKind {
         /// How this was seen; `current` is the reaper. `current` equal to `task`: the kernel itself (auto-reap).
         by: ReapSource,
     },
-    /// The kernel freed the task, a grace period after its release. Proves that it is gone, not when or by whom.
+    /// The kernel freed the leader of a process, a grace period after its release: the process is gone with all its
+    /// threads. Does not prove when or by whom.
     Free {
         /// Who is gone.
         task: TaskRef,
@@ -305,7 +306,7 @@ pub enum EventKind {
         task: TaskRef,
         /// Parent at birth.
         from: TaskRef,
-        /// Parent at its end: a subreaper, or PID 1 of its namespace.
+        /// Parent at the end of its last thread: a subreaper, or PID 1 of its namespace.
         to: TaskRef,
     },
     /// A signal was sent.
