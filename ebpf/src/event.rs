@@ -267,13 +267,15 @@ pub enum EventKind {
         /// Credentials that the program starts with.
         creds: Creds,
     },
-    /// A task ended.
+    /// A task ended. `group_dead` marks the end of a process, whichever of its threads shows it: look for the `tgid`.
+    /// (Threads that end together may show theirs after that; and when a thread executes a program, the old
+    /// leader ends without the process.)
     Exit {
         /// The task; namespaces and parent as they were at its end.
         task: TaskView,
         /// Wait status (wait(2)): code in bits 8-15, signal in bits 0-6.
         status: u32,
-        /// It was the last thread of its group.
+        /// It was the last thread of its group; true for exactly one.
         group_dead: bool,
     },
     /// The parent was told of the end of its child; unless it ignores that, a zombie exists from here on.
