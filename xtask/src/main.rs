@@ -7,6 +7,7 @@ mod cmd;
 mod lint;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Open a shell, or run one command, in a VM
+    Vm(vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,5 +60,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Build => build::run(),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
+        Command::Vm(args) => vm::run(args),
     }
 }
