@@ -45,6 +45,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Open a shell, or run one command, in a VM
+    Vm(vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -65,5 +67,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Lint => lint::run(),
         Command::Vm(args) => vm::run(args),
         Command::Test { full } => test::run(full),
+        Command::Vm(args) => vm::run(args),
     }
 }
