@@ -37,8 +37,6 @@ enum Command {
     Build,
     /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
     Lint,
-    /// A shell, or one command, in a VM
-    Vm(vm::VmArgs),
     /// Run all tests of the workspace: unit, host, VM
     Test {
         /// Whole matrices and repeats as well
@@ -65,7 +63,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Setup { check } => setup::run(check),
         Command::Build => build::run(),
         Command::Lint => lint::run(),
-        Command::Vm(args) => vm::run(args),
         Command::Test { full } => test::run(full),
         Command::Vm(args) => vm::run(args),
     }
