@@ -2,6 +2,8 @@
 //!
 //! Everything that a check starts, it starts here, so that all of it can be found again at the end.
 
+mod processes;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -515,12 +517,9 @@ impl<'r> Cell<'r> {
     fn leftovers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         if let Ok(trace) = self.trace() {
-            let ended: BTreeSet<u32> =
-                trace.exits().filter(|exit| exit.group_dead).map(|exit| exit.task.task.tgid).collect();
-            for birth in trace.births() {
+            for birth in trace.living() {
                 let tgid = birth.child.task.tgid;
-                let is_process = birth.child.task.tid == tgid;
-                if is_process && !ended.contains(&tgid) && tgid != self.launcher.tgid() {
+                if tgid != self.launcher.tgid() {
                     found.push(format!("process {tgid} ({})", birth.event.comm));
                 }
             }

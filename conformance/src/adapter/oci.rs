@@ -188,9 +188,15 @@ impl Call {
     /// The call, how it ended and its last words.
     #[must_use]
     pub fn summary(&self) -> String {
+        format!("`{}` {}", self.line, self.end())
+    }
+
+    /// How it ended and its last words.
+    #[must_use]
+    pub fn end(&self) -> String {
         let said = last_line(&self.stderr);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        format!("`{}` {}{said}", self.line, self.ended)
+        format!("{}{said}", self.ended)
     }
 }
 
