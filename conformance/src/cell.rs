@@ -434,6 +434,14 @@ impl<'r> Cell<'r> {
         Ok(self.launcher.wait(pid, timeout)?)
     }
 
+    /// Leaves the cell's dead orphans, a container's main process among them, as zombies; or reaps them again.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn keep_zombies(&mut self, keep: bool) -> Result<(), Obstacle> {
+        Ok(self.launcher.keep_zombies(keep)?)
+    }
+
     // ---- the kernel's side ----
 
     /// Everything that the kernel showed of this cell until now.
