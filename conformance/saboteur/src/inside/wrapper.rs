@@ -12,6 +12,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
                 Command::new(program).args(rest).status().with_context(|| format!("run {program}"))?;
             Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
         }
+        [mode, program, rest @ ..] if mode == "leak" => super::leak::run(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }
