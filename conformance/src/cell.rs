@@ -14,7 +14,7 @@ use podproof_witness::WITNESS_PATH;
 
 use crate::adapter::oci::{Call, Caller, State, call};
 use crate::bundle::{Bundle, NsSource};
-use crate::launcher::{Invocation, Launcher, LauncherError, Ran};
+use crate::launcher::{Invocation, Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
 use crate::observe::process;
 use crate::observe::trace::Trace;
@@ -331,14 +331,7 @@ impl<'r> Cell<'r> {
         let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
         self.start(&sandbox)?;
         let net = format!("/proc/{}/ns/net", sandbox.pid);
-        let ran = self.helper(&["loopback", &net])?;
-        if !ran.status.is_some_and(|status| status.success()) {
-            return Err(Obstacle::Node {
-                op: "bring up lo in",
-                path: net.into(),
-                source: io::Error::other("the helper failed"),
-            });
-        }
+        self.helper(&["loopback", &net])?;
         Ok(sandbox)
     }
 
@@ -389,14 +382,29 @@ impl<'r> Cell<'r> {
 
     // ---- processes of the suite's own ----
 
-    /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end.
+    /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
+    /// what it printed.
     ///
     /// # Errors
-    /// When the launcher fails.
-    pub fn helper(&mut self, arguments: &[&str]) -> Result<Ran, Obstacle> {
+    /// When the launcher fails, or the helper, whose last words are in the error.
+    pub fn helper(&mut self, arguments: &[&str]) -> Result<String, Obstacle> {
         let invocation = self.helper_invocation(arguments);
+        let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
         let timeout = self.deadline(10.0);
-        Ok(self.launcher.run(invocation, timeout)?)
+        let ran = self.launcher.run(invocation, timeout)?;
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        match ran.status {
+            Some(status) if status.success() => Ok(read(&stdout)),
+            status => {
+                let ended =
+                    status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
+                Err(Obstacle::Node {
+                    op: "run the suite's helper",
+                    path: arguments.join(" ").into(),
+                    source: io::Error::other(format!("{ended}: {}", read(&stderr).trim())),
+                })
+            }
+        }
     }
 
     /// Starts one of the suite's own helpers, which goes on.

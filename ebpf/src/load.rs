@@ -224,7 +224,12 @@ fn refusal(step: &str, error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let says_something = |line: &&str| {
+                let is_statistic =
+                    ["verification time", "stack depth", "processed"].iter().any(|s| line.starts_with(s));
+                !(line.is_empty() || *line == ";" || is_statistic)
+            };
+            let lines: Vec<&str> = log.lines().map(str::trim).filter(says_something).collect();
             let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("; ");
             let said = if tail.is_empty() { "the verifier said nothing".into() } else { tail };
             format!("{step}: {io_error}: {said}")

@@ -63,7 +63,7 @@ impl Shared {
     }
 
     pub(crate) fn tag_thread_group(&self, tgid: u32, scope: u32) -> Result<(), MapError> {
-        // The layout of abi::Tag: scope, padding, start time (0: unknown).
+        // The layout of abi::Tag: scope, not ended, start time (0: unknown).
         lock(&self.tags).insert(tgid, [u64::from(scope), 0], 0)
     }
 

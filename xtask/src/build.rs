@@ -47,7 +47,8 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// A build fails; cargo has printed why.
 pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
     let probes = probes(tools)?;
-    let dir = guest_programs(&probes)?;
+    let packages = ["podproof", "podrt", "podproof-witness", "podproof-saboteur", "vm-init"];
+    let dir = guest(&packages, Some(&probes))?;
     let pause = pause()?;
     let program = |name: &str| dir.join(name);
     Ok(Artifacts {
@@ -117,10 +118,13 @@ fn probes(tools: &Toolbox) -> Result<PathBuf> {
     Ok(object)
 }
 
-fn guest_programs(probes: &Path) -> Result<PathBuf> {
+/// Builds static programs for the VM, whose C library is the build machine's, and returns the folder that they are in.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf> {
     let dir = workspace::target().join("guest");
-    let packages = ["podproof", "podrt", "podproof-witness", "podproof-saboteur", "vm-init"].into_iter();
-    Cmd::new(workspace::cargo())
+    let mut command = Cmd::new(workspace::cargo())
         .args([
             "build",
             "--quiet",
@@ -132,12 +136,13 @@ fn guest_programs(probes: &Path) -> Result<PathBuf> {
             "--target-dir",
         ])
         .arg(&dir)
-        .args(packages.flat_map(|name| ["--package", name]))
+        .args(packages.iter().flat_map(|name| ["--package", name]))
         .dir(workspace::root())
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env(BPF_OBJECT_VAR, probes)
-        .run()
-        .context("cannot build the static programs")?;
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    if let Some(object) = probes {
+        command = command.env(BPF_OBJECT_VAR, object);
+    }
+    command.run().context("cannot build the static programs")?;
     Ok(dir.join(GUEST_TARGET).join("release"))
 }
 

@@ -91,15 +91,17 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
     let group_dead: u32 = if off!(exit_has_group_dead) != 0 {
         u32::from(ctx.arg::<u64>(1) & 0xff != 0)
     } else {
-        u32::from(rd::<u32>(signal, off!(signal_live)) == 0)
+        // All threads that end together see the count at 0.
+        u32::from(rd::<u32>(signal, off!(signal_live)) == 0 && scope::claim_end(rd(task, off!(task_tgid))))
     };
     emit::<Exit>(scopes, kind::EXIT, |record| {
         view(task, level, &mut record.task);
-        record.status = if rd::<u32>(signal, off!(signal_flags)) & SIGNAL_GROUP_EXIT != 0 {
-            rd(signal, off!(signal_group_exit_code))
-        } else {
-            rd(task, off!(task_exit_code))
-        };
+        // Both are read before one is chosen: the compiler would otherwise choose between the two addresses, which
+        // the verifier cannot follow.
+        let of_group: u32 = rd(signal, off!(signal_group_exit_code));
+        let of_task: u32 = rd(task, off!(task_exit_code));
+        let is_group_exit = rd::<u32>(signal, off!(signal_flags)) & SIGNAL_GROUP_EXIT != 0;
+        record.status = if is_group_exit { of_group } else { of_task };
         record.group_dead = group_dead;
     });
     0

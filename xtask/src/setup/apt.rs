@@ -183,7 +183,8 @@ impl Package {
                 continue;
             }
             let path = entry.path();
-            let is_right_size = entry.metadata().is_ok_and(|meta| meta.len() == self.size);
+            // Through links: that is what apt makes of a package from a mirror on this machine.
+            let is_right_size = fs::metadata(&path).is_ok_and(|meta| meta.len() == self.size);
             if is_right_size && store::sha256(&path).is_ok_and(|hash| hash == self.sha256) {
                 return Some(path);
             }
@@ -228,4 +229,97 @@ fn parse(text: &str) -> Result<Vec<Package>> {
         packages.push(package);
     }
     Ok(packages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    /// A mirror on this machine with one package, `podproof-hello`, which depends on `libhello`.
+    fn mirror(dir: &Path) -> PathBuf {
+        let repo = dir.join("repo");
+        fs::create_dir_all(&repo).unwrap();
+        let mut list = String::new();
+        for (name, depends) in
+            [("podproof-hello", "libc6, libhello (>= 1) | other, debconf"), ("libhello", "")]
+        {
+            let tree = dir.join(name);
+            fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+            fs::create_dir_all(tree.join("usr/bin")).unwrap();
+            fs::write(tree.join("usr/bin").join(name), format!("I am {name}")).unwrap();
+            let mut control = format!(
+                "Package: {name}\nVersion: 1:2.0-1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n\
+                 Description: fixture\n"
+            );
+            if !depends.is_empty() {
+                control += &format!("Depends: {depends}\n");
+            }
+            fs::write(tree.join("DEBIAN/control"), &control).unwrap();
+            let deb = repo.join(format!("{name}.deb"));
+            Cmd::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&tree).arg(&deb).read().unwrap();
+            let (size, hash) = (fs::metadata(&deb).unwrap().len(), store::sha256(&deb).unwrap());
+            list += &format!("{control}Filename: ./{name}.deb\nSize: {size}\nSHA256: {hash}\n\n");
+        }
+        fs::write(repo.join("Packages"), list).unwrap();
+        let sources = dir.join("sources.list");
+        fs::write(&sources, format!("deb [trusted=yes] copy:{} ./\n", repo.display())).unwrap();
+        sources
+    }
+
+    #[test]
+    #[cfg_attr(not(has_apt), ignore = "needs apt-get and dpkg-deb")]
+    fn packages_come_with_their_libraries_and_half_ones_are_fetched_again() {
+        let tmp = tempfile::tempdir().unwrap();
+        let apt = Apt::new(&tmp.path().join("apt"), Some(&mirror(tmp.path()))).unwrap();
+        let packages = apt.with_libraries(&["podproof-hello"]).unwrap();
+        let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["podproof-hello", "libhello"]);
+
+        let first = tmp.path().join("first");
+        fs::create_dir(&first).unwrap();
+        apt.unpack(&packages, &first).unwrap();
+        assert_eq!(fs::read_to_string(first.join("usr/bin/libhello")).unwrap(), "I am libhello");
+
+        let debs = tmp.path().join("apt/debs");
+        let archive = packages[0].whole_file(&debs).unwrap();
+        File::options().write(true).open(&archive).unwrap().set_len(100).unwrap();
+        assert_eq!(packages[0].whole_file(&debs), None);
+        let second = tmp.path().join("second");
+        fs::create_dir(&second).unwrap();
+        apt.unpack(&packages, &second).unwrap();
+        assert!(second.join("usr/bin/podproof-hello").exists());
+    }
+
+    #[test]
+    #[cfg_attr(not(has_apt), ignore = "needs apt-get and dpkg-deb")]
+    fn a_mirror_that_sends_something_else_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        let apt = Apt::new(&tmp.path().join("apt"), Some(&mirror(tmp.path()))).unwrap();
+        let packages = apt.show(&["libhello"]).unwrap();
+        let deb = tmp.path().join("repo/libhello.deb");
+        let mut bytes = fs::read(&deb).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&deb, bytes).unwrap();
+        let into = tmp.path().join("into");
+        fs::create_dir(&into).unwrap();
+        let err = format!("{:#}", apt.unpack(&packages, &into).unwrap_err());
+        assert!(err.contains("libhello"), "{err}");
+        assert!(!into.join("usr").exists());
+    }
+
+    #[test]
+    #[cfg_attr(not(has_apt), ignore = "needs apt-get and dpkg-deb")]
+    fn a_package_that_no_source_has_is_named() {
+        let tmp = tempfile::tempdir().unwrap();
+        let apt = Apt::new(&tmp.path().join("apt"), Some(&mirror(tmp.path()))).unwrap();
+        let err = format!("{:#}", apt.show(&["podproof-nothing"]).unwrap_err());
+        assert!(err.contains("podproof-nothing") && err.contains("/etc/apt"), "{err}");
+    }
+
+    #[test]
+    fn a_list_without_a_hash_is_refused() {
+        let entry = "Package: a\nVersion: 1\nSize: 10\nFilename: a.deb\n";
+        assert!(format!("{:#}", parse(entry).unwrap_err()).contains("SHA256"));
+    }
 }

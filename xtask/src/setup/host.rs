@@ -109,7 +109,7 @@ pub(crate) fn install(system: &System, tools: &[Tool], apt: &Apt) -> Result<()> 
     let is_root = geteuid().is_root();
     if !is_root && Cmd::new("sudo").args(["-n", "true"]).try_read().is_none() {
         bail!(
-            "{} must be installed, which takes root, and sudo asks for a password; run\n    {}\nand try again",
+            "{} must be installed, which takes root; sudo is not there or asks for a password. Run\n    {}\nand try again",
             packages.join(", "),
             install_line(&packages)
         );

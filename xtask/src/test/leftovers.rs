@@ -21,7 +21,7 @@ use crate::test::pidfd;
 
 /// In the name of every file and cgroup that podproof makes outside `target`.
 const MARKS: [&str; 2] = ["podproof", "podrt"];
-const SHARED_DIRS: [&str; 5] = ["/tmp", "/var/tmp", "/run", "/run/netns", "/dev/shm"];
+const SHARED_DIRS: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/run/netns", "/dev/shm", "/sys/fs/bpf"];
 /// How long a process may take to end after the test program that started it.
 const GRACE_MS: u16 = 2000;
 

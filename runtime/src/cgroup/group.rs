@@ -1,0 +1,96 @@
+//! Making a cgroup, handing controllers down to it, writing its limits.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+use super::{CgroupError, CgroupPath, MOUNT_POINT};
+use crate::spec::CgroupSetting;
+
+/// True when [`MOUNT_POINT`] is a cgroup v2 file system; false on v1 and hybrid hosts.
+#[must_use]
+pub fn has_cgroup2() -> bool {
+    statfs(MOUNT_POINT).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// Controllers that the root of the hierarchy offers.
+#[must_use]
+pub fn root_controllers() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(MOUNT_POINT).join("cgroup.controllers")).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// How often a parent may vanish while something is made below it, when another container's removal takes it away.
+const MAKE_ATTEMPTS: u32 = 10;
+
+/// Makes the cgroup, which must be new, and the missing ones above it. Returns the latter, from the top down.
+///
+/// # Errors
+/// [`CgroupError::Exists`], or what mkdir(2) gives; whatever was made is removed.
+pub fn make(path: &CgroupPath) -> Result<Vec<PathBuf>, CgroupError> {
+    let mut made = Vec::new();
+    let result = make_all(path, &mut made);
+    if result.is_err() {
+        for directory in made.iter().rev() {
+            // Best effort: another container may already live there, and then it stays.
+            if fs::remove_dir(directory).is_err() {
+                break;
+            }
+        }
+    }
+    result.map(|()| made)
+}
+
+fn make_all(path: &CgroupPath, made: &mut Vec<PathBuf>) -> Result<(), CgroupError> {
+    let directory = path.directory();
+    for attempt in 1.. {
+        for parent in path.ancestors().into_iter().skip(1) {
+            match fs::create_dir(&parent) {
+                Ok(()) => made.push(parent),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,
+                Err(error) => return Err(CgroupError::io("make", parent)(error)),
+            }
+        }
+        match fs::create_dir(&directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(CgroupError::Exists { path: directory });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => {}
+            Err(error) => return Err(CgroupError::io("make", directory)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Switches controllers on in every cgroup from the root to the parent of `path`.
+///
+/// # Errors
+/// What the kernel says, with the file: `EBUSY` when a cgroup on the way has processes of its own.
+pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), CgroupError> {
+    for directory in path.ancestors() {
+        let file = directory.join("cgroup.subtree_control");
+        let enabled = fs::read_to_string(&file).map_err(CgroupError::io("read", &file))?;
+        for name in names.iter().filter(|name| !enabled.split_whitespace().any(|on| on == *name)) {
+            fs::write(&file, format!("+{name}")).map_err(CgroupError::io("write", &file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes one setting.
+///
+/// # Errors
+/// What the kernel says, with the file.
+pub fn apply(path: &CgroupPath, setting: &CgroupSetting) -> Result<(), CgroupError> {
+    let file = path.directory().join(&setting.file);
+    // Never created: a file that is not there is a controller that is not on.
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .and_then(|mut open| io::Write::write_all(&mut open, setting.value.as_bytes()))
+        .map_err(CgroupError::io("write", file))
+}

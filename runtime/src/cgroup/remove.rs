@@ -1,0 +1,148 @@
+//! Killing everything in a cgroup, and removing it with all groups below it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use super::{CgroupError, CgroupPath};
+
+/// How long killed processes may take to end. SIGKILL needs milliseconds; a process in an
+/// uninterruptible sleep may need for ever, and that has to be an error.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first.
+/// `parents` are the groups above that were made with it: each is removed when it has become empty.
+///
+/// A cgroup that does not exist is a success.
+///
+/// # Errors
+/// [`CgroupError::Busy`] when processes do not end, else the failed operation.
+pub fn remove(path: &CgroupPath, parents: &[PathBuf]) -> Result<(), CgroupError> {
+    let directory = path.directory();
+    if directory.exists() {
+        let deadline = Instant::now() + KILL_DEADLINE;
+        loop {
+            kill(path)?;
+            wait_empty(&directory, deadline)?;
+            match remove_tree(&directory) {
+                // Somebody on the node put a process in, or made a group, after the kill.
+                Err(CgroupError::Io { source, .. })
+                    if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY))
+                        && Instant::now() < deadline => {}
+                result => break result?,
+            }
+        }
+    }
+    for parent in parents.iter().rev() {
+        match fs::remove_dir(parent) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Another container lives there: it stays.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => break,
+            Err(error) => return Err(CgroupError::io("remove", parent)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Sends SIGKILL to every process in the cgroup and below, at once, whatever they fork meanwhile.
+///
+/// # Errors
+/// The failed write; a cgroup that does not exist is a success.
+pub fn kill(path: &CgroupPath) -> Result<(), CgroupError> {
+    let file = path.directory().join("cgroup.kill");
+    match fs::write(&file, "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CgroupError::io("write", file)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The processes in the cgroup and below.
+///
+/// # Errors
+/// The failed read; a cgroup that does not exist has none.
+pub fn processes(path: &CgroupPath) -> Result<Vec<Pid>, CgroupError> {
+    let mut pids = Vec::new();
+    for directory in tree(&path.directory())? {
+        let file = directory.join("cgroup.procs");
+        match fs::read_to_string(&file) {
+            // A zero is a process of another pid namespace, which this one cannot name.
+            Ok(text) => {
+                pids.extend(
+                    text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p > 0).map(Pid::from_raw),
+                );
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A threaded group lists its processes in the group above.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            Err(error) => return Err(CgroupError::io("read", file)(error)),
+        }
+    }
+    Ok(pids)
+}
+
+/// A directory and all below it, parents first.
+fn tree(top: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let mut list = vec![top.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = list.get(next).cloned() {
+        next += 1;
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(CgroupError::io("list", directory)(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(CgroupError::io("list", &directory))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                list.push(entry.path());
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn remove_tree(top: &Path) -> Result<(), CgroupError> {
+    for directory in tree(top)?.into_iter().rev() {
+        match fs::remove_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(CgroupError::io("remove", directory)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits for `populated 0` in `cgroup.events`; the kernel wakes a poll when the file changes.
+fn wait_empty(directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.events");
+    let mut events = match File::open(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.map_err(CgroupError::io("open", &file))?,
+    };
+    loop {
+        let mut text = String::new();
+        let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
+        match read {
+            // The group was removed meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+            result => result.map_err(CgroupError::io("read", &file))?,
+        };
+        if text.lines().any(|line| line == "populated 0") {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+        let n = poll(&mut fds, timeout).map_err(|e| CgroupError::io("wait for", &file)(e.into()))?;
+        if n == 0 {
+            return Err(CgroupError::Busy { path: directory.to_owned(), seconds: KILL_DEADLINE.as_secs() });
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The grammar.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::log::LogFormat;
+
+/// Runs containers from OCI bundles, on Linux with cgroup v2.
+#[derive(Debug, Parser)]
+#[command(name = "podrt", version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1"))]
+pub struct Args {
+    /// Directory for the state of containers
+    #[arg(long, value_name = "DIR", default_value = "/run/podrt")]
+    pub root: PathBuf,
+    /// File to write messages to, beside stderr
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Format of that file
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Write the plan of a create to the log
+    #[arg(long)]
+    pub debug: bool,
+    /// Not supported: podrt manages cgroup directories itself
+    #[arg(long, hide = true)]
+    pub systemd_cgroup: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a container; its program waits for start
+    Create(BundleArgs),
+    /// Execute the program of a created container
+    Start {
+        /// Container id
+        id: String,
+    },
+    /// Print the state of a container as JSON
+    State {
+        /// Container id
+        id: String,
+    },
+    /// Send a signal to the container's process
+    Kill {
+        /// To every process of the container
+        #[arg(short, long)]
+        all: bool,
+        /// Container id
+        id: String,
+        /// Name, with or without SIG, or number from 1 to 64
+        #[arg(default_value = "SIGTERM")]
+        signal: String,
+    },
+    /// Remove a stopped container
+    Delete {
+        /// Kill it first if need be; an unknown id is no error
+        #[arg(short, long)]
+        force: bool,
+        /// Container id
+        id: String,
+    },
+    /// Create, start, wait, delete
+    Run {
+        /// The bundle
+        #[command(flatten)]
+        bundle: BundleArgs,
+        /// Do not wait, and do not delete
+        #[arg(short, long)]
+        detach: bool,
+    },
+    /// Print what podrt can do as JSON (the specification's features document)
+    Features,
+}
+
+/// What create and run have in common.
+#[derive(Debug, clap::Args)]
+pub struct BundleArgs {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// File to write the pid of the container's process to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Pass this many descriptors, from 3 on, to the program
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Not supported: process.terminal is not
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Not supported: the root is always pivoted
+    #[arg(long, hide = true)]
+    pub no_pivot: bool,
+    /// Not supported: the container always gets a session keyring of its own
+    #[arg(long, hide = true)]
+    pub no_new_keyring: bool,
+    /// Container id
+    pub id: String,
+}

@@ -1,0 +1,420 @@
+//! The runtime's side of a `create`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, raise};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+
+use super::init::{self, Init};
+use super::protocol::{Channel, Message};
+use super::rollback::Made;
+use super::{Context, LaunchError, StepError, barrier};
+use crate::cgroup::group;
+use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
+use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
+use crate::state::{ProcessIdentity, State, StateRoot, time};
+use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
+use crate::sys::{mount, ns, process};
+
+/// Where a test makes a `create` fail; the command line has no way to set it. Steps are named by their index in the
+/// plan; its length means after the last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FailAt {
+    /// Nowhere.
+    #[default]
+    Never,
+    /// The step fails.
+    Step(usize),
+    /// Who is to do the step is killed instead.
+    Death(usize),
+}
+
+impl FailAt {
+    pub(super) fn check(self, step: usize) -> Result<(), StepError> {
+        match self {
+            Self::Step(at) if at == step => Err(StepError::new("made to fail by a test", Errno::ECANCELED)),
+            Self::Death(at) if at == step => match raise(Signal::SIGKILL) {
+                Ok(()) => Err(StepError::new("survived SIGKILL", Errno::EINTR)),
+                Err(errno) => Err(errno.into()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What `create` needs.
+#[derive(Debug)]
+pub struct CreateRequest<'a> {
+    /// Container id.
+    pub id: &'a ContainerId,
+    /// The bundle, absolute.
+    pub bundle: &'a Path,
+    /// What was asked.
+    pub spec: &'a ContainerSpec,
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Where to remember it.
+    pub root: &'a StateRoot,
+    /// How many descriptors from 3 on the program gets.
+    pub preserve_fds: u32,
+    /// For tests.
+    pub fail_at: FailAt,
+}
+
+/// Creates a container: afterwards its process waits for `start`.
+///
+/// # Errors
+/// The failed step; nothing is left of the others.
+pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
+    let mut runtime = Runtime {
+        request,
+        made: Made::default(),
+        namespaces: Vec::new(),
+        trees: BTreeMap::new(),
+        barrier: None,
+        channel: None,
+    };
+    match runtime.execute() {
+        Ok(()) => runtime.made.init.take().ok_or(LaunchError::InitEnded { how: "never cloned".to_owned() }),
+        Err(mut error) => {
+            // Init's copies of these would outlive it no longer than ours.
+            drop(runtime.channel);
+            let undone = runtime.made.roll_back();
+            if let LaunchError::Step { rollback, .. } = &mut error {
+                *rollback = undone;
+            } else if !undone.is_empty() {
+                // The other errors have no place for it, and it must not be lost.
+                note_on_stderr(&undone);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Says on stderr what could not be undone.
+fn note_on_stderr(text: &str) {
+    use std::io::Write;
+    // Nobody is left to tell when stderr is closed.
+    if writeln!(std::io::stderr(), "podrt: roll-back{text}").is_err() {}
+}
+
+struct Runtime<'a> {
+    request: &'a CreateRequest<'a>,
+    made: Made,
+    namespaces: Vec<(NsKind, OwnedFd)>,
+    trees: BTreeMap<TreeSlot, OwnedFd>,
+    barrier: Option<(UnixListener, File)>,
+    channel: Option<Channel>,
+}
+
+impl Runtime<'_> {
+    fn execute(&mut self) -> Result<(), LaunchError> {
+        let steps = &self.request.plan.steps;
+        let mut is_init_ready = false;
+        for (index, step) in steps.iter().enumerate() {
+            match step.actor {
+                Actor::Runtime => {
+                    // Noted first: each undo looks at what has really been made.
+                    self.made.done.push(step.undo);
+                    let result =
+                        self.request.fail_at.check(index).and_then(|()| self.perform(index, &step.action));
+                    result.map_err(|error| failed(step, error))?;
+                }
+                // The clone has them done.
+                Actor::Joiner => {}
+                Actor::Init if is_init_ready => {}
+                Actor::Init => {
+                    self.run_init()?;
+                    is_init_ready = true;
+                }
+            }
+        }
+        let last = |error| LaunchError::Step {
+            step: "tell init that it is created".to_owned(),
+            detail: String::new(),
+            rollback: String::new(),
+            source: error,
+        };
+        self.request.fail_at.check(steps.len()).map_err(|error| last(error.errno))?;
+        match &self.channel {
+            Some(channel) => channel.send(&Message::Committed).map_err(last),
+            None => Err(last(Errno::ENOTCONN)),
+        }
+    }
+
+    fn perform(&mut self, index: usize, action: &Action) -> Result<(), StepError> {
+        match action {
+            Action::StateDirectory => self.make_state_directory(),
+            Action::OpenNamespace(spec) => self.open_namespace(spec),
+            Action::OpenTree { slot, source, is_recursive, .. } => {
+                let tree = mount::clone_tree(AT_FDCWD, source, *is_recursive)?;
+                self.trees.insert(*slot, tree);
+                Ok(())
+            }
+            Action::Cgroup(path) => {
+                let parents = group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+                self.made.cgroup = Some((path.clone(), parents.clone()));
+                match &mut self.made.directory {
+                    Some((directory, state)) => {
+                        state.cgroup_parents = parents;
+                        directory.save(state).map_err(|e| StepError::new(e.to_string(), e.errno()))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Action::Controllers { cgroup, names } => {
+                group::enable_controllers(cgroup, names).map_err(|e| StepError::new(e.to_string(), e.errno()))
+            }
+            Action::CgroupSetting(setting) => group::apply(&self.request.plan.cgroup, setting)
+                .map_err(|e| StepError::new(e.to_string(), e.errno())),
+            Action::Barrier => self.make_barrier(),
+            Action::Clone { new } => self.clone_init(index, new),
+            Action::IdMaps { uid, gid } => {
+                self.write_id_map("uid_map", uid)?;
+                self.write_id_map("gid_map", gid)
+            }
+            Action::OomScore(score) => self.write_proc("oom_score_adj", &score.to_string()),
+            Action::Rlimit(limit) => {
+                let pid = self.init()?.pid;
+                process::set_rlimit(pid, limit.resource, limit.soft, limit.hard)?;
+                Ok(())
+            }
+            Action::PidFile(path) => {
+                let pid = self.init()?.pid;
+                self.made.pid_file = Some(path.clone());
+                write_pid_file(path, &pid.to_string())
+            }
+            Action::Commit => self.commit(),
+            // The plan gives every other action to init or to the joiner.
+            _ => Err(Errno::ENOTSUP.into()),
+        }
+    }
+
+    fn make_state_directory(&mut self) -> Result<(), StepError> {
+        let CreateRequest { id, spec, bundle, root, plan, .. } = self.request;
+        let state_error = |e: crate::state::StateError| StepError::new(e.to_string(), e.errno());
+        let state = State {
+            oci_version: spec.oci_version.clone(),
+            id: id.to_string(),
+            bundle: (*bundle).to_owned(),
+            rootfs: spec.rootfs.clone(),
+            created: time::rfc3339(SystemTime::now()),
+            annotations: spec.annotations.clone(),
+            cgroup: plan.cgroup.clone(),
+            cgroup_parents: Vec::new(),
+            process: None,
+        };
+        let directory = root.create(id).map_err(state_error)?;
+        let (directory, state) = self.made.directory.insert((directory, state));
+        directory.save(state).map_err(state_error)
+    }
+
+    fn open_namespace(&mut self, spec: &NamespaceSpec) -> Result<(), StepError> {
+        let Some(path) = &spec.path else { return Err(Errno::EINVAL.into()) };
+        // Without blocking: the path could be a FIFO.
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?;
+        match ns::kind(fd.as_fd()) {
+            Ok(flag) if flag == spec.kind.clone_flag() => {}
+            Ok(flag) => {
+                let real = NsKind::ALL.into_iter().find(|kind| kind.clone_flag() == flag);
+                let real = real.map_or("unknown", NsKind::oci_name);
+                return Err(StepError::new(format!("it is a namespace of type {real}"), Errno::EINVAL));
+            }
+            Err(Errno::ENOTTY) => return Err(StepError::new("it is not a namespace file", Errno::EINVAL)),
+            Err(errno) => return Err(errno.into()),
+        }
+        // Two that would turn the container's settings on the node.
+        if is_own(&fd, spec.kind)? {
+            if spec.kind == NsKind::Mount {
+                return Err(StepError::new(
+                    "it is the runtime's own, whose root must not be pivoted",
+                    Errno::EINVAL,
+                ));
+            }
+            if spec.kind == NsKind::Network
+                && let Some(name) = self.request.spec.sysctl.keys().find(|name| name.starts_with("net"))
+            {
+                return Err(StepError::new(
+                    format!("it is the node's own, and linux.sysctl.{name} would change the node"),
+                    Errno::EINVAL,
+                ));
+            }
+        }
+        self.namespaces.push((spec.kind, fd));
+        Ok(())
+    }
+
+    fn make_barrier(&mut self) -> Result<(), StepError> {
+        let Some((directory, _)) = &self.made.directory else { return Err(Errno::ENOENT.into()) };
+        let listener = barrier::listen(directory).during(|| "bind the socket")?;
+        let lock = directory.make_barrier().map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+        self.barrier = Some((listener, lock));
+        Ok(())
+    }
+
+    fn clone_init(&mut self, index: usize, new: &[NsKind]) -> Result<(), StepError> {
+        let token = SingleThreaded::check().during(|| "count the runtime's threads, which must be one")?;
+        let cgroup = self.request.plan.cgroup.directory();
+        let cgroup = open(&cgroup, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .during(|| format!("open {}", cgroup.display()))?;
+        let Some((listener, lock)) = self.barrier.take() else { return Err(Errno::ENOENT.into()) };
+        let (ours, theirs) = Channel::pair()?;
+        #[expect(clippy::cast_sign_loss, reason = "flags are bits, not numbers")]
+        let namespaces = new.iter().fold(0, |flags, kind| flags | kind.clone_flag() as u64);
+        let init = Init {
+            request: self.request,
+            channel: &theirs,
+            trees: &self.trees,
+            namespaces: &self.namespaces,
+            listener: &listener,
+            barrier: &lock,
+        };
+        let mut request = CloneRequest { namespaces, cgroup: Some(cgroup.as_fd()), is_sibling: false };
+        let is_joined = self.request.plan.steps.iter().any(|step| step.actor == Actor::Joiner);
+        let cloned = if is_joined {
+            request.is_sibling = true;
+            let joiner =
+                clone3(token, &CloneRequest::default(), || join_and_clone(token, index, &request, &init))?;
+            waitpid(joiner.pid, Some(WaitPidFlag::__WALL)).during(|| "wait for the joiner")?;
+            match ours.try_recv()? {
+                Some(Message::Cloned(pid)) => {
+                    let pid = nix::unistd::Pid::from_raw(pid);
+                    Cloned { pid, pidfd: process::pidfd_open(pid)? }
+                }
+                Some(Message::Failed { step, errno, detail }) => {
+                    let step = self.request.plan.steps.get(step).map(|step| step.action.to_string());
+                    return Err(StepError::new(join_text(step.unwrap_or_default(), &detail), errno));
+                }
+                _ => return Err(StepError::new("the joiner ended without an answer", Errno::ECHILD)),
+            }
+        } else {
+            clone3(token, &request, || init::main(&init))?
+        };
+        self.made.init = Some(cloned);
+        self.channel = Some(ours);
+        // The lock is init's now; the lock of the file is released when its last copy is closed.
+        Ok(())
+    }
+
+    /// Lets init do its steps.
+    fn run_init(&mut self) -> Result<(), LaunchError> {
+        let ended = |pid| match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Ok(status) => LaunchError::InitEnded { how: format!("{status:?}") },
+            Err(errno) => LaunchError::InitEnded { how: errno.to_string() },
+        };
+        let (Some(channel), Some(init)) = (&self.channel, &self.made.init) else {
+            return Err(LaunchError::InitEnded { how: "never cloned".to_owned() });
+        };
+        let answer = channel.send(&Message::Go).and_then(|()| channel.recv());
+        match answer {
+            Ok(Some(Message::Ready)) => Ok(()),
+            Ok(Some(Message::Failed { step, errno, detail })) => {
+                let step = self.request.plan.steps.get(step).map(|step| step.action.to_string());
+                Err(LaunchError::Step {
+                    step: step.unwrap_or_default(),
+                    detail,
+                    rollback: String::new(),
+                    source: errno,
+                })
+            }
+            _ => Err(ended(init.pid)),
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), StepError> {
+        let pid = self.init()?.pid;
+        let identity = ProcessIdentity::of(pid).during(|| "identify the process")?;
+        let Some((directory, state)) = &mut self.made.directory else { return Err(Errno::ENOENT.into()) };
+        state.process = Some(identity);
+        directory.save(state).map_err(|e| StepError::new(e.to_string(), e.errno()))
+    }
+
+    fn init(&self) -> Result<&Cloned, StepError> {
+        self.made.init.as_ref().ok_or_else(|| Errno::ESRCH.into())
+    }
+
+    fn write_id_map(&self, file: &str, maps: &[IdMapping]) -> Result<(), StepError> {
+        // One write: the kernel takes the file only once.
+        let lines: String =
+            maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect();
+        self.write_proc(file, &lines)
+    }
+
+    fn write_proc(&self, file: &str, text: &str) -> Result<(), StepError> {
+        let path = format!("/proc/{}/{file}", self.init()?.pid);
+        fs::write(&path, text).during(|| format!("write {path}"))
+    }
+}
+
+/// The joiner: enters the namespaces that are given by path, clones init as its sibling, and ends.
+fn join_and_clone(token: SingleThreaded, clone: usize, request: &CloneRequest<'_>, init: &Init<'_>) -> i32 {
+    let steps = &init.request.plan.steps;
+    let result = (|| {
+        // Killed with the runtime; it is the one process that is not in the container's cgroup.
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| (clone, errno.into()))?;
+        for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Joiner) {
+            let joined = init.request.fail_at.check(index).and_then(|()| match step.action {
+                Action::Join(kind) => join(init.namespaces, kind),
+                _ => Err(Errno::ENOTSUP.into()),
+            });
+            joined.map_err(|error| (index, error))?;
+        }
+        clone3(token, request, || init::main(init)).map_err(|errno| (clone, errno.into()))
+    })();
+    let message = match result {
+        Ok(cloned) => Message::Cloned(cloned.pid.as_raw()),
+        Err((step, StepError { detail, errno })) => Message::Failed { step, errno, detail },
+    };
+    i32::from(init.channel.send(&message).is_err())
+}
+
+/// Enters the namespace of a kind that the runtime has opened.
+pub(super) fn join(namespaces: &[(NsKind, OwnedFd)], kind: NsKind) -> Result<(), StepError> {
+    let (_, fd) = namespaces.iter().find(|(k, _)| *k == kind).ok_or(Errno::EBADF)?;
+    // With the kind, so that the kernel checks it too.
+    setns(fd, CloneFlags::from_bits_retain(kind.clone_flag()))?;
+    Ok(())
+}
+
+/// True when the runtime is in this namespace itself.
+fn is_own(fd: &OwnedFd, kind: NsKind) -> Result<bool, StepError> {
+    let name = match kind {
+        NsKind::Mount => "mnt",
+        NsKind::Network => "net",
+        other => other.oci_name(),
+    };
+    let own = nix::sys::stat::stat(format!("/proc/self/ns/{name}").as_str())?;
+    let other = nix::sys::stat::fstat(fd)?;
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// Written whole or not at all: an engine reads the file as soon as it is there.
+fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    fs::write(&new, text).during(|| format!("write {}", Path::new(&new).display()))?;
+    fs::rename(&new, path).during(|| format!("rename it to {}", path.display()))
+}
+
+fn failed(step: &Step, error: StepError) -> LaunchError {
+    LaunchError::Step {
+        step: step.action.to_string(),
+        detail: error.detail,
+        rollback: String::new(),
+        source: error.errno,
+    }
+}
+
+fn join_text(step: String, detail: &str) -> String {
+    if detail.is_empty() { step } else { format!("{step}: {detail}") }
+}

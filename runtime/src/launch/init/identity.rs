@@ -1,0 +1,63 @@
+//! User, groups and capabilities of the program (credentials(7), capabilities(7)).
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use super::super::{Context, StepError};
+use crate::spec::{CapSet, CapabilitySpec};
+use crate::sys::caps::{self, ThreadCaps};
+
+/// Becomes user and group 0 of the user namespace, so that what is made from here on belongs to them.
+pub(super) fn become_root() -> Result<(), StepError> {
+    set_ids(0, 0, &[])
+}
+
+/// Sets the inheritable set, and takes everything else than `bounding` out of the bounding set.
+pub(super) fn cut_bounding(bounding: CapSet, inheritable: CapSet) -> Result<(), StepError> {
+    let all = caps::thread_caps()?;
+    caps::set_thread_caps(ThreadCaps { inheritable, ..all }).during(|| "set the inheritable set")?;
+    for number in (0..64).filter(|number| !bounding.contains(*number)) {
+        if caps::is_bounding(number) == Some(true) {
+            caps::drop_bounding(number).during(|| format!("drop capability number {number}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Becomes the program's user. Capabilities stay permitted until [`set_capabilities`].
+pub(super) fn become_user(uid: u32, gid: u32, groups: &[u32], mask: u32) -> Result<(), StepError> {
+    umask(Mode::from_bits_truncate(mask));
+    prctl::set_keepcaps(true)?;
+    set_ids(uid, gid, groups)
+}
+
+/// Sets the sets of the thread, and the ambient set, which must not be the caller's.
+pub(super) fn set_capabilities(spec: &CapabilitySpec) -> Result<(), StepError> {
+    caps::clear_ambient().during(|| "clear the ambient set")?;
+    let CapabilitySpec { effective, permitted, inheritable, .. } = *spec;
+    caps::set_thread_caps(ThreadCaps { effective, permitted, inheritable })
+        .during(|| "set the sets (effective must be part of permitted)")?;
+    for number in spec.ambient.numbers() {
+        caps::raise_ambient(number).during(|| {
+            format!("raise ambient capability number {number} (it must be permitted and inheritable)")
+        })?;
+    }
+    prctl::set_keepcaps(false)?;
+    Ok(())
+}
+
+fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<(), StepError> {
+    // In this order: each needs a privilege that the next takes away.
+    let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&list).during(|| "setgroups")?;
+    let gid = Gid::from_raw(gid);
+    setresgid(gid, gid, gid).during(|| unmapped("setresgid", gid))?;
+    let uid = Uid::from_raw(uid);
+    setresuid(uid, uid, uid).during(|| unmapped("setresuid", uid))
+}
+
+fn unmapped(call: &str, id: impl std::fmt::Display) -> String {
+    format!("{call} {id} (an {} means that the user namespace does not map it)", Errno::EINVAL)
+}

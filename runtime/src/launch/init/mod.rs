@@ -1,0 +1,168 @@
+//! The container's process, from its birth to the exec of the user's program.
+//!
+//! It is a copy of the runtime's memory, alone, without threads. It leaves by the exec or by an exit code; a failure goes to
+//! the runtime as a message. File system work is in [`rootfs`] and [`devices`], credentials in [`identity`].
+
+pub mod devices;
+pub mod identity;
+pub mod program;
+pub mod rootfs;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{sethostname, setsid};
+
+use super::create::{CreateRequest, join};
+use super::protocol::{Channel, Message};
+use super::{Context, StepError, barrier};
+use crate::plan::{Action, Actor, TreeSlot};
+use crate::spec::NsKind;
+use crate::sys::{fd, process};
+
+/// What init takes over from the runtime. All borrowed: nothing of it may be dropped here.
+#[derive(Debug)]
+pub struct Init<'a> {
+    pub(super) request: &'a CreateRequest<'a>,
+    pub(super) channel: &'a Channel,
+    pub(super) trees: &'a BTreeMap<TreeSlot, OwnedFd>,
+    pub(super) namespaces: &'a [(NsKind, OwnedFd)],
+    pub(super) listener: &'a UnixListener,
+    pub(super) barrier: &'a File,
+}
+
+impl Init<'_> {
+    /// The root file system, as the mount that becomes the root.
+    fn rootfs(&self) -> Result<BorrowedFd<'_>, StepError> {
+        self.tree(TreeSlot::Rootfs)
+    }
+
+    fn tree(&self, slot: TreeSlot) -> Result<BorrowedFd<'_>, StepError> {
+        self.trees.get(&slot).map(AsFd::as_fd).ok_or_else(|| Errno::EBADF.into())
+    }
+
+    fn first_closed_fd(&self) -> u32 {
+        3 + self.request.preserve_fds
+    }
+}
+
+/// Runs init; returns its exit code when there was no exec.
+pub(super) fn main(init: &Init<'_>) -> i32 {
+    if let Err(errno) = prepare(init) {
+        return report(init, 0, &StepError::new("prepare the process", errno));
+    }
+    match init.channel.recv() {
+        Ok(Some(Message::Go)) => {}
+        // The runtime has failed, or was killed.
+        _ => return 1,
+    }
+    let mut program = None;
+    for (index, step) in init.request.plan.steps.iter().enumerate().filter(|(_, s)| s.actor == Actor::Init) {
+        let result =
+            init.request.fail_at.check(index).and_then(|()| perform(init, &step.action, &mut program));
+        if let Err(error) = result {
+            rootfs::detach_if_joined(init);
+            return report(init, index, &error);
+        }
+    }
+    let Some(program) = program else { return 1 };
+    // Before the answer: from then on the container can be signalled and looked at, and has nothing of the
+    // runtime's open but these.
+    let signals = match barrier::take_fatal_signals() {
+        Ok(signals) => signals,
+        Err(errno) => return report(init, 0, &StepError::new("take signals", errno)),
+    };
+    let keep = [init.channel.as_fd(), init.listener.as_fd(), init.barrier.as_fd(), signals.as_fd()];
+    if let Err(errno) = fd::close_all_except(init.first_closed_fd(), &keep)
+        .and_then(|()| fd::close_on_exec_from(init.first_closed_fd()))
+        .and_then(|()| init.channel.send(&Message::Ready))
+    {
+        return report(init, 0, &StepError::new("close descriptors", errno));
+    }
+    match init.channel.recv() {
+        Ok(Some(Message::Committed)) => {}
+        _ => return 1,
+    }
+    let process = &init.request.spec.process;
+    barrier::wait_and_exec(init.listener, init.barrier, &program, &process.args, &process.env, &signals)
+}
+
+/// Makes the process independent of whoever called the runtime.
+fn prepare(init: &Init<'_>) -> Result<(), Errno> {
+    // Nobody in a namespace that it joins may look into it, or at the runtime's files through it.
+    prctl::set_dumpable(false)?;
+    process::reset_signals()?;
+    let mut keep = vec![init.channel.as_fd(), init.listener.as_fd(), init.barrier.as_fd()];
+    keep.extend(init.trees.values().map(AsFd::as_fd));
+    keep.extend(init.namespaces.iter().map(|(_, fd)| fd.as_fd()));
+    fd::close_all_except(init.first_closed_fd(), &keep)?;
+    // Modes of what is made on the way are exact; the program's mask is set with its user.
+    umask(Mode::empty());
+    Ok(())
+}
+
+fn report(init: &Init<'_>, step: usize, error: &StepError) -> i32 {
+    let message = Message::Failed { step, errno: error.errno, detail: error.detail.clone() };
+    // When the runtime is gone, the exit code is all that can be said.
+    if init.channel.send(&message).is_err() { 2 } else { 1 }
+}
+
+fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> Result<(), StepError> {
+    match action {
+        Action::Join(kind) => join(init.namespaces, *kind),
+        Action::Session => start_session(),
+        Action::BecomeRoot => identity::become_root(),
+        Action::CgroupNamespace => Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?),
+        Action::LoopbackUp => Ok(process::loopback_up()?),
+        Action::Hostname(name) => Ok(sethostname(name)?),
+        Action::Domainname(name) => Ok(process::set_domainname(name)?),
+        Action::Sysctl { name, value } => set_sysctl(name, value),
+        Action::AttachRootfs { propagation } => rootfs::attach(init.rootfs()?, *propagation),
+        Action::Mount(spec) => rootfs::mount(init.rootfs()?, spec, |slot| init.tree(slot)),
+        Action::Device { device, is_bound } => devices::make(init.rootfs()?, device, *is_bound),
+        Action::Link { path, target } => devices::link(init.rootfs()?, path, target),
+        Action::ReadonlyPath(path) => rootfs::make_readonly(init.rootfs()?, path),
+        Action::MaskedPath(path) => rootfs::mask(init.rootfs()?, path),
+        Action::PivotRoot => rootfs::pivot(init.rootfs()?),
+        Action::RootPropagation(propagation) => rootfs::set_root_propagation(*propagation),
+        Action::ReadonlyRoot => rootfs::make_root_readonly(),
+        Action::WorkingDirectory(path) => rootfs::enter(path),
+        Action::BoundingSet { bounding, inheritable } => identity::cut_bounding(*bounding, *inheritable),
+        Action::User { uid, gid, groups, umask } => identity::become_user(*uid, *gid, groups, *umask),
+        Action::Capabilities(caps) => identity::set_capabilities(caps),
+        Action::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
+        Action::FindProgram => {
+            *program = Some(program::find(&init.request.spec.process)?);
+            Ok(())
+        }
+        // The plan gives every other action to the runtime.
+        _ => Err(Errno::ENOTSUP.into()),
+    }
+}
+
+fn start_session() -> Result<(), StepError> {
+    setsid().during(|| "setsid")?;
+    match process::new_session_keyring() {
+        // A kernel without keyrings has none to leave.
+        Err(Errno::ENOSYS) => Ok(()),
+        result => result.during(|| "leave the session keyring"),
+    }
+}
+
+fn set_sysctl(name: &str, value: &str) -> Result<(), StepError> {
+    let name = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
+    let path = format!("/proc/sys/{name}");
+    // Not created: a parameter that the kernel does not have is an error.
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()))
+        .during(|| format!("write {path}"))
+}

@@ -1,0 +1,238 @@
+//! The container's mounts and its root (pivot_root(2), mount_namespaces(7)).
+//!
+//! Everything is mounted while the old root is still there: in a user namespace a new proc or sysfs is
+//! only allowed next to a visible one. Targets are opened inside the new root, never by a joined path.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{chdir, fchdir, pivot_root};
+
+use super::super::{Context, StepError};
+use super::Init;
+use crate::plan::TreeSlot;
+use crate::spec::mounts::Attributes;
+use crate::spec::{MountKind, MountSpec, NsKind, Propagation, PropagationMode};
+use crate::sys::mount::{FsContext, attach as attach_mount, clone_tree, open_in_root, set_attributes};
+
+const RDONLY: Attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0 };
+const NO_CHANGE: Attributes = Attributes { set: 0, clear: 0 };
+
+/// Attaches the root file system on top of the root.
+pub(super) fn attach(rootfs: BorrowedFd<'_>, propagation: Option<Propagation>) -> Result<(), StepError> {
+    // Nothing that is mounted from here on may appear on the node.
+    let root = open_path("/")?;
+    set_attributes(root.as_fd(), NO_CHANGE, libc::MS_PRIVATE, true).during(|| "make all mounts private")?;
+    // A slave has to stay one from the start; any other mode is set after the pivot.
+    let mode = match propagation {
+        Some(Propagation { mode: PropagationMode::Slave, .. }) => libc::MS_SLAVE,
+        _ => libc::MS_PRIVATE,
+    };
+    set_attributes(rootfs, NO_CHANGE, mode, true).during(|| "set its propagation")?;
+    attach_mount(rootfs, root.as_fd())?;
+    Ok(())
+}
+
+/// Takes the root file system away again where it would outlive this process: in a mount namespace of others.
+pub(super) fn detach_if_joined(init: &Init<'_>) {
+    let is_joined = init.namespaces.iter().any(|(kind, _)| *kind == NsKind::Mount);
+    if let (true, Ok(rootfs)) = (is_joined, init.rootfs()) {
+        // Fails when it was not attached yet, or is the root by now: then there is nothing to take away.
+        let _best_effort = fchdir(rootfs).and_then(|()| umount2(".", MntFlags::MNT_DETACH));
+    }
+}
+
+/// Makes one of `mounts`.
+pub(super) fn mount<'a>(
+    rootfs: BorrowedFd<'_>,
+    spec: &MountSpec,
+    tree: impl Fn(TreeSlot) -> Result<BorrowedFd<'a>, StepError>,
+) -> Result<(), StepError> {
+    match &spec.kind {
+        MountKind::Filesystem { fstype, source, parameters } => {
+            let target = make_directory(rootfs, &spec.destination)?;
+            let mount = new_filesystem(fstype, source, parameters, spec.attributes.set)?;
+            finish(mount.as_fd(), spec, Attributes::default())?;
+            attach_mount(mount.as_fd(), target.as_fd()).during(|| "attach it")
+        }
+        MountKind::Bind { .. } => {
+            let source = tree(TreeSlot::Mount(spec.index))?;
+            let target = if is_directory(&fstat(source)?) {
+                make_directory(rootfs, &spec.destination)?
+            } else {
+                make_file(rootfs, &spec.destination)?
+            };
+            // A copy of a shared mount is shared with it: what the bundle does not ask for is private.
+            if spec.propagation.is_empty() {
+                set_attributes(source, NO_CHANGE, libc::MS_PRIVATE, true).during(|| "make it private")?;
+            }
+            finish(source, spec, spec.attributes)?;
+            attach_mount(source, target.as_fd()).during(|| "attach it")
+        }
+        MountKind::Cgroup => Err(Errno::ENOTSUP.into()),
+    }
+}
+
+/// Attributes and propagation of a mount that is still detached.
+fn finish(mount: BorrowedFd<'_>, spec: &MountSpec, attributes: Attributes) -> Result<(), StepError> {
+    if !attributes.is_empty() {
+        set_attributes(mount, attributes, 0, false).during(|| "set its options")?;
+    }
+    if !spec.recursive_attributes.is_empty() {
+        set_attributes(mount, spec.recursive_attributes, 0, true).during(|| "set its recursive options")?;
+    }
+    for propagation in &spec.propagation {
+        set_attributes(mount, NO_CHANGE, propagation.mode.flag(), propagation.is_recursive)
+            .during(|| "set its propagation")?;
+    }
+    Ok(())
+}
+
+fn new_filesystem(
+    fstype: &str,
+    source: &str,
+    parameters: &[(String, Option<String>)],
+    attributes: u64,
+) -> Result<OwnedFd, StepError> {
+    let text = |text: &str| CString::new(text).map_err(|_nul| Errno::EINVAL);
+    let context = FsContext::open(&text(fstype)?)
+        .during(|| format!("open file system type {fstype} (see /proc/filesystems)"))?;
+    // What the kernel adds to the errno, if anything.
+    let told = |what: String| match context.message() {
+        Some(message) => format!("{what}: {message}"),
+        None => what,
+    };
+    let source = if source.is_empty() { fstype } else { source };
+    let source = (String::from("source"), Some(source.to_owned()));
+    for (key, value) in std::iter::once(&source).chain(parameters) {
+        let value_c = value.as_deref().map(text).transpose()?;
+        context.set(&text(key)?, value_c.as_deref()).during(|| {
+            told(match value {
+                Some(value) => format!("option {key}={value}"),
+                None => format!("option {key}"),
+            })
+        })?;
+    }
+    context.mount(attributes).during(|| told(String::from("make the file system")))
+}
+
+/// Makes a path read-only, with the mounts below it. A path that does not exist is a success.
+pub(super) fn make_readonly(rootfs: BorrowedFd<'_>, path: &Path) -> Result<(), StepError> {
+    let Some(target) = existing(rootfs, path)? else { return Ok(()) };
+    let copy = clone_tree(target.as_fd(), Path::new(""), true).during(|| "bind it")?;
+    set_attributes(copy.as_fd(), RDONLY, 0, true)?;
+    attach_mount(copy.as_fd(), target.as_fd()).during(|| "attach it")
+}
+
+/// Hides a path: a file under the null device, a directory under an empty one. A path that does not exist is a success.
+pub(super) fn mask(rootfs: BorrowedFd<'_>, path: &Path) -> Result<(), StepError> {
+    let Some(target) = existing(rootfs, path)? else { return Ok(()) };
+    let cover = if is_directory(&fstat(&target)?) {
+        new_filesystem("tmpfs", "tmpfs", &[("nr_inodes".into(), Some("1".into()))], libc::MOUNT_ATTR_RDONLY)?
+    } else {
+        super::devices::node_of_host(Path::new("/dev/null"), 1, 3)?
+    };
+    attach_mount(cover.as_fd(), target.as_fd()).during(|| "attach it")
+}
+
+/// Makes the root file system the root, and lets go of the old one.
+pub(super) fn pivot(rootfs: BorrowedFd<'_>) -> Result<(), StepError> {
+    fchdir(rootfs)?;
+    // Onto itself: the old root is stacked on the new one, where no directory has to be made for it (pivot_root(2)).
+    pivot_root(".", ".").during(|| {
+        "pivot_root (it is refused when the node's root is the initial ramfs: switch to another root first)"
+    })?;
+    umount2(".", MntFlags::MNT_DETACH).during(|| "detach the old root")?;
+    chdir("/").during(|| "enter the new root")
+}
+
+/// Sets the propagation of the root mount.
+pub(super) fn set_root_propagation(propagation: Propagation) -> Result<(), StepError> {
+    let root = open_path("/")?;
+    Ok(set_attributes(root.as_fd(), NO_CHANGE, propagation.mode.flag(), propagation.is_recursive)?)
+}
+
+/// Makes the root mount read-only, without the mounts below.
+pub(super) fn make_root_readonly() -> Result<(), StepError> {
+    let root = open_path("/")?;
+    Ok(set_attributes(root.as_fd(), RDONLY, 0, false)?)
+}
+
+/// Enters the working directory, making it if need be. Links of `/proc` that jump out of the root are not followed.
+pub(super) fn enter(path: &Path) -> Result<(), StepError> {
+    let root = open_path("/")?;
+    let directory = make_directory(root.as_fd(), path)?;
+    fchdir(&directory)?;
+    Ok(())
+}
+
+fn open_path(path: &str) -> Result<OwnedFd, StepError> {
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).during(|| format!("open {path}"))
+}
+
+fn is_directory(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+fn existing(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, StepError> {
+    match open_in_root(rootfs, path, OFlag::O_PATH) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        result => Ok(Some(result?)),
+    }
+}
+
+/// Opens a directory in the root, making the missing parts of its path.
+pub(super) fn make_directory(rootfs: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    match open_in_root(rootfs, path, flags) {
+        Err(Errno::ENOENT) => {}
+        result => return result.during(|| format!("open {} in the root file system", path.display())),
+    }
+    let mut so_far = PathBuf::from("/");
+    let mut directory = open_in_root(rootfs, &so_far, flags)?;
+    for part in path.components() {
+        let Component::Normal(name) = part else { continue };
+        so_far.push(name);
+        directory = match open_in_root(rootfs, &so_far, flags) {
+            Err(Errno::ENOENT) => mkdirat(&directory, name, Mode::from_bits_truncate(0o755))
+                .and_then(|()| open_in_root(rootfs, &so_far, flags)),
+            result => result,
+        }
+        .during(|| format!("make {} in the root file system", so_far.display()))?;
+    }
+    Ok(directory)
+}
+
+/// Opens a file in the root, making an empty one if need be.
+pub(super) fn make_file(rootfs: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
+    let opened = match open_in_root(rootfs, path, OFlag::O_PATH) {
+        Err(Errno::ENOENT) => {
+            let (directory, name) = parent_and_name(rootfs, path)?;
+            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            openat(&directory, name, flags, Mode::from_bits_truncate(0o644))
+                .and_then(|_made| open_in_root(rootfs, path, OFlag::O_PATH))
+        }
+        result => result,
+    };
+    opened.during(|| format!("make {} in the root file system", path.display()))
+}
+
+/// Opens the directory that a path is in, making it if need be.
+pub(super) fn parent_and_name<'a>(
+    rootfs: BorrowedFd<'_>,
+    path: &'a Path,
+) -> Result<(OwnedFd, &'a OsStr), StepError> {
+    let name = path.file_name().ok_or(Errno::EISDIR)?;
+    let parent = path.parent().unwrap_or_else(|| Path::new("/"));
+    Ok((make_directory(rootfs, parent)?, name))
+}
+
+/// A detached copy of a file of the node, by its path there.
+pub(super) fn clone_of_host(path: &Path) -> Result<OwnedFd, StepError> {
+    clone_tree(AT_FDCWD, path, false).during(|| format!("bind {} of the node", path.display()))
+}

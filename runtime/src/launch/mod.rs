@@ -1,0 +1,141 @@
+//! The doing: executes a [`Plan`], and takes everything back when a step fails.
+//!
+//! Two processes talk over a socket pair (`protocol`); with some namespaces a third, the joiner, stands between them.
+//!
+//! | | runtime (`podrt create`) | init (the container's process) |
+//! |---|---|---|
+//! | 1 | its steps up to the clone; clone3 | born in its cgroup; closes what it does not need; waits |
+//! | 2 | id maps, OOM score; sends `Go` | |
+//! | 3 | waits | its steps, in the order of the plan |
+//! | 4 | | sends `Ready`, or `Failed` with step, errno and detail, and exits |
+//! | 5 | limits, pid file, state file; sends `Committed` | waits; exits if the socket closes instead |
+//! | 6 | exits | waits at the barrier ([`barrier`]) for `podrt start` |
+//!
+//! The joiner enters the namespaces that are given by path, clones init as its own sibling, sends `Cloned` with
+//! the number, and exits: so init's parent is the runtime, outside of a joined pid namespace.
+//!
+//! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
+//! container ever lives outside of it; so `podrt delete --force` finds everything, whenever the runtime was killed.
+
+pub mod barrier;
+pub mod create;
+pub mod features;
+pub mod init;
+pub mod lifecycle;
+pub mod protocol;
+pub mod rollback;
+
+pub use create::{CreateRequest, FailAt, create};
+pub use features::read_features;
+pub use lifecycle::{delete, kill, start};
+
+use nix::errno::Errno;
+
+use crate::state::{StateError, Status};
+
+/// A failed operation inside a step.
+#[derive(Debug)]
+pub struct StepError {
+    /// What exactly failed, where that says more than the step itself; may be empty.
+    pub detail: String,
+    /// Why.
+    pub errno: Errno,
+}
+
+impl StepError {
+    /// A failure of `op` on something.
+    pub(crate) fn new(detail: impl Into<String>, errno: Errno) -> Self {
+        Self { detail: detail.into(), errno }
+    }
+}
+
+impl From<Errno> for StepError {
+    fn from(errno: Errno) -> Self {
+        Self { detail: String::new(), errno }
+    }
+}
+
+/// Adds what was being done to an errno.
+pub(crate) trait Context<T> {
+    /// `detail` is only made on failure.
+    fn during<S: Into<String>>(self, detail: impl FnOnce() -> S) -> Result<T, StepError>;
+}
+
+impl<T> Context<T> for Result<T, Errno> {
+    fn during<S: Into<String>>(self, detail: impl FnOnce() -> S) -> Result<T, StepError> {
+        self.map_err(|errno| StepError::new(detail(), errno))
+    }
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn during<S: Into<String>>(self, detail: impl FnOnce() -> S) -> Result<T, StepError> {
+        self.map_err(|error| {
+            StepError::new(detail(), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        })
+    }
+}
+
+/// Why a command on a container failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A step of the plan failed; everything before it has been taken back.
+    #[error("{step}{}{detail}{rollback}", if detail.is_empty() { "" } else { ": " })]
+    Step {
+        /// The step, as its plan names it.
+        step: String,
+        /// What exactly.
+        detail: String,
+        /// What could not be taken back; normally empty.
+        rollback: String,
+        /// Why.
+        source: Errno,
+    },
+    /// Init ended before it was ready.
+    #[error(
+        "the container's process ended before it was ready ({how}); a linux.resources.memory.limit of a few MiB is too \
+         small for the set-up"
+    )]
+    InitEnded {
+        /// Wait status.
+        how: String,
+    },
+    /// The runtime has several threads.
+    #[error("the runtime must have one thread to clone a container")]
+    Threads(#[source] Errno),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::CgroupError),
+    /// The container's status does not allow the operation.
+    #[error("cannot {verb} container {id}: it is {status}{way_out}")]
+    Status {
+        /// Operation.
+        verb: &'static str,
+        /// Container id.
+        id: String,
+        /// Its status.
+        status: Status,
+        /// What to do instead.
+        way_out: &'static str,
+    },
+    /// The program could not be executed; the container is stopped.
+    #[error("execute {program}")]
+    Exec {
+        /// `process.args[0]` as found.
+        program: String,
+        /// Why.
+        source: Errno,
+    },
+    /// A system call on a container.
+    #[error("{op} container {id}")]
+    Call {
+        /// Operation.
+        op: &'static str,
+        /// Container id.
+        id: String,
+        /// Why.
+        source: Errno,
+    },
+}

@@ -1,0 +1,279 @@
+//! The vocabulary of plans.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::cgroup::CgroupPath;
+use crate::spec::{
+    CapSet, CapabilitySpec, CgroupSetting, DeviceSpec, IdMapping, MountSpec, NamespaceSpec, NsKind,
+    Propagation, Rlimit,
+};
+
+/// Which process does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// The command `podrt create` itself.
+    Runtime,
+    /// A process in between, which joins namespaces and clones.
+    Joiner,
+    /// The container's process, before it executes the program.
+    Init,
+}
+
+/// How a step is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undo {
+    /// It is not, and the plan says why where it makes the step.
+    Nothing,
+    /// A descriptor is closed; nothing else was touched.
+    Close,
+    /// The container's directory below the state root is removed.
+    RemoveStateDirectory,
+    /// Every process in the cgroup is killed, and it is removed, with all below it.
+    RemoveCgroup,
+    /// The process is killed and reaped.
+    KillProcess,
+    /// The file is removed.
+    RemovePidFile,
+    /// Goes away with the process, its mount namespace included.
+    WithProcess,
+    /// Goes away with the cgroup.
+    WithCgroup,
+    /// Goes away with the state directory.
+    WithStateDirectory,
+}
+
+/// A source opened in the runtime's mount namespace, for init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TreeSlot {
+    /// The root file system.
+    Rootfs,
+    /// `mounts[i]`.
+    Mount(usize),
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make the container's directory, lock it, write status `creating` into it.
+    StateDirectory,
+    /// Open a namespace file and check its kind.
+    OpenNamespace(NamespaceSpec),
+    /// Make a detached copy of a directory's or file's mount.
+    OpenTree {
+        /// For which mount.
+        slot: TreeSlot,
+        /// Field that names the source.
+        field: String,
+        /// On the host.
+        source: PathBuf,
+        /// With the mounts below.
+        is_recursive: bool,
+    },
+    /// Make the container's cgroup, and the ones above it that are missing.
+    Cgroup(CgroupPath),
+    /// Switch controllers on in every cgroup above the container's.
+    Controllers {
+        /// The container's cgroup.
+        cgroup: CgroupPath,
+        /// Controllers.
+        names: Vec<String>,
+    },
+    /// Write one file of the container's cgroup.
+    CgroupSetting(CgroupSetting),
+    /// Make the socket that `start` connects to, and the lock that init holds until its exec.
+    Barrier,
+    /// Enter a namespace.
+    Join(NsKind),
+    /// Make the container's process, in its cgroup.
+    Clone {
+        /// Namespaces that are made with it.
+        new: Vec<NsKind>,
+    },
+    /// Write the id maps of the new user namespace.
+    IdMaps {
+        /// User ids.
+        uid: Vec<IdMapping>,
+        /// Group ids.
+        gid: Vec<IdMapping>,
+    },
+    /// Write `oom_score_adj`.
+    OomScore(i32),
+    /// Leave the caller's session and keyring.
+    Session,
+    /// Become root of the user namespace.
+    BecomeRoot,
+    /// Make the cgroup namespace.
+    CgroupNamespace,
+    /// Bring the loopback interface up.
+    LoopbackUp,
+    /// Set the host name.
+    Hostname(String),
+    /// Set the NIS domain name.
+    Domainname(String),
+    /// Write a kernel parameter.
+    Sysctl {
+        /// Name, with dots or slashes.
+        name: String,
+        /// Text.
+        value: String,
+    },
+    /// Cut the propagation to the host, and mount the root file system over the root.
+    AttachRootfs {
+        /// What it will be in the end; decides whether mounts of the host may still come in.
+        propagation: Option<Propagation>,
+    },
+    /// Make one mount.
+    Mount(MountSpec),
+    /// Make or bind a device node.
+    Device {
+        /// Node.
+        device: DeviceSpec,
+        /// Bind the node's own instead of making one.
+        is_bound: bool,
+    },
+    /// Make a symbolic link, unless something is there.
+    Link {
+        /// In the container.
+        path: PathBuf,
+        /// Text of the link.
+        target: PathBuf,
+    },
+    /// Make a path read-only, if it exists.
+    ReadonlyPath(PathBuf),
+    /// Hide a path, if it exists.
+    MaskedPath(PathBuf),
+    /// Make the root file system the root, and detach the old one.
+    PivotRoot,
+    /// Set the propagation of the root mount.
+    RootPropagation(Propagation),
+    /// Make the root mount read-only.
+    ReadonlyRoot,
+    /// Enter the working directory.
+    WorkingDirectory(PathBuf),
+    /// Set the inheritable set, then cut the bounding set.
+    BoundingSet {
+        /// What stays in the bounding set.
+        bounding: CapSet,
+        /// Set before, because nothing outside the bounding set can be added later.
+        inheritable: CapSet,
+    },
+    /// Set umask, groups, group and user.
+    User {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+        /// File mode creation mask.
+        umask: u32,
+    },
+    /// Set the capability sets.
+    Capabilities(CapabilitySpec),
+    /// Set `no_new_privs`.
+    NoNewPrivileges,
+    /// Find the program, as the user of the container.
+    FindProgram,
+    /// Set one resource limit.
+    Rlimit(Rlimit),
+    /// Write the pid file.
+    PidFile(PathBuf),
+    /// Write status `created` with the process.
+    Commit,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub action: Action,
+    /// And back.
+    pub undo: Undo,
+}
+
+impl Step {
+    pub(super) fn runtime(action: Action, undo: Undo) -> Self {
+        Self { actor: Actor::Runtime, action, undo }
+    }
+}
+
+impl fmt::Display for Action {
+    /// The step as the first words of an error: an operation and its object.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StateDirectory => f.write_str("make the state directory"),
+            Self::OpenNamespace(ns) => {
+                let path = ns.path.as_deref().unwrap_or_else(|| "".as_ref());
+                write!(f, "open linux.namespaces[{}].path {} as {}", ns.index, path.display(), ns.kind)
+            }
+            Self::OpenTree { field, source, is_recursive, .. } => {
+                let word = if *is_recursive { ", with mounts below" } else { "" };
+                write!(f, "open {field} {}{word}", source.display())
+            }
+            Self::Cgroup(path) => write!(f, "make cgroup {path}"),
+            Self::Controllers { cgroup, names } => {
+                write!(f, "switch on controllers {} above cgroup {cgroup}", names.join(" "))
+            }
+            Self::CgroupSetting(s) => write!(f, "{}: write {:?} to {}", s.field, s.value, s.file),
+            Self::Barrier => f.write_str("make the start barrier"),
+            Self::Join(kind) => write!(f, "join the {kind} namespace"),
+            Self::Clone { new } => {
+                f.write_str("clone the process into its cgroup")?;
+                let separators = std::iter::once(", with new ").chain(std::iter::repeat(" "));
+                new.iter().zip(separators).try_for_each(|(kind, separator)| write!(f, "{separator}{kind}"))
+            }
+            Self::IdMaps { uid, gid } => write!(f, "map {} uid and {} gid ranges", uid.len(), gid.len()),
+            Self::OomScore(score) => write!(f, "set process.oomScoreAdj {score}"),
+            Self::Session => f.write_str("start a session"),
+            Self::BecomeRoot => f.write_str("become root of the user namespace"),
+            Self::CgroupNamespace => f.write_str("make the cgroup namespace"),
+            Self::LoopbackUp => f.write_str("bring lo up"),
+            Self::Hostname(name) => write!(f, "set hostname {name:?}"),
+            Self::Domainname(name) => write!(f, "set domainname {name:?}"),
+            Self::Sysctl { name, value } => write!(f, "set linux.sysctl.{name} to {value:?}"),
+            Self::AttachRootfs { .. } => f.write_str("attach the root file system"),
+            Self::Mount(mount) => write_mount(f, mount),
+            Self::Device { device, is_bound } => {
+                let verb = if *is_bound { "bind" } else { "make" };
+                let (path, d) = (device.path.display(), device);
+                write!(f, "{verb} device {path} {:?} {}:{} mode {:o}", d.kind, d.major, d.minor, d.mode)
+            }
+            Self::Link { path, target } => write!(f, "link {} to {}", path.display(), target.display()),
+            Self::ReadonlyPath(path) => write!(f, "make {} read-only", path.display()),
+            Self::MaskedPath(path) => write!(f, "mask {}", path.display()),
+            Self::PivotRoot => f.write_str("pivot the root"),
+            Self::RootPropagation(p) => write!(f, "make the root {:?}", p.mode),
+            Self::ReadonlyRoot => f.write_str("make the root read-only"),
+            Self::WorkingDirectory(path) => write!(f, "enter process.cwd {}", path.display()),
+            Self::BoundingSet { bounding, .. } => write!(f, "cut the bounding set to {:#x}", bounding.0),
+            Self::User { uid, gid, groups, umask } => {
+                write!(f, "become user {uid}, group {gid}, groups {groups:?}, umask {umask:03o}")
+            }
+            Self::Capabilities(caps) => write!(
+                f,
+                "set capabilities: permitted {:#x} effective {:#x} inheritable {:#x} ambient {:#x}",
+                caps.permitted.0, caps.effective.0, caps.inheritable.0, caps.ambient.0
+            ),
+            Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::FindProgram => f.write_str("find process.args[0]"),
+            Self::Rlimit(limit) => write!(f, "set {} to {} {}", limit.name, limit.soft, limit.hard),
+            Self::PidFile(path) => write!(f, "write the pid file {}", path.display()),
+            Self::Commit => f.write_str("write status created"),
+        }
+    }
+}
+
+fn write_mount(f: &mut fmt::Formatter<'_>, mount: &MountSpec) -> fmt::Result {
+    use crate::spec::MountKind;
+    let target = mount.destination.display();
+    match &mount.kind {
+        MountKind::Filesystem { fstype, .. } => write!(f, "mounts[{}]: {fstype} on {target}", mount.index),
+        MountKind::Bind { source, .. } => {
+            write!(f, "mounts[{}]: {} on {target}", mount.index, source.display())
+        }
+        MountKind::Cgroup => write!(f, "mounts[{}]: cgroup on {target}", mount.index),
+    }
+}

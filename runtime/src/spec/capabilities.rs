@@ -1,0 +1,114 @@
+//! `process.capabilities` as bit sets (capabilities(7)).
+
+use oci_spec::runtime as oci;
+use oci_spec::runtime::Capability as C;
+
+/// A set of capabilities, one bit each, numbered as the kernel numbers them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapSet(pub u64);
+
+impl CapSet {
+    /// The numbers of the members, ascending.
+    pub fn numbers(self) -> impl Iterator<Item = u8> {
+        (0..64).filter(move |number| self.contains(*number))
+    }
+
+    /// True when the capability is a member.
+    #[must_use]
+    pub fn contains(self, number: u8) -> bool {
+        self.0 & (1_u64 << number) != 0
+    }
+}
+
+/// The five sets of a process. All empty when the bundle has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapabilitySpec {
+    /// Upper limit of what an exec can give.
+    pub bounding: CapSet,
+    /// Checked by the kernel.
+    pub effective: CapSet,
+    /// Kept over an exec by programs that ask for it.
+    pub inheritable: CapSet,
+    /// May become effective.
+    pub permitted: CapSet,
+    /// Kept over an exec by any program.
+    pub ambient: CapSet,
+}
+
+/// Turns the lists into sets.
+pub(super) fn read(lists: Option<&oci::LinuxCapabilities>) -> CapabilitySpec {
+    let set = |list: &Option<oci::Capabilities>| {
+        CapSet(list.iter().flatten().fold(0, |bits, cap| bits | 1_u64 << number(*cap)))
+    };
+    lists.map_or_else(CapabilitySpec::default, |lists| CapabilitySpec {
+        bounding: set(lists.bounding()),
+        effective: set(lists.effective()),
+        inheritable: set(lists.inheritable()),
+        permitted: set(lists.permitted()),
+        ambient: set(lists.ambient()),
+    })
+}
+
+/// The number of a capability in `linux/capability.h`.
+fn number(cap: C) -> u8 {
+    match cap {
+        C::Chown => 0,
+        C::DacOverride => 1,
+        C::DacReadSearch => 2,
+        C::Fowner => 3,
+        C::Fsetid => 4,
+        C::Kill => 5,
+        C::Setgid => 6,
+        C::Setuid => 7,
+        C::Setpcap => 8,
+        C::LinuxImmutable => 9,
+        C::NetBindService => 10,
+        C::NetBroadcast => 11,
+        C::NetAdmin => 12,
+        C::NetRaw => 13,
+        C::IpcLock => 14,
+        C::IpcOwner => 15,
+        C::SysModule => 16,
+        C::SysRawio => 17,
+        C::SysChroot => 18,
+        C::SysPtrace => 19,
+        C::SysPacct => 20,
+        C::SysAdmin => 21,
+        C::SysBoot => 22,
+        C::SysNice => 23,
+        C::SysResource => 24,
+        C::SysTime => 25,
+        C::SysTtyConfig => 26,
+        C::Mknod => 27,
+        C::Lease => 28,
+        C::AuditWrite => 29,
+        C::AuditControl => 30,
+        C::Setfcap => 31,
+        C::MacOverride => 32,
+        C::MacAdmin => 33,
+        C::Syslog => 34,
+        C::WakeAlarm => 35,
+        C::BlockSuspend => 36,
+        C::AuditRead => 37,
+        C::Perfmon => 38,
+        C::Bpf => 39,
+        C::CheckpointRestore => 40,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_become_the_bits_of_the_kernel() {
+        let lists: oci::LinuxCapabilities = serde_json::from_str(
+            r#"{"bounding": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"], "ambient": ["CAP_KILL"]}"#,
+        )
+        .unwrap();
+        let caps = read(Some(&lists));
+        assert_eq!(caps.bounding.0, 1 | 1 << 40);
+        assert_eq!(caps.ambient.numbers().collect::<Vec<_>>(), [5]);
+        assert_eq!(caps.effective, CapSet(0));
+    }
+}

@@ -1,0 +1,57 @@
+//! Container ids: safe as a directory name and as a name of a cgroup.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::SpecError;
+
+/// A validated container id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+        let is_name = (1..=255).contains(&text.len()) && text != "." && text != "..";
+        if is_name && text.chars().all(is_allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(SpecError::Id { id: text.to_owned() })
+        }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_ids_are_taken() {
+        for id in ["a", "web-1", "A_b+c.d", &"x".repeat(255)] {
+            assert_eq!(id.parse::<ContainerId>().unwrap().as_str(), id);
+        }
+    }
+
+    #[test]
+    fn ids_that_would_be_paths_are_refused() {
+        for id in ["", ".", "..", "a/b", "/a", "a b", "a\0", "ä", &"x".repeat(256)] {
+            assert!(id.parse::<ContainerId>().is_err(), "{id:?}");
+        }
+    }
+}

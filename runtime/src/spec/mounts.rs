@@ -1,0 +1,352 @@
+//! `mounts`, `linux.devices` and the propagation words.
+//!
+//! Options follow mount(8); each is turned into what the kernel's mount calls take: attributes of the mount
+//! (mount_setattr(2)), propagation, or parameters of the file system (fsconfig(2)).
+
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime as oci;
+
+use super::SpecError;
+
+/// Where a mount passes on, and takes, changes below it (mount_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PropagationMode {
+    /// Neither way.
+    Private,
+    /// Both ways.
+    Shared,
+    /// Takes, never gives.
+    Slave,
+    /// Private, and cannot be the source of a bind.
+    Unbindable,
+}
+
+impl PropagationMode {
+    /// The `MS_*` value that `mount_attr.propagation` takes.
+    #[must_use]
+    pub fn flag(self) -> u64 {
+        match self {
+            Self::Private => libc::MS_PRIVATE,
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+/// A propagation word: `slave` or `rslave`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// Mode.
+    pub mode: PropagationMode,
+    /// Also for the mounts below.
+    pub is_recursive: bool,
+}
+
+impl Propagation {
+    /// Reads one of the eight words.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let mode = |word| match word {
+            "private" => Some(PropagationMode::Private),
+            "shared" => Some(PropagationMode::Shared),
+            "slave" => Some(PropagationMode::Slave),
+            "unbindable" => Some(PropagationMode::Unbindable),
+            _ => None,
+        };
+        if let Some(mode) = mode(word) {
+            return Some(Self { mode, is_recursive: false });
+        }
+        let mode = mode(word.strip_prefix('r')?)?;
+        Some(Self { mode, is_recursive: true })
+    }
+}
+
+/// Attributes to set and to clear on a mount (`MOUNT_ATTR_*`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// To set.
+    pub set: u64,
+    /// To clear.
+    pub clear: u64,
+}
+
+impl Attributes {
+    fn apply(&mut self, change: Self) {
+        self.set = (self.set & !change.clear) | change.set;
+        self.clear = (self.clear & !change.set) | change.clear;
+    }
+
+    /// True when there is nothing to do.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A new instance of a file system.
+    Filesystem {
+        /// Type, as in `/proc/filesystems`.
+        fstype: String,
+        /// Source as shown in mountinfo.
+        source: String,
+        /// Parameters of the file system: a flag, or a key with its value.
+        parameters: Vec<(String, Option<String>)>,
+    },
+    /// A directory or file of the host.
+    Bind {
+        /// On the host, absolute.
+        source: PathBuf,
+        /// With the mounts below it.
+        is_recursive: bool,
+    },
+    /// The container's own cgroup.
+    Cgroup,
+}
+
+/// One entry of `mounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountSpec {
+    /// Position in the list, for messages.
+    pub index: usize,
+    /// Absolute path in the container.
+    pub destination: PathBuf,
+    /// What is mounted.
+    pub kind: MountKind,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// Attributes of the mount and of all below it.
+    pub recursive_attributes: Attributes,
+    /// Propagation changes, in order.
+    pub propagation: Vec<Propagation>,
+}
+
+/// Type of a device node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// Character device.
+    Char,
+    /// Block device.
+    Block,
+    /// Named pipe; has no numbers.
+    Fifo,
+}
+
+/// A device node to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceSpec {
+    /// Absolute path in the container.
+    pub path: PathBuf,
+    /// Type.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u64,
+    /// Minor number.
+    pub minor: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, as seen in the container.
+    pub uid: u32,
+    /// Group, as seen in the container.
+    pub gid: u32,
+}
+
+/// Reads `mounts`.
+///
+/// # Errors
+/// A destination that is not absolute, or an option without a meaning.
+pub(super) fn read(list: &[oci::Mount], bundle: &Path) -> Result<Vec<MountSpec>, SpecError> {
+    list.iter().enumerate().map(|(index, mount)| read_one(index, mount, bundle)).collect()
+}
+
+fn read_one(index: usize, mount: &oci::Mount, bundle: &Path) -> Result<MountSpec, SpecError> {
+    let field = |name: &str| format!("mounts[{index}].{name}");
+    let destination = absolute(&field("destination"), mount.destination())?;
+    let options: &[String] = mount.options().as_deref().unwrap_or_default();
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let source = mount.source().clone().unwrap_or_default();
+
+    let has = |word: &str| options.iter().any(|option| option == word);
+    let is_bind = fstype == "bind" || has("bind") || has("rbind");
+    let mut spec = MountSpec {
+        index,
+        destination,
+        kind: MountKind::Cgroup,
+        attributes: Attributes::default(),
+        recursive_attributes: Attributes::default(),
+        propagation: Vec::new(),
+    };
+    let mut parameters = Vec::new();
+    for option in options {
+        if matches!(option.as_str(), "bind" | "rbind" | "defaults") {
+            continue;
+        } else if let Some(change) = attribute(option) {
+            spec.attributes.apply(change);
+        } else if let Some(change) = option.strip_prefix('r').and_then(attribute) {
+            spec.recursive_attributes.apply(change);
+        } else if let Some(propagation) = Propagation::from_word(option) {
+            spec.propagation.push(propagation);
+        } else if matches!(option.as_str(), "tmpcopyup" | "remount" | "idmap" | "ridmap") {
+            return Err(SpecError::Unsupported { path: format!("{} {option:?}", field("options")) });
+        } else if is_bind {
+            return Err(SpecError::invalid(
+                field("options"),
+                format!("{option:?} means nothing for a bind mount"),
+            ));
+        } else {
+            parameters.push(match option.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (option.clone(), None),
+            });
+        }
+    }
+    spec.kind = if is_bind {
+        if source.as_os_str().is_empty() {
+            return Err(SpecError::invalid(field("source"), "a bind mount needs one"));
+        }
+        MountKind::Bind { source: bundle.join(source), is_recursive: has("rbind") }
+    } else if matches!(fstype, "cgroup" | "cgroup2") {
+        MountKind::Cgroup
+    } else if fstype.is_empty() {
+        return Err(SpecError::invalid(field("type"), "required, unless the options have bind or rbind"));
+    } else {
+        let source = source.to_string_lossy().into_owned();
+        MountKind::Filesystem { fstype: fstype.to_owned(), source, parameters }
+    };
+    Ok(spec)
+}
+
+/// The change that an option makes to the attributes of a mount.
+fn attribute(option: &str) -> Option<Attributes> {
+    let set = |bits| Some(Attributes { set: bits, clear: 0 });
+    let clear = |bits| Some(Attributes { set: 0, clear: bits });
+    // The three ways to keep access times are one field of several bits.
+    let atime = |bits| Some(Attributes { set: bits, clear: libc::MOUNT_ATTR__ATIME & !bits });
+    match option {
+        "ro" => set(libc::MOUNT_ATTR_RDONLY),
+        "rw" => clear(libc::MOUNT_ATTR_RDONLY),
+        "nosuid" => set(libc::MOUNT_ATTR_NOSUID),
+        "suid" => clear(libc::MOUNT_ATTR_NOSUID),
+        "nodev" => set(libc::MOUNT_ATTR_NODEV),
+        "dev" => clear(libc::MOUNT_ATTR_NODEV),
+        "noexec" => set(libc::MOUNT_ATTR_NOEXEC),
+        "exec" => clear(libc::MOUNT_ATTR_NOEXEC),
+        "nodiratime" => set(libc::MOUNT_ATTR_NODIRATIME),
+        "diratime" => clear(libc::MOUNT_ATTR_NODIRATIME),
+        "nosymfollow" => set(libc::MOUNT_ATTR_NOSYMFOLLOW),
+        "symfollow" => clear(libc::MOUNT_ATTR_NOSYMFOLLOW),
+        "relatime" | "atime" | "nostrictatime" => atime(0),
+        "noatime" => atime(libc::MOUNT_ATTR_NOATIME),
+        "strictatime" | "norelatime" => atime(libc::MOUNT_ATTR_STRICTATIME),
+        _ => None,
+    }
+}
+
+/// Reads `linux.devices`.
+///
+/// # Errors
+/// A path that is not absolute, a type without numbers, numbers out of range.
+pub(super) fn read_devices(list: &[oci::LinuxDevice]) -> Result<Vec<DeviceSpec>, SpecError> {
+    list.iter()
+        .enumerate()
+        .map(|(index, device)| {
+            let field = |name: &str| format!("linux.devices[{index}].{name}");
+            let kind = match device.typ() {
+                oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
+                oci::LinuxDeviceType::B => DeviceKind::Block,
+                oci::LinuxDeviceType::P => DeviceKind::Fifo,
+                oci::LinuxDeviceType::A => {
+                    return Err(SpecError::invalid(field("type"), "a node is one of c, u, b, p"));
+                }
+            };
+            let number = |name: &str, value: i64| {
+                u64::try_from(value)
+                    .map_err(|_negative| SpecError::invalid(field(name), format!("{value} is negative")))
+            };
+            Ok(DeviceSpec {
+                path: absolute(&field("path"), device.path())?,
+                kind,
+                major: number("major", device.major())?,
+                minor: number("minor", device.minor())?,
+                mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+                uid: device.uid().unwrap_or(0),
+                gid: device.gid().unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+/// Refuses a path that is relative or climbs: what it means would depend on who reads it.
+pub(super) fn absolute(field: &str, path: &Path) -> Result<PathBuf, SpecError> {
+    if !path.is_absolute() {
+        Err(SpecError::invalid(field, format!("{} is not an absolute path", path.display())))
+    } else if path.components().any(|part| part == Component::ParentDir) {
+        Err(SpecError::invalid(field, format!("{} has a .. in it", path.display())))
+    } else {
+        Ok(path.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(json: &str) -> Result<MountSpec, SpecError> {
+        read_one(3, &serde_json::from_str(json).unwrap(), Path::new("/bundle"))
+    }
+
+    #[test]
+    fn options_are_sorted_by_who_takes_them() {
+        let spec = mount(
+            r#"{"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "ro", "rw", "strictatime", "mode=755", "size=64k", "noswap", "rslave"]}"#,
+        )
+        .unwrap();
+        assert_eq!(spec.attributes.set, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(spec.attributes.clear, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOATIME | 0x40);
+        assert_eq!(spec.propagation, [Propagation { mode: PropagationMode::Slave, is_recursive: true }]);
+        let MountKind::Filesystem { parameters, .. } = spec.kind else { panic!("{:?}", spec.kind) };
+        assert_eq!(
+            parameters,
+            [
+                ("mode".into(), Some("755".into())),
+                ("size".into(), Some("64k".into())),
+                ("noswap".into(), None)
+            ]
+        );
+    }
+
+    #[test]
+    fn recursive_words_reach_the_mounts_below() {
+        let spec =
+            mount(r#"{"destination": "/d", "source": "data", "options": ["rbind", "rro", "rnosuid"]}"#)
+                .unwrap();
+        assert_eq!(spec.kind, MountKind::Bind { source: "/bundle/data".into(), is_recursive: true });
+        assert_eq!(spec.recursive_attributes.set, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID);
+        assert!(spec.attributes.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_named() {
+        for (json, text) in [
+            (r#"{"destination": "d", "type": "proc"}"#, "mounts[3].destination: d is not an absolute path"),
+            (r#"{"destination": "/a/../b", "type": "proc"}"#, "mounts[3].destination: /a/../b has a .."),
+            (
+                r#"{"destination": "/d", "type": "bind", "source": "/s", "options": ["size=1"]}"#,
+                "mounts[3].options",
+            ),
+            (
+                r#"{"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}"#,
+                "mounts[3].options \"tmpcopyup\": not supported",
+            ),
+            (r#"{"destination": "/d", "source": "/s"}"#, "mounts[3].type: required"),
+        ] {
+            let message = mount(json).unwrap_err().to_string();
+            assert!(message.starts_with(text), "{message}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The properties that the OCI runtime specification defines and podrt does not implement.
+//!
+//! Ignoring one silently would start a container with less protection or fewer limits than it asked for.
+
+use serde_json::Value;
+
+use super::SpecError;
+
+/// Paths into `config.json`; `[]` stands for every member of a list.
+const UNSUPPORTED: &[&str] = &[
+    "hooks",
+    "solaris",
+    "windows",
+    "vm",
+    "zos",
+    "freebsd",
+    "process.terminal",
+    "process.apparmorProfile",
+    "process.selinuxLabel",
+    "process.ioPriority",
+    "process.scheduler",
+    "process.execCPUAffinity",
+    "linux.seccomp",
+    "linux.intelRdt",
+    "linux.mountLabel",
+    "linux.personality",
+    "linux.timeOffsets",
+    "linux.netDevices",
+    "linux.memoryPolicy",
+    "linux.resources.devices",
+    "linux.resources.blockIO",
+    "linux.resources.hugepageLimits",
+    "linux.resources.network",
+    "linux.resources.rdma",
+    "linux.resources.cpu.realtimeRuntime",
+    "linux.resources.cpu.realtimePeriod",
+    "linux.resources.cpu.cpus",
+    "linux.resources.cpu.mems",
+    "linux.resources.memory.kernel",
+    "linux.resources.memory.kernelTCP",
+    "linux.resources.memory.swappiness",
+    "linux.resources.memory.disableOOMKiller",
+    "linux.resources.memory.useHierarchy",
+    "linux.resources.memory.checkBeforeUpdate",
+    "mounts[].uidMappings",
+    "mounts[].gidMappings",
+];
+
+/// Refuses the first unsupported property that has a meaning.
+///
+/// # Errors
+/// [`SpecError::Unsupported`] with the path of the property.
+pub(super) fn check(config: &Value) -> Result<(), SpecError> {
+    for path in UNSUPPORTED {
+        let found = match path.split_once("[].") {
+            Some((list, field)) => find(config, list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .find(|(_, member)| find(member, field).is_some_and(asks_for_something))
+                .map(|(index, _)| format!("{list}[{index}].{field}")),
+            None => find(config, path).filter(|v| asks_for_something(v)).map(|_| (*path).to_owned()),
+        };
+        if let Some(path) = found {
+            return Err(SpecError::Unsupported { path: deepest(config, path) });
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| value.get(key))
+}
+
+/// `null`, `false`, an empty text, list or object ask for nothing that an absent property would not.
+fn asks_for_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => map.values().any(asks_for_something),
+        Value::Number(_) => true,
+    }
+}
+
+/// `hooks` is a group: names the member (`hooks.prestart`) that is in use.
+fn deepest(config: &Value, path: String) -> String {
+    if path != "hooks" {
+        return path;
+    }
+    let used = find(config, "hooks")
+        .and_then(Value::as_object)
+        .and_then(|hooks| hooks.iter().find(|(_, list)| asks_for_something(list)));
+    match used {
+        Some((kind, _)) => format!("{path}.{kind}"),
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(config: Value) -> String {
+        check(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_is_named_by_its_path() {
+        for (config, path) in [
+            (json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}), "linux.seccomp"),
+            (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
+            (json!({"process": {"terminal": true}}), "process.terminal"),
+            (json!({"hooks": {"poststop": [{"path": "/x"}]}}), "hooks.poststop"),
+            (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
+            (json!({"linux": {"resources": {"cpu": {"cpus": "0"}}}}), "linux.resources.cpu.cpus"),
+        ] {
+            assert!(refused(config).starts_with(&format!("{path}: not supported")), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_no_error() {
+        for config in [
+            json!({"hooks": {}}),
+            json!({"hooks": {"prestart": []}}),
+            json!({"process": {"terminal": false, "apparmorProfile": ""}}),
+            json!({"linux": {"resources": {"devices": [], "memory": {"disableOOMKiller": false}}}}),
+        ] {
+            check(&config).unwrap();
+        }
+    }
+}
