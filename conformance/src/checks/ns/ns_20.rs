@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{Trace, is};
@@ -33,8 +33,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-20-own-ipc", "a joining container gets an IPC namespace of its own")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
