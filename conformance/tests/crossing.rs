@@ -12,8 +12,9 @@ use conformance::judge::judge;
 use conformance::report::matrix::Recorded;
 
 fn recorded(check: &Check) -> Result<Recorded, String> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/evidence").join(format!("{}.json", check.requirement.id));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/evidence")
+        .join(format!("{}.json", check.requirement.id));
     let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
