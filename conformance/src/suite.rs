@@ -9,6 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::Check;
 use crate::evidence::Evidence;
+use crate::interrupt;
 use crate::judge::{Judgement, Verdict, judge};
 use crate::report::model::CheckReport;
 use crate::report::records::{Record, Recorder};
@@ -34,6 +35,9 @@ pub fn run(
             let (run, verdicts, alone, recorder) =
                 (Arc::clone(run), Arc::clone(&verdicts), Arc::clone(&alone), Arc::clone(recorder));
             Trial::ignorable_test(check.test_name(), move || {
+                if interrupt::requested().is_some() {
+                    return Ok(Completion::ignored_with("interrupted"));
+                }
                 let (_shared, _exclusive);
                 if check.serial {
                     _exclusive = alone.write().unwrap_or_else(PoisonError::into_inner);
@@ -74,13 +78,13 @@ pub fn verdicts(run: &Run, checks: &[Check], threads: usize, recorder: &Recorder
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(check) = next else { return };
+                    let Some(check) = next.filter(|_| interrupt::requested().is_none()) else { return };
                     judge_one(check);
                 }
             });
         }
     });
-    alone.into_iter().for_each(judge_one);
+    alone.into_iter().filter(|_| interrupt::requested().is_none()).for_each(judge_one);
     let mut verdicts = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
     verdicts.sort_by_key(|report| place(&report.id));

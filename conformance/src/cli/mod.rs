@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::helper::{self, Helper};
+use crate::interrupt;
 use crate::launcher;
 use crate::report::exit;
 
@@ -72,6 +73,9 @@ pub fn main() -> ExitCode {
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
         Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
     };
+    if let Some(signal) = interrupt::requested() {
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+    }
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {

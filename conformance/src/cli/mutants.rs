@@ -9,6 +9,7 @@ use clap::Args;
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
 use crate::checks::{self, Check};
+use crate::interrupt;
 use crate::report::exit;
 use crate::report::matrix::{self, Defect};
 use crate::report::model::RunReport;
@@ -50,7 +51,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
 
     // The control: what is spoilt must be good before.
     let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.full))?];
-    for defect in &chosen {
+    for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let mut runtime = OciRuntime {
             name: format!("{}{}", matrix::PREFIX, defect.name),
             path: links.join(&defect.name),

@@ -11,6 +11,7 @@ use podproof_ebpf::{TraceOptions, Tracer};
 use sha2::{Digest, Sha256};
 
 use crate::adapter::oci::OciRuntime;
+use crate::interrupt;
 use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
 use crate::run::{Programs, Run};
@@ -64,6 +65,7 @@ impl Stage {
             witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
             pause: program(args.pause.as_deref(), "pause", "--pause")?,
         };
+        interrupt::install().context("take SIGINT and SIGTERM")?;
         let base = tempfile::Builder::new()
             .prefix("podproof-")
             .tempdir_in("/run")
