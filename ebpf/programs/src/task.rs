@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{Exec, Exit, Free, MISSING, NewTask, kind};
+use podproof_abi::{Exec, Exit, Free, MISSING, NewTask, START_TICK_NS, kind};
 
 use crate::emit::emit;
 use crate::kernel::{cgroup_id, level, off, rd, task_id, view};
@@ -121,7 +121,7 @@ pub(crate) fn sched_process_free(ctx: BtfTracePointContext) -> u32 {
     let Some(tag) = TAGS.get_ptr(&id.tgid) else { return 0 };
     // SAFETY: a value of a preallocated hash map stays readable.
     let start_ns = unsafe { (*tag).start_ns };
-    if start_ns != 0 && start_ns != id.start_ns {
+    if id.start_ns.wrapping_sub(start_ns) >= START_TICK_NS {
         // The number belongs to a younger process already; its tag is not ours to use or to remove.
         return 0;
     }

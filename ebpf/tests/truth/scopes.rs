@@ -301,7 +301,10 @@ fn closing(tracer: &Tracer) -> Res<Completion> {
     echo.round()?;
     second.fence(PATIENCE)?;
     equal("signals in the second scope", &signals(&second.events(), SIGWINCH).len(), &1)?;
+    let tgid = echo.tgid();
     echo.end()?;
+    let gone = second.add_thread_group(tgid);
+    truth(&format!("{gone:?} is NoProcess"), matches!(gone, Err(TraceError::NoProcess { .. })))?;
     Ok(Completion::Completed)
 }
 
