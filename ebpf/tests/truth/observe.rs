@@ -224,7 +224,7 @@ impl Observed {
     }
 
     fn story(&self) -> String {
-        let mut text = String::from("said:\n");
+        let mut text = format!("lost: {}\nsaid:\n", self.scope.lost());
         for line in &self.truth {
             text.push_str(&format!("  {}\n", serde_json::to_string(line).unwrap_or_default()));
         }
