@@ -56,12 +56,13 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         }
     }
     evidence.inside("node.lists", node_lists(key)?, format!("node: key {key:#x} in /proc/sysvipc/shm"));
-    let node = cell.helper(&["shm-find", &key.to_string()])?;
+    let printed = cell.helper(&["shm-find", &key.to_string()])?;
+    let node = printed.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or_default();
     // While a lives, so that nothing stays behind where the namespace is one that outlives the pod.
     a.witness()?.ask(Command::ShmRemove { key }, timeout)?;
 
     let trace = cell.trace()?;
-    for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node.pid)] {
+    for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node)] {
         lookup(&mut evidence, &trace, name, pid, key);
     }
     attached(&mut evidence, &trace, b);
