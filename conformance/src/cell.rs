@@ -109,6 +109,15 @@ pub struct Pod {
     pub members: Vec<Container>,
 }
 
+/// A helper that did its work.
+#[derive(Debug, Clone)]
+pub struct Helped {
+    /// Its process id.
+    pub pid: i32,
+    /// What it printed.
+    pub stdout: String,
+}
+
 /// The place of one check.
 #[derive(Debug)]
 pub struct Cell<'r> {
@@ -385,18 +394,18 @@ impl<'r> Cell<'r> {
     // ---- processes of the suite's own ----
 
     /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
-    /// what it printed.
+    /// who it was and what it printed.
     ///
     /// # Errors
     /// When the launcher fails, or the helper, whose last words are in the error.
-    pub fn helper(&mut self, arguments: &[&str]) -> Result<String, Obstacle> {
+    pub fn helper(&mut self, arguments: &[&str]) -> Result<Helped, Obstacle> {
         let invocation = self.helper_invocation(arguments);
         let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
         let timeout = self.deadline(10.0);
         let ran = self.launcher.run(invocation, timeout)?;
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         match ran.status {
-            Some(status) if status.success() => Ok(read(&stdout)),
+            Some(status) if status.success() => Ok(Helped { pid: ran.pid, stdout: read(&stdout) }),
             status => {
                 let ended =
                     status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
@@ -442,6 +451,14 @@ impl<'r> Cell<'r> {
     /// When the launcher fails.
     pub fn wait(&mut self, pid: i32, timeout: Duration) -> Result<Option<ExitStatus>, Obstacle> {
         Ok(self.launcher.wait(pid, timeout)?)
+    }
+
+    /// Leaves the cell's dead orphans, a container's main process among them, as zombies; or reaps them again.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn keep_zombies(&mut self, keep: bool) -> Result<(), Obstacle> {
+        Ok(self.launcher.keep_zombies(keep)?)
     }
 
     // ---- the kernel's side ----

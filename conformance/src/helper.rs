@@ -32,7 +32,7 @@ pub enum Helper {
         #[arg(long)]
         user: bool,
     },
-    /// Looks for the System V shared memory segment of a key; prints its own process id and what came of it.
+    /// Looks for the System V shared memory segment of a key and prints what came of it.
     ShmFind {
         /// Key of shmget(2).
         key: i32,

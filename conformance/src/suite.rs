@@ -57,6 +57,36 @@ pub fn run(
     verdicts
 }
 
+/// Runs these checks without a word, and returns their verdicts in the order given.
+#[must_use]
+pub fn verdicts(run: &Run, checks: &[Check], threads: usize, recorder: &Recorder) -> Vec<CheckReport> {
+    let done: Mutex<Vec<CheckReport>> = Mutex::default();
+    let judge_one = |check: &Check| {
+        note(recorder, &Record::Start { id: check.requirement.id.to_owned() });
+        let report = verdict(run, check);
+        note(recorder, &Record::Check(Box::new(report.clone())));
+        done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+    };
+    let (alone, together): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.serial);
+    let queue = Mutex::new(together.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(check) = next else { return };
+                    judge_one(check);
+                }
+            });
+        }
+    });
+    alone.into_iter().for_each(judge_one);
+    let mut verdicts = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
+    verdicts.sort_by_key(|report| place(&report.id));
+    verdicts
+}
+
 fn note(recorder: &Recorder, record: &Record) {
     if let Err(error) = recorder.write(record) {
         tracing::error!(%error, "write a record");

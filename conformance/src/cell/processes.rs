@@ -17,7 +17,7 @@ impl Cell<'_> {
     /// # Errors
     /// When the kernel refuses one.
     pub fn hold_namespaces(&mut self) -> Result<Holders, Obstacle> {
-        let printed = self.helper(&["namespaces"])?;
+        let printed = self.helper(&["namespaces"])?.stdout;
         serde_json::from_str(&printed).map_err(|error| Obstacle::Node {
             op: "parse what the helper printed:",
             path: printed.into(),

@@ -1,6 +1,7 @@
 //! Facts that several checks collect, and comparisons that several rules make.
 
 use podproof_ebpf::event::{EventKind, NsKind};
+use serde_json::Value;
 
 use crate::cell::Container;
 use crate::evidence::{Evidence, Gap, Side};
@@ -49,6 +50,13 @@ pub(super) fn kernel_node_ns(evidence: &mut Evidence, kind: &str) {
             format!("nsfs inode of the suite's own {kind} namespace"),
         );
     }
+}
+
+/// Adds what the runtime told, or what the suite itself measured, to both sides.
+pub(super) fn told(evidence: &mut Evidence, key: &str, value: impl Into<Value>, source: &str) {
+    let value = value.into();
+    evidence.inside(key, value.clone(), source);
+    evidence.kernel(key, value, source);
 }
 
 /// Keeps the part of the trace that a reader of the report wants, and notes what was lost.

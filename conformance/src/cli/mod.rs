@@ -2,8 +2,11 @@
 
 mod explain;
 mod list;
+mod matrix;
+mod mutants;
 mod report;
 mod run;
+mod stage;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make the table and the report of finished runs from their records.
     Report(report::ReportArgs),
+    /// Judge runtimes with one defect each, which must fail their checks.
+    Mutants(mutants::MutantsArgs),
+    /// Make the matrix of defects and checks from the records of `mutants`.
+    Matrix(matrix::MatrixArgs),
     /// Start the commands of a cell (podproof starts this itself).
     #[command(hide = true)]
     Launcher,
@@ -60,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args).map(|()| exit::PASSED),
         Command::Explain(args) => explain::run(&args).map(|()| exit::PASSED),
         Command::Report(args) => report::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
         Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
     };

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-/// Prints this process's id, and the id of the segment or the error.
+/// Prints the id of the segment, or the error.
 pub(super) fn find(key: i32) -> Result<()> {
     let found = shmget(key).map_or_else(|error| error.to_string(), |id| id.to_string());
-    println!("{} {found}", std::process::id());
+    println!("{found}");
     Ok(())
 }
 

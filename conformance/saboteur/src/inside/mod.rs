@@ -1,6 +1,7 @@
 //! What the saboteur runs inside containers.
 
 mod join;
+mod leak;
 pub(crate) mod pause;
 pub(crate) mod wrapper;
 

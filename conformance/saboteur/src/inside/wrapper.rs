@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
         }
+        [mode, program, rest @ ..] if mode == "leak" => super::leak::run(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }

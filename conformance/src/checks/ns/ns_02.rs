@@ -4,7 +4,7 @@ use podproof_ebpf::event::NsKind;
 
 use super::membership;
 use crate::catalog::{Level, Requirement, Subject};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -24,6 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
 
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
+    scene: Scene::Pod,
     serial: false,
     observe: |cell| membership::observe(cell, NsKind::Ipc, false),
     rules: Rules { inside: rule, kernel: rule },

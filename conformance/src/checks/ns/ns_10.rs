@@ -8,7 +8,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::helper::Holders;
 use crate::judge::{Finding, Rules};
@@ -47,8 +47,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-10-cgroup-forgotten", "the path of a cgroup namespace is opened and never joined")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside: rule, kernel: rule },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let holders = cell.hold_namespaces()?;

@@ -9,7 +9,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -30,8 +30,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-11-any-type", "the path is joined as the type that it is, whatever the bundle says")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Lifecycle,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let own = |kind: &str| NsSource::Path(format!("/proc/{}/ns/{kind}", std::process::id()));

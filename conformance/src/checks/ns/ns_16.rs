@@ -7,7 +7,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, Pod, joining};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::Trace;
@@ -38,8 +38,13 @@ const REQUIREMENT: Requirement = Requirement {
     )],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;

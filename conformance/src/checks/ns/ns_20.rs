@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{Trace, is};
@@ -33,8 +33,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-20-own-ipc", "a joining container gets an IPC namespace of its own")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
@@ -56,13 +61,12 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         }
     }
     evidence.inside("node.lists", node_lists(key)?, format!("node: key {key:#x} in /proc/sysvipc/shm"));
-    let printed = cell.helper(&["shm-find", &key.to_string()])?;
-    let node = printed.split_whitespace().next().and_then(|pid| pid.parse().ok()).unwrap_or_default();
+    let node = cell.helper(&["shm-find", &key.to_string()])?;
     // While a lives, so that nothing stays behind where the namespace is one that outlives the pod.
     a.witness()?.ask(Command::ShmRemove { key }, timeout)?;
 
     let trace = cell.trace()?;
-    for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node)] {
+    for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node.pid)] {
         lookup(&mut evidence, &trace, name, pid, key);
     }
     attached(&mut evidence, &trace, b);
