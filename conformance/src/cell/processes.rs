@@ -1,6 +1,5 @@
 //! Processes of a cell that are no containers: the suite's own, and what a runtime leaves behind.
 
-use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -18,14 +17,12 @@ impl Cell<'_> {
     /// # Errors
     /// When the kernel refuses one.
     pub fn hold_namespaces(&mut self) -> Result<Holders, Obstacle> {
-        let file = self.dir().join("holders");
-        let failed = |op| {
-            let path = file.clone();
-            move |source| Obstacle::Node { op, path, source }
-        };
-        self.helper(&["namespaces", &file.display().to_string()])?;
-        let text = fs::read(&file).map_err(failed("read"))?;
-        serde_json::from_slice(&text).map_err(|error| failed("parse")(error.into()))
+        let printed = self.helper(&["namespaces"])?.stdout;
+        serde_json::from_str(&printed).map_err(|error| Obstacle::Node {
+            op: "parse what the helper printed:",
+            path: printed.into(),
+            source: error.into(),
+        })
     }
 
     /// Kills processes that the suite started in this cell and waits for their end.
@@ -59,8 +56,9 @@ impl Cell<'_> {
             match living.first() {
                 Some(first) if !left.is_zero() => {
                     let tgid = first.child.task.tgid;
-                    self.await_event(left, |event| {
-                        matches!(&event.kind, EventKind::Exit { task, group_dead: true, .. } if task.task.tgid == tgid)
+                    self.await_event(left, |event| match &event.kind {
+                        EventKind::Exit { task, group_dead, .. } => *group_dead && task.task.tgid == tgid,
+                        _ => false,
                     })?;
                 }
                 _ => return Ok(living.len()),
