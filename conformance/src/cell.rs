@@ -2,6 +2,8 @@
 //!
 //! Everything that a check starts, it starts here, so that all of it can be found again at the end.
 
+mod processes;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -14,7 +16,7 @@ use podproof_witness::WITNESS_PATH;
 
 use crate::adapter::oci::{Call, Caller, State, call};
 use crate::bundle::{Bundle, NsSource};
-use crate::launcher::{Invocation, Launcher, LauncherError, Ran};
+use crate::launcher::{Invocation, Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
 use crate::observe::process;
 use crate::observe::trace::Trace;
@@ -111,6 +113,15 @@ pub struct Pod {
     pub sandbox: Container,
     /// The others, in the order of their names.
     pub members: Vec<Container>,
+}
+
+/// A helper that did its work.
+#[derive(Debug, Clone)]
+pub struct Helped {
+    /// Its process id.
+    pub pid: i32,
+    /// What it printed.
+    pub stdout: String,
 }
 
 /// The place of one check.
@@ -337,14 +348,7 @@ impl<'r> Cell<'r> {
         let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
         self.start(&sandbox)?;
         let net = format!("/proc/{}/ns/net", sandbox.pid);
-        let ran = self.helper(&["loopback", &net])?;
-        if !ran.status.is_some_and(|status| status.success()) {
-            return Err(Obstacle::Node {
-                op: "bring up lo in",
-                path: net.into(),
-                source: io::Error::other("the helper failed"),
-            });
-        }
+        self.helper(&["loopback", &net])?;
         Ok(sandbox)
     }
 
@@ -395,14 +399,29 @@ impl<'r> Cell<'r> {
 
     // ---- processes of the suite's own ----
 
-    /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end.
+    /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
+    /// who it was and what it printed.
     ///
     /// # Errors
-    /// When the launcher fails.
-    pub fn helper(&mut self, arguments: &[&str]) -> Result<Ran, Obstacle> {
+    /// When the launcher fails, or the helper, whose last words are in the error.
+    pub fn helper(&mut self, arguments: &[&str]) -> Result<Helped, Obstacle> {
         let invocation = self.helper_invocation(arguments);
+        let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
         let timeout = self.deadline(10.0);
-        Ok(self.launcher.run(invocation, timeout)?)
+        let ran = self.launcher.run(invocation, timeout)?;
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        match ran.status {
+            Some(status) if status.success() => Ok(Helped { pid: ran.pid, stdout: read(&stdout) }),
+            status => {
+                let ended =
+                    status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
+                Err(Obstacle::Node {
+                    op: "run the suite's helper",
+                    path: arguments.join(" ").into(),
+                    source: io::Error::other(format!("{ended}: {}", read(&stderr).trim())),
+                })
+            }
+        }
     }
 
     /// Starts one of the suite's own helpers, which goes on.
@@ -438,6 +457,14 @@ impl<'r> Cell<'r> {
     /// When the launcher fails.
     pub fn wait(&mut self, pid: i32, timeout: Duration) -> Result<Option<ExitStatus>, Obstacle> {
         Ok(self.launcher.wait(pid, timeout)?)
+    }
+
+    /// Leaves the cell's dead orphans, a container's main process among them, as zombies; or reaps them again.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn keep_zombies(&mut self, keep: bool) -> Result<(), Obstacle> {
+        Ok(self.launcher.keep_zombies(keep)?)
     }
 
     // ---- the kernel's side ----
@@ -513,12 +540,9 @@ impl<'r> Cell<'r> {
     fn leftovers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         if let Ok(trace) = self.trace() {
-            let ended: BTreeSet<u32> =
-                trace.exits().filter(|exit| exit.group_dead).map(|exit| exit.task.task.tgid).collect();
-            for birth in trace.births() {
+            for birth in trace.living() {
                 let tgid = birth.child.task.tgid;
-                let is_process = birth.child.task.tid == tgid;
-                if is_process && !ended.contains(&tgid) && tgid != self.launcher.tgid() {
+                if tgid != self.launcher.tgid() {
                     found.push(format!("process {tgid} ({})", birth.event.comm));
                 }
             }

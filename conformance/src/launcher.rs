@@ -25,6 +25,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::interrupt;
+
 /// Environment variable that hands the launcher its socket.
 const SOCKET_ENV: &str = "PODPROOF_LAUNCHER_FD";
 /// Largest packet, bytes.
@@ -52,6 +54,7 @@ enum Request {
     Run { invocation: Invocation, timeout_ms: u64 },
     Spawn { invocation: Invocation },
     Wait { pid: i32, timeout_ms: u64 },
+    KeepZombies { keep: bool },
     KillAll { timeout_ms: u64 },
 }
 
@@ -60,6 +63,7 @@ enum Reply {
     Ran { pid: i32, status: Option<i32> },
     Spawned { pid: i32 },
     Waited { status: Option<i32> },
+    Set,
     Killed { left: Vec<i32> },
     Failed { op: String, errno: i32 },
 }
@@ -89,6 +93,9 @@ pub enum LauncherError {
         /// What it did.
         what: String,
     },
+    /// The user interrupted the run.
+    #[error("interrupted")]
+    Interrupted,
     /// The launcher could not do what was asked.
     #[error("{op}")]
     Refused {
@@ -113,6 +120,8 @@ pub struct Ran {
 pub struct Launcher {
     socket: OwnedFd,
     child: Child,
+    /// It still works on something that nobody waits for.
+    is_behind: bool,
 }
 
 impl Launcher {
@@ -131,11 +140,13 @@ impl Launcher {
             .arg0("podproof-launcher")
             .arg("launcher")
             .env(SOCKET_ENV, "0")
+            // A Ctrl-C at the terminal is the suite's to handle, not the cell's.
+            .process_group(0)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
             .map_err(start)?;
-        Ok(Self { socket: ours, child })
+        Ok(Self { socket: ours, child, is_behind: false })
     }
 
     /// Thread group id of the launcher.
@@ -179,6 +190,17 @@ impl Launcher {
         }
     }
 
+    /// Leaves dead orphans unreaped, or reaps them again as they come. Commands that it runs are reaped always.
+    ///
+    /// # Errors
+    /// When the launcher is gone.
+    pub fn keep_zombies(&mut self, keep: bool) -> Result<(), LauncherError> {
+        match self.ask(&Request::KeepZombies { keep }, Duration::ZERO)? {
+            Reply::Set => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Kills every descendant of the launcher and reaps what it can; the pids that are still there.
     ///
     /// # Errors
@@ -196,8 +218,21 @@ impl Launcher {
         send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL)
             .map_err(|source| LauncherError::Socket { op: "send", source })?;
         // The launcher keeps the deadline; this one only catches a launcher that hangs.
-        let patience = timeout + Duration::from_secs(30);
-        let reply = receive(self.socket.as_fd(), Some(Instant::now() + patience))?
+        let deadline = Instant::now() + timeout + Duration::from_secs(30);
+        let is_cleaning = matches!(request, Request::KillAll { .. });
+        if let Some(event) = interrupt::event().filter(|_| !is_cleaning) {
+            let ready = wait_readable(&[self.socket.as_fd(), event], Some(deadline))
+                .map_err(|source| LauncherError::Socket { op: "poll", source })?;
+            if !ready.first().copied().unwrap_or(false) && interrupt::requested().is_some() {
+                self.is_behind = true;
+                return Err(LauncherError::Interrupted);
+            }
+        }
+        // The answer to what was interrupted comes first.
+        if std::mem::take(&mut self.is_behind) {
+            receive(self.socket.as_fd(), Some(deadline))?;
+        }
+        let reply = receive(self.socket.as_fd(), Some(deadline))?
             .ok_or_else(|| LauncherError::Protocol { what: "did not answer, or ended".to_owned() })?;
         match serde_json::from_slice(&reply) {
             Ok(Reply::Failed { op, errno }) => {
@@ -293,7 +328,7 @@ pub fn serve() -> Result<(), LauncherError> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before)).map_err(refuse("block SIGCHLD"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(refuse("signalfd"))?;
-    let mut server = Server { socket, signals, ended: BTreeMap::new() };
+    let mut server = Server { socket, signals, ended: BTreeMap::new(), keeps_zombies: false };
     loop {
         let Some(packet) = server.next_packet()? else {
             server.kill_descendants(Duration::from_secs(10));
@@ -331,13 +366,15 @@ struct Server {
     signals: SignalFd,
     /// Wait statuses of children that ended, until somebody asks.
     ended: BTreeMap<i32, i32>,
+    /// Only a process that is waited for is reaped.
+    keeps_zombies: bool,
 }
 
 impl Server {
     /// The next request, reaping children meanwhile; `None` when the suite is gone.
     fn next_packet(&mut self) -> Result<Option<Vec<u8>>, LauncherError> {
         loop {
-            self.reap();
+            self.reap(None);
             let ready = wait_readable(&[self.socket.as_fd(), self.signals.as_fd()], None)
                 .map_err(|source| LauncherError::Socket { op: "poll", source })?;
             if ready.first().copied().unwrap_or(false) {
@@ -366,18 +403,28 @@ impl Server {
             Request::Wait { pid, timeout_ms } => {
                 Reply::Waited { status: self.wait_for(pid, Duration::from_millis(timeout_ms)) }
             }
+            Request::KeepZombies { keep } => {
+                self.keeps_zombies = keep;
+                Reply::Set
+            }
             Request::KillAll { timeout_ms } => {
+                self.keeps_zombies = false;
                 Reply::Killed { left: self.kill_descendants(Duration::from_millis(timeout_ms)) }
             }
         }
     }
 
-    /// Collects every child that has ended.
-    fn reap(&mut self) {
+    /// Collects every child that has ended; while zombies are kept, only the wanted one.
+    fn reap(&mut self, wanted: Option<Pid>) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
         loop {
+            let whom = match wanted {
+                _ if !self.keeps_zombies => Id::All,
+                Some(pid) => Id::Pid(pid),
+                None => return,
+            };
             // WNOWAIT first would race with nothing, but costs a call: the status is kept here instead.
-            match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+            match waitid(whom, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
                 Ok(WaitStatus::Exited(pid, code)) => {
                     self.ended.insert(pid.as_raw(), (code & 0xff) << 8);
                 }
@@ -393,7 +440,7 @@ impl Server {
     fn wait_for(&mut self, pid: i32, timeout: Duration) -> Option<i32> {
         let deadline = Instant::now() + timeout;
         loop {
-            self.reap();
+            self.reap(Some(Pid::from_raw(pid)));
             if let Some(status) = self.ended.remove(&pid) {
                 return Some(status);
             }
@@ -412,7 +459,7 @@ impl Server {
             for pid in &living {
                 signal_process(*pid);
             }
-            self.reap();
+            self.reap(None);
             if living.is_empty() || Instant::now() >= deadline {
                 return living;
             }

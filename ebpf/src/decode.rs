@@ -74,16 +74,20 @@ pub(crate) fn events(
         }
         kind::EXEC => {
             let r: abi::Exec = record(bytes)?;
+            history.executed(&r.task);
             push("tp_btf/sched_process_exec", exec(&r));
         }
         kind::EXIT => {
             let r: abi::Exit = record(bytes)?;
             let hook = "tp_btf/sched_process_exit";
             let task = task_view(&r.task);
-            if r.task.task.tid == r.task.task.tgid
-                && let Some(from) = history.ended(&r.task)
+            if r.task.task.tid == r.task.task.tgid {
+                history.leader_ended(&r.task);
+            }
+            if r.group_dead != 0
+                && let Some((process, from)) = history.group_ended(&r.task)
             {
-                push(hook, EventKind::Reparent { task: task.task, from, to: task.parent });
+                push(hook, EventKind::Reparent { task: process, from, to: task.parent });
             }
             push(hook, EventKind::Exit { task, status: r.status, group_dead: r.group_dead != 0 });
         }

@@ -21,7 +21,8 @@ pub(crate) struct Ended {
 /// Births and ends, in the order of the ring.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    parent_at_birth: HashMap<TaskRef, TaskRef>,
+    /// By thread group id: the process, and its parent when it was born.
+    born: HashMap<u32, (TaskRef, TaskRef)>,
     ended: HashMap<Seen, Ended>,
 }
 
@@ -44,17 +45,30 @@ impl History {
         for key in seen(view) {
             self.ended.remove(&key);
         }
-        self.parent_at_birth.insert(task_ref(view.task), task_ref(view.parent));
+        self.born.insert(view.task.tgid, (task_ref(view.task), task_ref(view.parent)));
     }
 
-    /// The leader of a process ended. Returns its parent at birth, when it has another one now.
-    pub(crate) fn ended(&mut self, view: &TaskView) -> Option<TaskRef> {
+    /// The leader of a process ended; other threads of it may live on.
+    pub(crate) fn leader_ended(&mut self, view: &TaskView) {
         let task = task_ref(view.task);
         let ended = Ended { task, ns_pids: numbers(&view.nr, view.level), released: false };
         for key in seen(view) {
             self.ended.insert(key, ended.clone());
         }
-        self.parent_at_birth.remove(&task).filter(|birth| birth.tgid != view.parent.tgid)
+    }
+
+    /// A program was executed. If another thread than the leader did it, the leader has ended, and the thread has taken
+    /// over its numbers.
+    pub(crate) fn executed(&mut self, view: &TaskView) {
+        for key in seen(view) {
+            self.ended.remove(&key);
+        }
+    }
+
+    /// The last thread of a process ended. Returns the process and its parent at birth, when it has another one now.
+    pub(crate) fn group_ended(&mut self, view: &TaskView) -> Option<(TaskRef, TaskRef)> {
+        let (process, parent) = self.born.remove(&view.task.tgid)?;
+        (parent.tgid != view.parent.tgid).then_some((process, parent))
     }
 
     /// A process was released.

@@ -202,7 +202,8 @@ impl Vm {
                 is_interactive: self.is_interactive,
             };
             let booted = boot(&plan, &signals, observer)?;
-            let Some(next) = self.next_engine(engine, &booted) else {
+            let has_hello = booted.hello_after.is_some();
+            let Some(next) = next_engine(engine, self.accel, has_hello, &booted.outcome) else {
                 return Ok(self.report(booted, engine, begun.elapsed(), repeated));
             };
             let reason = format!("{}{}", booted.outcome, last_words(&booted.last_lines));
@@ -213,25 +214,6 @@ impl Vm {
             observer.event(&Event::Engine { engine: next, reason: None });
             repeated.push(reason);
             engine = next;
-        }
-    }
-
-    /// What to try after this boot, if it may be repeated.
-    fn next_engine(&self, engine: Engine, booted: &Booted) -> Option<Engine> {
-        if booted.hello_after.is_some() || matches!(booted.outcome, Outcome::Interrupted { .. }) {
-            return None;
-        }
-        match engine {
-            Engine::Kvm => (self.accel == Accel::Auto).then_some(Engine::TcgMulti),
-            // A processor exception in the guest; anything that would only repeat itself is not tried again.
-            Engine::TcgMulti => {
-                let died = matches!(
-                    booted.outcome,
-                    Outcome::Panicked { .. } | Outcome::PoweredOff { is_reset: true }
-                );
-                died.then_some(Engine::TcgSingle)
-            }
-            Engine::TcgSingle => None,
         }
     }
 
@@ -302,6 +284,22 @@ impl Vm {
     }
 }
 
+/// What to try after a boot, if it may be repeated at all.
+fn next_engine(engine: Engine, accel: Accel, has_hello: bool, outcome: &Outcome) -> Option<Engine> {
+    if has_hello || matches!(outcome, Outcome::Interrupted { .. }) {
+        return None;
+    }
+    match engine {
+        Engine::Kvm => (accel == Accel::Auto).then_some(Engine::TcgMulti),
+        // A processor exception in the guest; anything that would only repeat itself is not tried again.
+        Engine::TcgMulti => {
+            let died = matches!(outcome, Outcome::Panicked { .. } | Outcome::PoweredOff { is_reset: true });
+            died.then_some(Engine::TcgSingle)
+        }
+        Engine::TcgSingle => None,
+    }
+}
+
 fn last_words(lines: &[String]) -> String {
     lines.last().map_or_else(String::new, |line| format!(" ({line})"))
 }
@@ -328,5 +326,34 @@ impl Report {
         }
         text.push_str(&format!("\nwhole log: {}", self.log_path.display()));
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Hang;
+
+    #[test]
+    fn only_what_died_before_hello_is_repeated() {
+        let panicked = Outcome::Panicked { reason: "early".into() };
+        let hung = Outcome::Hung(Hang::Boot(Duration::from_secs(10)));
+        let next = |engine, accel, outcome| next_engine(engine, accel, false, outcome);
+        assert_eq!(next(Engine::TcgMulti, Accel::Auto, &panicked), Some(Engine::TcgSingle));
+        assert_eq!(next(Engine::TcgSingle, Accel::Auto, &panicked), None);
+        assert_eq!(next(Engine::TcgMulti, Accel::Auto, &hung), None);
+        assert_eq!(next_engine(Engine::TcgMulti, Accel::Auto, true, &panicked), None);
+        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, true, &Outcome::Stopped), None);
+    }
+
+    #[test]
+    fn kvm_gives_way_to_emulation_unless_it_was_demanded() {
+        let hung = Outcome::Hung(Hang::Boot(Duration::from_secs(10)));
+        for outcome in [Outcome::Stopped, hung, Outcome::Panicked { reason: "early".into() }] {
+            assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, &outcome), Some(Engine::TcgMulti));
+            assert_eq!(next_engine(Engine::Kvm, Accel::Kvm, false, &outcome), None);
+        }
+        let interrupted = Outcome::Interrupted { signal: 2 };
+        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, &interrupted), None);
     }
 }

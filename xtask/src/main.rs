@@ -1,12 +1,16 @@
 //! The commands of the workspace, `cargo xtask COMMAND`: dispatch only.
 //!
-//! Exit status: 0 success; 1 a test or check failed; 2 wrong usage or set-up.
+//! Exit status: 0 success; 1 a test or check failed; 2 wrong usage or set-up; 3 no verdict, or the VM died.
 
 mod build;
 mod cmd;
+mod conformance;
 mod lint;
+mod mutants;
 mod setup;
+mod suite;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -23,6 +27,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Judge runtimes in a VM under each kernel: sets up what is missing, builds, boots, prints the verdicts
+    Conformance(conformance::ConformanceArgs),
+    /// Prove that every check can fail: judge runtimes with one deliberate defect each
+    Mutants(mutants::MutantsArgs),
     /// Find what podproof builds and runs with, and fetch what is missing under target/tools
     Setup {
         /// Only print what is there, what is missing and how to get it
@@ -39,6 +47,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Open a shell, or run one command, in a VM
+    Vm(vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -53,9 +63,12 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Setup { check } => setup::run(check),
         Command::Build => build::run(),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
+        Command::Vm(args) => vm::run(args),
     }
 }

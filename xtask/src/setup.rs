@@ -62,7 +62,6 @@ impl Tool {
     }
 
     /// The runtime that is known by this name.
-    #[expect(dead_code, reason = "for the commands that judge runtimes by name")]
     #[must_use]
     pub(crate) fn runtime(name: &str) -> Option<Self> {
         match name {

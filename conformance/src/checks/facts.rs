@@ -1,6 +1,7 @@
 //! Facts that several checks collect, and comparisons that several rules make.
 
 use podproof_ebpf::event::{EventKind, NsKind};
+use serde_json::Value;
 
 use crate::cell::Container;
 use crate::evidence::{Evidence, Gap, Side};
@@ -52,6 +53,13 @@ pub(super) fn kernel_node_ns(evidence: &mut Evidence, kind: &str) {
     }
 }
 
+/// Adds what the runtime told, or what the suite itself measured, to both sides.
+pub(super) fn told(evidence: &mut Evidence, key: &str, value: impl Into<Value>, source: &str) {
+    let value = value.into();
+    evidence.inside(key, value.clone(), source);
+    evidence.kernel(key, value, source);
+}
+
 /// Keeps the part of the trace that a reader of the report wants, and notes what was lost.
 pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn(&EventKind) -> bool) {
     evidence.events_lost = trace.lost;
@@ -62,6 +70,12 @@ pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn
     };
     let lines = trace.events.iter().filter(|event| wanted(&event.kind) && tells(&event.kind));
     evidence.trace = lines.take(TRACE_LINES).map(words).collect();
+}
+
+/// A key for System V objects that no other check and no other run uses.
+pub(super) fn shm_key(check: u8) -> i32 {
+    let run = std::process::id().cast_signed() & 0xF_FFFF;
+    0x7000_0000 | run << 8 | i32::from(check)
 }
 
 /// All these values are one.

@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod process;
 pub mod snapshot;
+pub mod tcp;
 pub mod trace;
 pub mod witness;
 

@@ -88,6 +88,27 @@ pub struct RunReport {
     pub left_behind: Vec<String>,
 }
 
+impl RunReport {
+    /// A run of which nothing is known but its kernel.
+    #[must_use]
+    pub fn unborn(kernel: &str) -> Self {
+        let unknown = || "unknown".to_owned();
+        Self {
+            runtime: RuntimeReport { name: unknown(), path: unknown(), version: String::new() },
+            adapter: "oci".to_owned(),
+            sandbox: SandboxReport { name: "pause".to_owned(), path: unknown(), sha256: unknown() },
+            kernel: kernel.to_owned(),
+            machine: "vm".to_owned(),
+            wall_ms: 0,
+            probes: Vec::new(),
+            events_lost: 0,
+            checks: Vec::new(),
+            ended_early: None,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
 /// One verdict.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckReport {

@@ -22,6 +22,15 @@ pub enum Record {
     },
     /// A verdict.
     Check(Box<CheckReport>),
+    /// Written last, by the side that ran the machine: what it was, and how it died if it did.
+    Machine {
+        /// `vm-tcg` or `vm-kvm`.
+        name: String,
+        /// Kernel release, if the machine came that far.
+        kernel: Option<String>,
+        /// Why the machine gave no more, with the kernel's last lines.
+        died: Option<String>,
+    },
     /// The run is complete.
     End {
         /// Wall time, milliseconds.
@@ -72,45 +81,107 @@ impl Recorder {
 /// The runs that a text of records tells of. A torn last line is dropped; a run without an end ended early.
 #[must_use]
 pub fn runs(text: &str) -> Vec<RunReport> {
-    let mut runs: Vec<RunReport> = Vec::new();
-    let mut open: Option<(RunReport, Option<String>)> = None;
-    let early = |(mut run, started): (RunReport, Option<String>)| {
-        run.ended_early = Some(match started {
-            Some(id) => format!("the machine ended during {id}"),
-            None => "the machine ended between two checks".to_owned(),
-        });
-        run
-    };
-    for line in text.lines() {
-        let Ok(record) = serde_json::from_str::<Record>(line) else { continue };
+    let mut reader = Reader::default();
+    for record in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        reader.take(record);
+    }
+    reader.finish()
+}
+
+/// Puts runs together from their records.
+#[derive(Default)]
+struct Reader {
+    done: Vec<RunReport>,
+    open: Option<RunReport>,
+    /// Checks that began and have no verdict yet.
+    begun: Vec<String>,
+}
+
+impl Reader {
+    fn take(&mut self, record: Record) {
         match record {
             Record::Run(run) => {
-                runs.extend(open.take().map(early));
-                open = Some((*run, None));
+                self.close(None);
+                self.open = Some(*run);
             }
-            Record::Start { id } => {
-                if let Some((_, started)) = &mut open {
-                    *started = Some(id);
-                }
-            }
+            Record::Start { id } => self.begun.push(id),
             Record::Check(check) => {
-                if let Some((run, started)) = &mut open {
-                    if started.as_deref() == Some(check.id.as_str()) {
-                        *started = None;
-                    }
+                self.begun.retain(|begun| *begun != check.id);
+                if let Some(run) = &mut self.open {
                     run.checks.push(*check);
                 }
             }
             Record::End { wall_ms, events_lost, left_behind } => {
-                if let Some((mut run, _)) = open.take() {
+                if let Some(mut run) = self.open.take() {
                     run.wall_ms = wall_ms;
                     run.events_lost = events_lost;
                     run.left_behind = left_behind;
-                    runs.push(run);
+                    self.done.push(run);
+                }
+            }
+            Record::Machine { name, kernel, died } => {
+                if died.is_some() && self.open.is_none() {
+                    self.open = Some(RunReport::unborn(kernel.as_deref().unwrap_or("unknown")));
+                }
+                self.close(died.as_deref());
+                for run in &mut self.done {
+                    run.machine.clone_from(&name);
                 }
             }
         }
     }
-    runs.extend(open.take().map(early));
-    runs
+
+    /// Ends a run that has no end of its own.
+    fn close(&mut self, died: Option<&str>) {
+        let Some(mut run) = self.open.take() else { return };
+        let during = match self.begun.as_slice() {
+            [] => String::new(),
+            begun => format!(" (during {})", begun.join(", ")),
+        };
+        run.ended_early = Some(format!("{}{during}", died.unwrap_or("the records end here")));
+        self.begun.clear();
+        self.done.push(run);
+    }
+
+    fn finish(mut self) -> Vec<RunReport> {
+        self.close(None);
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(record: &Record) -> String {
+        serde_json::to_string(record).unwrap() + "\n"
+    }
+
+    fn run() -> Record {
+        Record::Run(Box::new(RunReport::unborn("6.12.1")))
+    }
+
+    #[test]
+    fn a_machine_that_dies_keeps_its_verdicts_and_names_what_killed_it() {
+        let text = line(&run())
+            + &line(&Record::Start { id: "CG-02".to_owned() })
+            + &line(&Record::Machine {
+                name: "vm-tcg".to_owned(),
+                kernel: None,
+                died: Some("panic".to_owned()),
+            });
+        let runs = runs(&text);
+        assert_eq!(runs.len(), 1);
+        assert_eq!(runs[0].ended_early.as_deref(), Some("panic (during CG-02)"));
+        assert_eq!(runs[0].machine, "vm-tcg");
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped() {
+        let end = line(&Record::End { wall_ms: 5, events_lost: 0, left_behind: Vec::new() });
+        let text = line(&run()) + &end[..end.len() / 2];
+        assert!(runs(&text)[0].ended_early.is_some());
+        let text = line(&run()) + &end;
+        assert_eq!(runs(&text)[0].ended_early, None);
+    }
 }

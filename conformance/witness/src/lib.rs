@@ -212,6 +212,7 @@ pub enum Command {
     },
     /// A worker thread takes over the connection, and the main thread alone ends (as by pthread_exit(3)).
     /// The reply comes from the worker after the main thread is a zombie or gone. Value: state letter of the leader.
+    /// Sleepers made before it end too: for the kernel their parent is the thread that forked them (prctl(2)).
     EndMainThread,
     /// Forks a child that allocates and touches memory in steps of 1 MiB, with `oom_score_adj` 1000 where allowed.
     /// Value: `{"touched_bytes":n,"status":wait status}`.

@@ -71,7 +71,7 @@ impl Children {
         let (ready, ready_in) = sys::pipe().during(|| "make a pipe".to_owned())?;
         let orphan = || {
             // The intermediate closed everything else; its descriptors are ours.
-            if report_ready(ready_in.as_fd()).is_err() || unistd::close(ready_in.as_raw_fd()).is_err() {
+            if report_ready(ready_in.as_fd()).is_err() {
                 return 1;
             }
             wait_for_end(held.as_fd());
@@ -208,21 +208,20 @@ fn sleeper(session: bool, ready: BorrowedFd<'_>) -> i32 {
         return 1;
     }
     // After the request: when the witness has died before it, the pipe has no reader and this ends the child.
-    if report_ready(ready).is_err() || unistd::close(ready.as_raw_fd()).is_err() {
+    if report_ready(ready).is_err() {
         return 1;
     }
     sys::sleep_until_killed()
 }
 
-/// Writes the caller's pid. Writes of this size are whole (pipe(7)). Async-signal-safe.
+/// Writes the caller's pid and closes the pipe. Writes of this size are whole (pipe(7)). Async-signal-safe.
 fn report_ready(ready: BorrowedFd<'_>) -> Result<(), Errno> {
-    loop {
-        match unistd::write(ready, &unistd::getpid().as_raw().to_ne_bytes()) {
-            Ok(_) => return Ok(()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+    while let Err(errno) = unistd::write(ready, &unistd::getpid().as_raw().to_ne_bytes()) {
+        if errno != Errno::EINTR {
+            return Err(errno);
         }
     }
+    unistd::close(ready.as_raw_fd())
 }
 
 /// Reads until no process has the write end any more. Async-signal-safe.

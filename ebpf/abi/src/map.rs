@@ -16,8 +16,8 @@ pub const MAX_PENDING: u32 = 4096;
 pub struct Tag {
     /// The scope.
     pub scope: u32,
-    /// Zero.
-    pub pad: u32,
+    /// 1 once a thread of the group was reported as the last one.
+    pub ended: u32,
     /// `start_boottime` of the group's leader; 0 when user space set the tag. Tells a process from a later one
     /// with the same number.
     pub start_ns: u64,

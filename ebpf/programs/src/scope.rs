@@ -56,17 +56,40 @@ pub(crate) fn of_cgroup(id: u64) -> u32 {
     }
 }
 
-/// Scope of a task: of its thread group, else of its cgroup.
+/// Scope of a task: of its thread group, else of its cgroup. The latter gives it a tag, because a task that is
+/// reaped has no cgroup to go by.
 #[inline(always)]
 pub(crate) fn of_task(task: Task) -> u32 {
-    let scope = of_tgid(rd(task, off!(task_tgid)));
-    if scope != 0 { scope } else { of_cgroup(cgroup_id(task)) }
+    let tgid = rd(task, off!(task_tgid));
+    let mut scope = of_tgid(tgid);
+    if scope == 0 {
+        scope = of_cgroup(cgroup_id(task));
+        if scope != 0 {
+            let leader: usize = rd(task, off!(task_group_leader));
+            tag(tgid, scope, rd(leader, off!(task_start)));
+        }
+    }
+    scope
+}
+
+/// True for the first caller of a thread group: of several threads that end together, one is the last.
+#[inline(always)]
+pub(crate) fn claim_end(tgid: u32) -> bool {
+    let Some(tag) = TAGS.get_ptr_mut(&tgid) else { return true };
+    // SAFETY: the map's value is aligned and lives as long as the map; nobody else writes this member but whole tags.
+    let before = unsafe {
+        core::intrinsics::atomic_xchg::<u32, { core::intrinsics::AtomicOrdering::SeqCst }>(
+            &raw mut (*tag).ended,
+            1,
+        )
+    };
+    before == 0
 }
 
 /// Tags a thread group. A full map is a loss: later records of the group will be missing.
 #[inline(always)]
 pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
-    if TAGS.insert(&tgid, &Tag { scope, pad: 0, start_ns }, 0).is_err() {
+    if TAGS.insert(&tgid, &Tag { scope, ended: 0, start_ns }, 0).is_err() {
         lose(scope);
     }
 }

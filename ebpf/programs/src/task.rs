@@ -91,7 +91,8 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
     let group_dead: u32 = if off!(exit_has_group_dead) != 0 {
         u32::from(ctx.arg::<u64>(1) & 0xff != 0)
     } else {
-        u32::from(rd::<u32>(signal, off!(signal_live)) == 0)
+        // All threads that end together see the count at 0.
+        u32::from(rd::<u32>(signal, off!(signal_live)) == 0 && scope::claim_end(rd(task, off!(task_tgid))))
     };
     emit::<Exit>(scopes, kind::EXIT, |record| {
         view(task, level, &mut record.task);

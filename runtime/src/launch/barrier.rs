@@ -20,6 +20,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::state::{ContainerDir, store};
@@ -37,16 +40,33 @@ pub(super) fn listen(directory: &ContainerDir) -> io::Result<UnixListener> {
     UnixListener::bind(address(directory))
 }
 
-/// Init's side: waits for a start, then executes the program. Returns the exit code when that failed.
+/// Init's side: waits for a start, then executes the program. Returns the exit code when there was no exec.
+///
+/// A signal that would end a program without handlers ends the wait. It has to be taken in user space: the kernel
+/// drops it for PID 1 of a namespace (pid_namespaces(7)).
 pub(super) fn wait_and_exec(
     listener: &UnixListener,
     barrier: &File,
     program: &CString,
     args: &[CString],
     env: &[CString],
+    signals: &SignalFd,
 ) -> i32 {
     loop {
-        let Ok((mut stream, _)) = listener.accept() else { return 1 };
+        let mut fds = [
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            // Stopped and continued.
+            Err(Errno::EINTR) => continue,
+            Err(_) => return 1,
+        }
+        if let Ok(Some(info)) = signals.read_signal() {
+            return 128 + i32::try_from(info.ssi_signo).unwrap_or_default();
+        }
+        let Ok((mut stream, _)) = listener.accept() else { continue };
         let mut byte = [0];
         // The end of the stream is a start that was killed: the next may come.
         if !matches!(stream.read(&mut byte), Ok(1)) {
@@ -56,6 +76,7 @@ pub(super) fn wait_and_exec(
         let above = barrier.as_raw_fd() + 1;
         let Err(errno) = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(above)).and_then(|moved| {
             drop(stream);
+            SigSet::all().thread_unblock()?;
             let Err(errno) = execve(program, args, env);
             let answer = [&(errno as i32).to_ne_bytes(), program.as_bytes()].concat();
             // When start has gone, nobody is left to tell.
@@ -65,6 +86,29 @@ pub(super) fn wait_and_exec(
         // As a shell does.
         return if errno == Errno::ENOENT { 127 } else { 126 };
     }
+}
+
+/// Signals whose default action is not to end the process (signal(7)).
+const HARMLESS: [Signal; 8] = [
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGSTOP,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGURG,
+    Signal::SIGWINCH,
+];
+
+/// Takes these signals from the process and gives them to a descriptor.
+///
+/// # Errors
+/// The errno of signalfd(2).
+pub(super) fn take_fatal_signals() -> Result<SignalFd, Errno> {
+    let mut fatal = SigSet::all();
+    HARMLESS.into_iter().for_each(|signal| fatal.remove(signal));
+    fatal.thread_block()?;
+    SignalFd::with_flags(&fatal, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 fn execve(program: &CString, args: &[CString], env: &[CString]) -> Result<Infallible, Errno> {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
@@ -26,20 +26,27 @@ use crate::state::{ProcessIdentity, State, StateRoot, time};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{mount, ns, process};
 
-/// Where a test makes a `create` fail; the command line has no way to set it.
+/// Where a test makes a `create` fail; the command line has no way to set it. Steps are named by their index in the
+/// plan; its length means after the last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailAt {
     /// Nowhere.
     #[default]
     Never,
-    /// Instead of this step of the plan; its length means after the last.
+    /// The step fails.
     Step(usize),
+    /// Who is to do the step is killed instead.
+    Death(usize),
 }
 
 impl FailAt {
     pub(super) fn check(self, step: usize) -> Result<(), StepError> {
         match self {
             Self::Step(at) if at == step => Err(StepError::new("made to fail by a test", Errno::ECANCELED)),
+            Self::Death(at) if at == step => match raise(Signal::SIGKILL) {
+                Ok(()) => Err(StepError::new("survived SIGKILL", Errno::EINTR)),
+                Err(errno) => Err(errno.into()),
+            },
             _ => Ok(()),
         }
     }
@@ -221,7 +228,7 @@ impl Runtime<'_> {
             Ok(flag) => {
                 let real = NsKind::ALL.into_iter().find(|kind| kind.clone_flag() == flag);
                 let real = real.map_or("unknown", NsKind::oci_name);
-                return Err(StepError::new(format!("it is a {real} namespace"), Errno::EINVAL));
+                return Err(StepError::new(format!("it is a namespace of type {real}"), Errno::EINVAL));
             }
             Err(Errno::ENOTTY) => return Err(StepError::new("it is not a namespace file", Errno::EINVAL)),
             Err(errno) => return Err(errno.into()),

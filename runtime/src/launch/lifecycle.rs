@@ -41,7 +41,15 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
     })?;
     match released {
         Released::Executed => Ok(()),
-        Released::Failed { program, errno } => Err(LaunchError::Exec { program, source: errno }),
+        Released::Failed { program, errno } => {
+            // It is about to exit: whoever asks after this command is to see it stopped.
+            if let Some(process) = &state.process
+                && let Some(pidfd) = process.open().map_err(call("look at the process of", id))?
+            {
+                process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))?;
+            }
+            Err(LaunchError::Exec { program, source: errno })
+        }
         Released::NobodyWaits => Err(refuse(status(root, id, &state)?)),
     }
 }

@@ -9,6 +9,7 @@ mod extract;
 mod modules;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -148,6 +149,8 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
     fs::create_dir_all(dir).map_err(failed)?;
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
+    // Kept for whoever uses the cache; temporary files are their owner's alone.
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

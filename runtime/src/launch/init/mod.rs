@@ -73,8 +73,13 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         }
     }
     let Some(program) = program else { return 1 };
-    // Before the answer: from then on the container may be looked at, and has nothing of the runtime's open but these.
-    let keep = [init.channel.as_fd(), init.listener.as_fd(), init.barrier.as_fd()];
+    // Before the answer: from then on the container can be signalled and looked at, and has nothing of the
+    // runtime's open but these.
+    let signals = match barrier::take_fatal_signals() {
+        Ok(signals) => signals,
+        Err(errno) => return report(init, 0, &StepError::new("take signals", errno)),
+    };
+    let keep = [init.channel.as_fd(), init.listener.as_fd(), init.barrier.as_fd(), signals.as_fd()];
     if let Err(errno) = fd::close_all_except(init.first_closed_fd(), &keep)
         .and_then(|()| fd::close_on_exec_from(init.first_closed_fd()))
         .and_then(|()| init.channel.send(&Message::Ready))
@@ -86,7 +91,7 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         _ => return 1,
     }
     let process = &init.request.spec.process;
-    barrier::wait_and_exec(init.listener, init.barrier, &program, &process.args, &process.env)
+    barrier::wait_and_exec(init.listener, init.barrier, &program, &process.args, &process.env, &signals)
 }
 
 /// Makes the process independent of whoever called the runtime.

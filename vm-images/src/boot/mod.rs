@@ -3,6 +3,8 @@
 //! Nothing here decides what an end means; the loop collects [`Facts`], which `outcome::judge` turns into an
 //! [`Outcome`]. After a deadline the guest gets an NMI, so that its log shows where it hung, then SIGKILL.
 
+mod receive;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -11,16 +13,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use vm_init::{Message, PROTOCOL, Record, RecordKind};
+use vm_init::Message;
 
 use crate::channel::Channel;
-use crate::console::{self, Console};
-use crate::observer::{Event, Observer};
-use crate::outcome::{CommandEnd, Facts, Hang, Outcome, judge};
+use crate::console::Console;
+use crate::observer::Observer;
+use crate::outcome::{Facts, Hang, Outcome, judge};
 use crate::process::{QemuError, QemuGuard, numbers};
 use crate::qemu::{self, Engine, Machine, Sockets};
-use crate::qmp::{self, QmpCommand, QmpMessage};
+use crate::qmp::QmpCommand;
 use crate::serial::{LogError, SerialLog};
 use crate::signals::SignalGuard;
 
@@ -129,6 +130,7 @@ enum Source {
     Input,
 }
 
+/// A machine that runs, and what was seen of it so far.
 struct Session<'a> {
     plan: &'a BootPlan<'a>,
     observer: &'a mut dyn Observer,
@@ -226,19 +228,20 @@ impl<'a> Session<'a> {
             match source {
                 Source::Signals => self.signals(signals)?,
                 Source::Exit => return Ok(false),
-                Source::Serial => self.serial()?,
-                Source::Qmp => self.qmp()?,
-                Source::Control => self.control()?,
-                Source::Records => self.records()?,
-                Source::Stderr => {
-                    self.stderr.receive().map_err(io_error("read standard error"))?;
-                }
+                Source::Serial => drop(self.serial()?),
+                Source::Qmp => drop(self.qmp()?),
+                Source::Control => drop(self.control()?),
+                Source::Records => drop(self.records()?),
+                Source::Stderr => drop(self.stderr.receive().map_err(io_error("read standard error"))?),
                 Source::Console => self.show()?,
                 Source::Input => self.type_in()?,
             }
         }
-        if self.deadline().is_some_and(|(at, _)| Instant::now() >= at) {
-            self.expire()?;
+        match self.deadline() {
+            // An observer that took long kept this loop from listening: the guest may not have been silent.
+            Some((_, Some(Hang::Silent(_)))) if !ready.is_empty() => {}
+            Some((at, hang)) if Instant::now() >= at => self.expire(hang)?,
+            _ => {}
         }
         Ok(true)
     }
@@ -246,7 +249,7 @@ impl<'a> Session<'a> {
     fn wait(&self, signals: &SignalGuard) -> Result<Vec<Source>, BootError> {
         let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
             (Source::Signals, signals.as_fd(), PollFlags::POLLIN),
-            // Last of the fixed ones in effect: see `finish`, which reads what is left.
+            // Ends the loop before the sockets are read: `finish` takes what is left in them.
             (Source::Exit, self.qemu.as_fd(), PollFlags::POLLIN),
         ];
         let channels = [
@@ -306,15 +309,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn expire(&mut self) -> Result<(), BootError> {
-        match self.deadline() {
-            Some((_, Some(hang))) => {
+    fn expire(&mut self, hang: Option<Hang>) -> Result<(), BootError> {
+        match hang {
+            Some(hang) => {
                 self.facts.hang = Some(hang);
                 self.phase = Phase::Nmi { since: Instant::now() };
                 self.command(QmpCommand::QueryStatus)?;
                 self.command(QmpCommand::InjectNmi)
             }
-            _ => self.kill(),
+            None => self.kill(),
         }
     }
 
@@ -334,166 +337,15 @@ impl<'a> Session<'a> {
         self.control.send(&line).map_err(io_error("send a message to PID 1"))
     }
 
-    fn signals(&mut self, signals: &SignalGuard) -> Result<(), BootError> {
-        while let Some(signal) = signals.next() {
-            if signal != Signal::SIGWINCH {
-                self.facts.interrupted = Some(signal as i32);
-                self.kill()?;
-            } else if self.console.is_some() && matches!(self.phase, Phase::Command { .. }) {
-                self.tell(&Message::Resize(console::window_size()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn serial(&mut self) -> Result<(), BootError> {
-        self.serial.receive().map_err(io_error("read the serial line"))?;
-        for line in self.serial.lines() {
-            self.log.line(&line)?;
-            self.observer.kernel_line(&line);
-        }
-        Ok(())
-    }
-
-    fn qmp(&mut self) -> Result<(), BootError> {
-        self.qmp.receive().map_err(io_error("read the monitor"))?;
-        for line in self.qmp.lines() {
-            match qmp::parse(&line) {
-                QmpMessage::Greeting => self.command(QmpCommand::Capabilities)?,
-                QmpMessage::Shutdown { reason } => self.facts.shutdown_reason = Some(reason),
-                QmpMessage::Stop => {
-                    self.facts.is_stopped = true;
-                    self.kill()?;
-                }
-                QmpMessage::Status(status) => {
-                    self.log.line(format!("[host] QEMU's state: {status}").as_bytes())?
-                }
-                QmpMessage::Refused(why) => self.log.line(format!("[host] QEMU refused {why}").as_bytes())?,
-                QmpMessage::Other => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn control(&mut self) -> Result<(), BootError> {
-        self.control.receive().map_err(io_error("read the control port"))?;
-        for line in self.control.lines() {
-            self.last_sign = Instant::now();
-            match serde_json::from_slice::<Record>(&line) {
-                Ok(record) if record.seq == self.next_seq => {
-                    self.next_seq += 1;
-                    self.control_record(record.kind)?;
-                }
-                Ok(record) => {
-                    self.garbled(format!("record {} came after record {}", record.seq, self.next_seq))
-                }
-                Err(error) => self.garbled(format!("record {} cannot be read: {error}", self.next_seq)),
-            }
-        }
-        if self.facts.garbled.is_some() && !matches!(self.phase, Phase::Dying) {
-            self.kill()?;
-        }
-        Ok(())
-    }
-
-    fn garbled(&mut self, detail: String) {
-        self.facts.garbled.get_or_insert(detail);
-    }
-
-    fn control_record(&mut self, record: RecordKind) -> Result<(), BootError> {
-        match record {
-            RecordKind::Hello { protocol, .. } if protocol != PROTOCOL => {
-                self.garbled(format!(
-                    "vm-init speaks version {protocol}, this program {PROTOCOL}; build both again"
-                ));
-            }
-            RecordKind::Hello { kernel, controllers, degraded, .. } => {
-                self.hello(kernel, controllers, degraded)?
-            }
-            RecordKind::Start { .. } | RecordKind::Beat { .. } => {}
-            RecordKind::Refused { program, errno } => {
-                self.facts.refused = Some((program, errno));
-                self.phase = Phase::Ending { since: Instant::now() };
-            }
-            RecordKind::Out { stream, bytes } => match bytes.decode() {
-                Some(bytes) => self.observer.output(stream, &bytes),
-                None => self.garbled("output with damaged digits".to_owned()),
-            },
-            RecordKind::Exit { code, signal } => {
-                match (code.map(u8::try_from), signal) {
-                    (Some(Ok(code)), None) => self.facts.exit = Some(CommandEnd::Code(code)),
-                    (None, Some(signal)) => self.facts.exit = Some(CommandEnd::Signal(signal)),
-                    _ => self.garbled(format!("exit record with code {code:?} and signal {signal:?}")),
-                }
-                if matches!(self.phase, Phase::Command { .. }) {
-                    self.phase = Phase::Ending { since: Instant::now() };
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn hello(
-        &mut self,
-        kernel: String,
-        controllers: Vec<String>,
-        degraded: Vec<String>,
-    ) -> Result<(), BootError> {
-        let after = self.started.elapsed();
-        self.facts.has_hello = true;
-        self.hello_after = Some(after);
-        self.deadline_factor = (after.as_secs_f64() / REFERENCE_HELLO.as_secs_f64()).max(1.0);
-        if matches!(self.phase, Phase::Boot) {
-            self.phase = Phase::Command { since: Instant::now() };
-        }
-        self.kernel = Some(kernel.clone());
-        let deadline_factor = self.deadline_factor;
-        self.observer.event(&Event::Hello { kernel, after, deadline_factor, controllers, degraded });
-        self.tell(&Message::Go { deadline_factor })
-    }
-
-    fn records(&mut self) -> Result<(), BootError> {
-        self.records.receive().map_err(io_error("read the records port"))?;
-        for line in self.records.lines() {
-            self.n_records += 1;
-            self.observer.record(&line);
-        }
-        Ok(())
-    }
-
-    fn show(&mut self) -> Result<(), BootError> {
-        let Some(console) = &mut self.console else { return Ok(()) };
-        console.flush().and_then(|()| console.show()).map_err(io_error("serve the console"))
-    }
-
-    fn type_in(&mut self) -> Result<(), BootError> {
-        let Some(console) = &mut self.console else { return Ok(()) };
-        if !console.type_in().map_err(io_error("read standard input for the console"))? {
-            self.facts.interrupted = Some(Signal::SIGINT as i32);
-            self.kill()?;
-        }
-        Ok(())
-    }
-
     /// Reads what QEMU left in the sockets, reaps it, and judges.
     fn finish(mut self) -> Result<Booted, BootError> {
         let status = self.qemu.reap()?;
         self.phase = Phase::Dying;
-        while self.serial.is_open() {
-            self.serial()?;
-        }
-        while self.qmp.is_open() {
-            self.qmp()?;
-        }
-        while self.records.is_open() {
-            self.records()?;
-        }
-        while self.control.is_open() {
-            self.control()?;
-        }
-        while self.stderr.is_open() {
-            self.stderr.receive().map_err(io_error("read standard error"))?;
-        }
+        while self.serial()? {}
+        while self.qmp()? {}
+        while self.records()? {}
+        while self.control()? {}
+        while self.stderr.receive().map_err(io_error("read standard error"))? {}
         self.show()?;
         // A line that a dying guest did not finish is still worth reading.
         let rest = self.serial.take_bytes();
