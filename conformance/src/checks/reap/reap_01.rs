@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::orphans::{Orphans, Reaper};
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -29,8 +29,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("reap-01-never-reaps", "pause does nothing on SIGCHLD")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::SharedPidPod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// A process as the witness lists it.
 #[derive(Debug, Deserialize)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::boot_ns;
@@ -35,8 +35,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("sig-14-shifted", "numbers above 31 are shifted by one")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Lifecycle,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// A signal that the witness caught.
 #[derive(Debug, Deserialize)]
