@@ -93,6 +93,12 @@ impl Container {
         self.link.as_mut().ok_or_else(|| Obstacle::Runtime(format!("{name} runs no witness")))
     }
 
+    /// Process id of its program on the node: of a witness as the kernel tells it, else that of the pid file.
+    #[must_use]
+    pub fn outer_pid(&self) -> i32 {
+        self.link.as_ref().map_or(self.pid, |link| link.outer_pid)
+    }
+
     /// The cgroup that its bundle asked for.
     #[must_use]
     pub fn v2(&self) -> Cgroup {

@@ -30,12 +30,13 @@ pub(super) fn node_ns(evidence: &mut Evidence, name: &str, pid: i32, kind: &str)
 
 /// Adds the namespace that a container's program was executed in.
 pub(super) fn kernel_ns(evidence: &mut Evidence, trace: &Trace, container: &Container, kind: NsKind) {
-    let exec = trace.exec_of(container.pid, &container.program);
+    let pid = container.outer_pid();
+    let exec = trace.exec_of(pid, &container.program);
     if let Some(exec) = exec {
         evidence.kernel_if(
             &format!("{kind}.{}", container.name),
             inode(exec.task.ns.get(kind)),
-            format!("{}: exec of {} by {}", exec.event.source, container.program, container.pid),
+            format!("{}: exec of {} by {pid}", exec.event.source, container.program),
         );
     }
 }

@@ -57,6 +57,17 @@ pub fn state(pid: i32) -> Option<char> {
     status_line(pid, "State")?.chars().next()
 }
 
+/// The children of a process, by the `PPid` of every process on the node.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn children(pid: i32) -> io::Result<Vec<i32>> {
+    let parent = pid.to_string();
+    let is_child = |candidate: &i32| status_line(*candidate, "PPid").as_ref() == Some(&parent);
+    let listed = listed_pids(Path::new("/proc"))?.into_iter().filter_map(|pid| i32::try_from(pid).ok());
+    Ok(listed.filter(is_child).collect())
+}
+
 /// Open descriptors of a process, as its `/proc/PID/fd` shows them.
 ///
 /// # Errors

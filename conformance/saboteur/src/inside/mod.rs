@@ -1,5 +1,7 @@
 //! What the saboteur runs inside containers.
 
+mod adopt;
+mod init;
 mod join;
 mod leak;
 pub(crate) mod pause;

@@ -9,6 +9,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     match arguments.first().map(String::as_str) {
         Some("deaf") => serve(&[Signal::SIGCHLD], reap_all),
+        Some("never-reaps") => serve(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT], || {}),
+        Some("one-per-signal") => serve(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT], reap_one),
         other => bail!("unknown mode {other:?} of a broken pause"),
     }
 }
@@ -31,10 +33,15 @@ fn serve(signals: &[Signal], on_child: fn()) -> Result<u8> {
 
 /// What a good pause does at SIGCHLD.
 fn reap_all() {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-            _ => {}
-        }
-    }
+    while reap_next() {}
+}
+
+/// What it must not do: several ends may share one SIGCHLD.
+fn reap_one() {
+    reap_next();
+}
+
+/// Reaps a child that has ended; `false` when there is none.
+fn reap_next() -> bool {
+    !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD))
 }

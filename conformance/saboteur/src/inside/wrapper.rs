@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::join;
+use super::{adopt, init, join, leak};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -21,7 +21,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
         }
-        [mode, program, rest @ ..] if mode == "leak" => super::leak::run(program, rest),
+        [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
+        [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
+        [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }
