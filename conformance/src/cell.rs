@@ -2,6 +2,8 @@
 //!
 //! Everything that a check starts, it starts here, so that all of it can be found again at the end.
 
+mod processes;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -105,6 +107,15 @@ pub struct Pod {
     pub sandbox: Container,
     /// The others, in the order of their names.
     pub members: Vec<Container>,
+}
+
+/// A helper that did its work.
+#[derive(Debug, Clone)]
+pub struct Helped {
+    /// Its process id.
+    pub pid: i32,
+    /// What it printed.
+    pub stdout: String,
 }
 
 /// The place of one check.
@@ -383,18 +394,18 @@ impl<'r> Cell<'r> {
     // ---- processes of the suite's own ----
 
     /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
-    /// what it printed.
+    /// who it was and what it printed.
     ///
     /// # Errors
     /// When the launcher fails, or the helper, whose last words are in the error.
-    pub fn helper(&mut self, arguments: &[&str]) -> Result<String, Obstacle> {
+    pub fn helper(&mut self, arguments: &[&str]) -> Result<Helped, Obstacle> {
         let invocation = self.helper_invocation(arguments);
         let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
         let timeout = self.deadline(10.0);
         let ran = self.launcher.run(invocation, timeout)?;
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         match ran.status {
-            Some(status) if status.success() => Ok(read(&stdout)),
+            Some(status) if status.success() => Ok(Helped { pid: ran.pid, stdout: read(&stdout) }),
             status => {
                 let ended =
                     status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
@@ -523,12 +534,9 @@ impl<'r> Cell<'r> {
     fn leftovers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         if let Ok(trace) = self.trace() {
-            let ended: BTreeSet<u32> =
-                trace.exits().filter(|exit| exit.group_dead).map(|exit| exit.task.task.tgid).collect();
-            for birth in trace.births() {
+            for birth in trace.living() {
                 let tgid = birth.child.task.tgid;
-                let is_process = birth.child.task.tid == tgid;
-                if is_process && !ended.contains(&tgid) && tgid != self.launcher.tgid() {
+                if tgid != self.launcher.tgid() {
                     found.push(format!("process {tgid} ({})", birth.event.comm));
                 }
             }

@@ -2,6 +2,9 @@
 //!
 //! The suite itself never enters a namespace; a cell's launcher starts podproof again for that.
 
+mod namespaces;
+mod shm;
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -11,6 +14,8 @@ use clap::Subcommand;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+pub use namespaces::Holders;
+
 /// What a helper does.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Helper {
@@ -18,6 +23,22 @@ pub enum Helper {
     Loopback {
         /// An nsfs file.
         path: PathBuf,
+    },
+    /// Makes a new namespace of each type, with processes in them that stay, and writes their numbers to a file.
+    Namespaces {
+        /// Where the numbers go, as JSON of [`Holders`].
+        file: PathBuf,
+    },
+    /// Says that it is there and then keeps the namespaces that it is in.
+    Hold {
+        /// In a user namespace of its own.
+        #[arg(long)]
+        user: bool,
+    },
+    /// Looks for the System V shared memory segment of a key and prints what came of it.
+    ShmFind {
+        /// Key of shmget(2).
+        key: i32,
     },
 }
 
@@ -28,6 +49,9 @@ pub enum Helper {
 pub fn run(helper: &Helper) -> Result<()> {
     match helper {
         Helper::Loopback { path } => loopback(path),
+        Helper::Namespaces { file } => namespaces::make(file),
+        Helper::Hold { user } => namespaces::hold(*user),
+        Helper::ShmFind { key } => shm::find(*key),
     }
 }
 

@@ -25,6 +25,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::interrupt;
+
 /// Environment variable that hands the launcher its socket.
 const SOCKET_ENV: &str = "PODPROOF_LAUNCHER_FD";
 /// Largest packet, bytes.
@@ -91,6 +93,9 @@ pub enum LauncherError {
         /// What it did.
         what: String,
     },
+    /// The user interrupted the run.
+    #[error("interrupted")]
+    Interrupted,
     /// The launcher could not do what was asked.
     #[error("{op}")]
     Refused {
@@ -115,6 +120,8 @@ pub struct Ran {
 pub struct Launcher {
     socket: OwnedFd,
     child: Child,
+    /// It still works on something that nobody waits for.
+    is_behind: bool,
 }
 
 impl Launcher {
@@ -133,11 +140,13 @@ impl Launcher {
             .arg0("podproof-launcher")
             .arg("launcher")
             .env(SOCKET_ENV, "0")
+            // A Ctrl-C at the terminal is the suite's to handle, not the cell's.
+            .process_group(0)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
             .map_err(start)?;
-        Ok(Self { socket: ours, child })
+        Ok(Self { socket: ours, child, is_behind: false })
     }
 
     /// Thread group id of the launcher.
@@ -209,8 +218,21 @@ impl Launcher {
         send(self.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL)
             .map_err(|source| LauncherError::Socket { op: "send", source })?;
         // The launcher keeps the deadline; this one only catches a launcher that hangs.
-        let patience = timeout + Duration::from_secs(30);
-        let reply = receive(self.socket.as_fd(), Some(Instant::now() + patience))?
+        let deadline = Instant::now() + timeout + Duration::from_secs(30);
+        let is_cleaning = matches!(request, Request::KillAll { .. });
+        if let Some(event) = interrupt::event().filter(|_| !is_cleaning) {
+            let ready = wait_readable(&[self.socket.as_fd(), event], Some(deadline))
+                .map_err(|source| LauncherError::Socket { op: "poll", source })?;
+            if !ready.first().copied().unwrap_or(false) && interrupt::requested().is_some() {
+                self.is_behind = true;
+                return Err(LauncherError::Interrupted);
+            }
+        }
+        // The answer to what was interrupted comes first.
+        if std::mem::take(&mut self.is_behind) {
+            receive(self.socket.as_fd(), Some(deadline))?;
+        }
+        let reply = receive(self.socket.as_fd(), Some(deadline))?
             .ok_or_else(|| LauncherError::Protocol { what: "did not answer, or ended".to_owned() })?;
         match serde_json::from_slice(&reply) {
             Ok(Reply::Failed { op, errno }) => {

@@ -12,6 +12,7 @@ pub mod checks;
 pub mod cli;
 pub mod evidence;
 pub mod helper;
+pub mod interrupt;
 pub mod judge;
 pub mod launcher;
 pub mod observe;

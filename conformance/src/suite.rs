@@ -9,6 +9,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::Check;
 use crate::evidence::Evidence;
+use crate::interrupt;
 use crate::judge::{Judgement, Verdict, judge};
 use crate::report::model::CheckReport;
 use crate::report::records::{Record, Recorder};
@@ -34,6 +35,9 @@ pub fn run(
             let (run, verdicts, alone, recorder) =
                 (Arc::clone(run), Arc::clone(&verdicts), Arc::clone(&alone), Arc::clone(recorder));
             Trial::ignorable_test(check.test_name(), move || {
+                if interrupt::requested().is_some() {
+                    return Ok(Completion::ignored_with("interrupted"));
+                }
                 let (_shared, _exclusive);
                 if check.serial {
                     _exclusive = alone.write().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +56,36 @@ pub fn run(
     // The exit status comes from the verdicts, not from the count of failed trials.
     drop(libtest_mimic::run(arguments, trials));
     let mut verdicts = std::mem::take(&mut *verdicts.lock().unwrap_or_else(PoisonError::into_inner));
+    let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
+    verdicts.sort_by_key(|report| place(&report.id));
+    verdicts
+}
+
+/// Runs these checks without a word, and returns their verdicts in the order given.
+#[must_use]
+pub fn verdicts(run: &Run, checks: &[Check], threads: usize, recorder: &Recorder) -> Vec<CheckReport> {
+    let done: Mutex<Vec<CheckReport>> = Mutex::default();
+    let judge_one = |check: &Check| {
+        note(recorder, &Record::Start { id: check.requirement.id.to_owned() });
+        let report = verdict(run, check);
+        note(recorder, &Record::Check(Box::new(report.clone())));
+        done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+    };
+    let (alone, together): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.serial);
+    let queue = Mutex::new(together.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(check) = next.filter(|_| interrupt::requested().is_none()) else { return };
+                    judge_one(check);
+                }
+            });
+        }
+    });
+    alone.into_iter().filter(|_| interrupt::requested().is_none()).for_each(judge_one);
+    let mut verdicts = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
     verdicts.sort_by_key(|report| place(&report.id));
     verdicts

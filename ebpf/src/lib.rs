@@ -19,6 +19,7 @@ mod decode;
 pub mod event;
 mod history;
 mod load;
+mod missed;
 mod offsets;
 mod scope;
 mod stream;

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader};
 use podproof_abi::need;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError};
+use crate::missed::Missed;
 use crate::offsets::KernelLayout;
 use crate::tracer::TraceOptions;
 
@@ -135,6 +136,7 @@ const PROBES: &[Probe] = &[
 pub(crate) struct Loaded {
     pub(crate) ebpf: Ebpf,
     pub(crate) probes: Vec<ProbeStatus>,
+    pub(crate) missed: Missed,
 }
 
 /// Creates the maps, then loads and attaches every program that this kernel can run.
@@ -158,6 +160,7 @@ pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Loaded, Load
         .map_err(|source| LoadError::Object { source: Box::new(source) })?;
 
     let mut probes = vec![];
+    let mut attached = vec![];
     for probe in PROBES.iter().filter(|probe| probe.tier != 2 || options.syscalls) {
         let reason = if let Some(missing) = layout.refusal(probe.needs) {
             Some(missing.to_string())
@@ -166,7 +169,13 @@ pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Loaded, Load
         {
             Some(format!("this kernel has no tracepoint {}", probe.name))
         } else {
-            attach(&mut ebpf, probe, &aya_btf).err()
+            match attach(&mut ebpf, probe, &aya_btf) {
+                Ok(program) => {
+                    attached.push(program);
+                    None
+                }
+                Err(reason) => Some(reason),
+            }
         };
         if let (true, Some(reason)) = (probe.required, &reason) {
             return Err(LoadError::Required { name: probe.name.into(), reason: reason.clone() });
@@ -185,7 +194,7 @@ pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Loaded, Load
         });
     }
     probes.sort_by_key(|probe| probe.tier);
-    Ok(Loaded { ebpf, probes })
+    Ok(Loaded { ebpf, probes, missed: Missed::of(attached) })
 }
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
@@ -201,22 +210,24 @@ fn check_pid_namespace() -> Result<(), LoadError> {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf) -> Result<(), String> {
+fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf) -> Result<ProgramFd, String> {
     let program = ebpf.program_mut(probe.name).ok_or("the BPF object has no such program")?;
     let loading = |error: ProgramError| refusal("load", &error);
     let attaching = |error: ProgramError| refusal("attach", &error);
-    match program {
+    let fd = match program {
         Program::BtfTracePoint(program) => {
             program.load(probe.name, btf).map_err(loading)?;
             program.attach().map_err(attaching)?;
+            program.fd().map_err(attaching)?
         }
         Program::FEntry(program) => {
             program.load(probe.name, btf).map_err(loading)?;
             program.attach().map_err(attaching)?;
+            program.fd().map_err(attaching)?
         }
         _ => return Err("the BPF object has another type of program under this name".into()),
-    }
-    Ok(())
+    };
+    fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))
 }
 
 /// Step, errno, and what the verifier said last.

@@ -63,6 +63,8 @@ pub struct Scope {
     id: u32,
     log: Arc<Log>,
     shared: Arc<Shared>,
+    /// Runs that the kernel had skipped when the scope was opened.
+    missed_before: Option<u64>,
 }
 
 impl fmt::Debug for Scope {
@@ -73,7 +75,8 @@ impl fmt::Debug for Scope {
 
 impl Scope {
     pub(crate) fn new(id: u32, log: Arc<Log>, shared: Arc<Shared>) -> Self {
-        Self { id, log, shared }
+        let missed_before = shared.missed.count();
+        Self { id, log, shared, missed_before }
     }
 
     /// Its number, which every event carries.
@@ -184,9 +187,14 @@ impl Scope {
         }
     }
 
-    /// Records of this scope that were lost. While it is not 0, the absence of an event proves nothing.
+    /// Records of this scope that were lost, and runs of any probe that the kernel skipped while it was open. While it is
+    /// not 0, the absence of an event proves nothing.
     #[must_use]
     pub fn lost(&self) -> u64 {
+        self.lost_records().saturating_add(self.shared.missed.since(self.missed_before))
+    }
+
+    fn lost_records(&self) -> u64 {
         let malformed = lock(&self.log.state).malformed;
         self.shared.lost_in_kernel(self.id).saturating_add(malformed)
     }
@@ -194,6 +202,6 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.shared.close_scope(self.id, self.lost());
+        self.shared.close_scope(self.id, self.lost_records());
     }
 }

@@ -12,6 +12,7 @@ use aya::programs::{Program, ProgramFd};
 use podproof_abi::MAX_SCOPES;
 
 use crate::load::{LoadError, Loaded, ProbeStatus, load};
+use crate::missed::Missed;
 use crate::scope::{Scope, TraceError};
 use crate::stream::{Reader, Registry, lock};
 use crate::sys;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     tags: Mutex<HashMap<MapData, u32, [u64; 2]>>,
     cgroups: Mutex<HashMap<MapData, u64, u32>>,
     fence: ProgramFd,
+    pub(crate) missed: Missed,
     last_scope: AtomicU32,
     last_cookie: AtomicU64,
     /// Losses of scopes that are closed.
@@ -80,7 +82,7 @@ impl Shared {
         lock(&self.slots).set(scope, [u64::from(open), 0], 0)
     }
 
-    /// Ends a scope: nothing is recorded for it from here on, and its tags go.
+    /// Ends a scope that lost so many records: nothing is recorded for it from here on, and its tags go.
     pub(crate) fn close_scope(&self, scope: u32, lost: u64) {
         self.lost_before.fetch_add(lost, Ordering::Relaxed);
         if let Err(error) = self.set_slot(scope, false) {
@@ -139,7 +141,7 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(LoadError::NoProbes);
         }
-        let Loaded { mut ebpf, probes } = load(OBJECT, options)?;
+        let Loaded { mut ebpf, probes, missed } = load(OBJECT, options)?;
         let fence = load_fence(&mut ebpf)?;
         let object = |source: MapError| LoadError::Object { source: Box::new(source.into()) };
         let registry = Arc::new(Registry::default());
@@ -148,6 +150,7 @@ impl Tracer {
             tags: Mutex::new(HashMap::try_from(take(&mut ebpf, "TAGS")?).map_err(object)?),
             cgroups: Mutex::new(HashMap::try_from(take(&mut ebpf, "CGROUPS")?).map_err(object)?),
             fence,
+            missed,
             registry: Arc::clone(&registry),
             last_scope: AtomicU32::new(0),
             last_cookie: AtomicU64::new(0),
@@ -189,6 +192,7 @@ impl Tracer {
         let malformed = self.shared.registry.malformed.load(Ordering::Relaxed);
         open.fold(malformed, u64::saturating_add)
             .saturating_add(self.shared.lost_before.load(Ordering::Relaxed))
+            .saturating_add(self.shared.missed.since(Some(0)))
     }
 }
 

@@ -3,23 +3,17 @@
 //! The suite itself is `podproof`, which runs in the VM and sends its records out; the same program, on this
 //! side, makes the table and the report of them. A VM that dies keeps the verdicts that it gave.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use vm_images::{Accel, Engine, Event, Observer, Outcome, RECORDS_PORT, Report, Rootfs, Stream, Vm};
 
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
-use crate::vm;
-
-/// Exit status of podproof for wrong usage or set-up.
-const USAGE: u8 = 2;
+use crate::suite::{self, MachineArgs, Run};
 
 /// The options of `cargo xtask conformance`.
 #[derive(Debug, Args)]
@@ -33,15 +27,8 @@ pub(crate) struct ConformanceArgs {
     /// Judge on this machine, as root, instead of in a VM
     #[arg(long, conflicts_with_all = ["kernel", "accel", "memory", "timeout"])]
     host: bool,
-    /// auto, kvm or tcg
-    #[arg(long, value_name = "ACCEL", default_value_t = Accel::Auto)]
-    accel: Accel,
-    /// Memory of the VM in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory: u32,
-    /// Seconds that a VM may take, the boot not included
-    #[arg(long, value_name = "S", default_value_t = 1800)]
-    timeout: u64,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// Write report.json into this directory
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
@@ -57,8 +44,7 @@ pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
     let mut wanted = Tool::BUILD.to_vec();
     wanted.extend(args.runtime.iter().filter_map(|name| Tool::runtime(name)));
     if !args.host {
-        wanted.extend([Tool::Qemu, Tool::Busybox]);
-        wanted.extend(args.kernel.iter().filter_map(|name| Tool::kernel(name)));
+        wanted.extend(suite::tools(&args.kernel));
     }
     // What the user named is looked at before anything is fetched or built for it.
     for name in &args.runtime {
@@ -149,15 +135,7 @@ fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> R
         command = command.arg("--report-dir").arg(dir);
     }
     command = command.args(&args.filter).arg("--").args(&args.libtest);
-    status(command)
-}
-
-/// What a VM came to.
-enum Run {
-    /// Its records, also when it died.
-    Records(PathBuf),
-    /// Nothing to report on: wrong usage, or the user's interruption.
-    Ended(ExitCode),
+    suite::status(command)
 }
 
 fn in_vm(
@@ -167,82 +145,19 @@ fn in_vm(
     built: &Artifacts,
     subjects: &[Subject],
 ) -> Result<Run> {
-    let image = vm::kernel(kernel, tools)?;
-    let mut rootfs = suite_image(tools, built)?;
-    let mut argv: Vec<String> = ["podproof", "run", "--records"].map(str::to_owned).into_iter().collect();
-    argv.push(format!("{}/{RECORDS_PORT}", vm_images::PORTS_DIR));
+    let mut rootfs = suite::image(tools, built)?;
+    let mut argv = vec!["podproof".to_owned(), "run".to_owned()];
+    argv.extend(suite::records_option());
     for (number, subject) in subjects.iter().enumerate() {
         let guest = subject.in_guest(number);
-        add_program(&mut rootfs, &guest, subject)?;
+        suite::add_runtime(&mut rootfs, &guest, &subject.path, subject.libraries.as_slice())?;
         argv.extend(["--runtime".to_owned(), guest]);
     }
     argv.extend(args.filter.iter().cloned());
     argv.push("--".to_owned());
     argv.extend(args.libtest.iter().cloned());
-
-    let mut machine = Vm::new(image, rootfs, &built.vm_init, argv, &vm::work_dir());
-    machine.accel = args.accel;
-    machine.memory_mib = args.memory;
-    machine.deadlines.command = Some(Duration::from_secs(args.timeout));
-    let name: String =
-        kernel.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
-    machine.log_path = vm::work_dir().join(format!("kernel-{name}.log"));
-    let path = vm::work_dir().join(format!("records-{name}.jsonl"));
     println!("==> kernel {kernel}");
-    run_machine(&machine, &path)
-}
-
-/// Files of every image in which the suite runs.
-pub(crate) fn suite_image(tools: &Toolbox, built: &Artifacts) -> Result<Rootfs> {
-    let mut rootfs = Rootfs::new();
-    rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
-    rootfs
-        .program("/bin/podproof", &built.podproof, &[])?
-        .program("/bin/podproof-witness", &built.witness, &[])?
-        .program("/bin/pause", &built.pause, &[])?;
-    Ok(rootfs)
-}
-
-/// A program with its libraries; a script as it is (the image has a shell).
-fn add_program(rootfs: &mut Rootfs, guest: &str, subject: &Subject) -> Result<()> {
-    let start = fs::read(&subject.path).with_context(|| format!("read {}", subject.path.display()))?;
-    if start.starts_with(b"#!") {
-        rootfs.file(guest, &subject.path)?;
-    } else {
-        rootfs.program(guest, &subject.path, subject.libraries.as_slice())?;
-    }
-    Ok(())
-}
-
-/// Runs the suite in a machine and keeps its records.
-fn run_machine(machine: &Vm, path: &Path) -> Result<Run> {
-    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-    let mut output = Relay { file, failed: None };
-    let report = machine.run(&mut output)?;
-    if let Some(error) = output.failed.take() {
-        return Err(error).with_context(|| format!("write {}", path.display()));
-    }
-    match &report.outcome {
-        Outcome::Exited { code: USAGE } => return Ok(Run::Ended(ExitCode::from(USAGE))),
-        Outcome::Interrupted { .. } => {
-            eprintln!("{}", report.outcome);
-            return Ok(Run::Ended(ExitCode::from(report.outcome.exit_status())));
-        }
-        _ => {}
-    }
-    let last = closing_record(&report);
-    writeln!(output.file, "{last}").with_context(|| format!("write {}", path.display()))?;
-    Ok(Run::Records(path.to_owned()))
-}
-
-/// What the records themselves cannot know: the kind of machine, and how it died.
-fn closing_record(report: &Report) -> serde_json::Value {
-    let machine = if report.engine == Engine::Kvm { "vm-kvm" } else { "vm-tcg" };
-    let died = match report.outcome {
-        Outcome::Exited { .. } => None,
-        _ => Some(report.explain()),
-    };
-    serde_json::json!({ "record": "machine", "name": machine, "kernel": report.kernel, "died": died })
+    suite::run(&args.machine, kernel, "conformance", rootfs, argv, (tools, built))
 }
 
 fn report(args: &ConformanceArgs, built: &Artifacts, records: &[PathBuf]) -> Result<ExitCode> {
@@ -250,45 +165,5 @@ fn report(args: &ConformanceArgs, built: &Artifacts, records: &[PathBuf]) -> Res
     if let Some(dir) = &args.report_dir {
         command = command.arg("--report-dir").arg(dir);
     }
-    status(command)
-}
-
-/// Runs a command with our own streams and ends as it ends.
-fn status(command: Cmd) -> Result<ExitCode> {
-    let line = command.line();
-    let status = command.into_inner().status().with_context(|| format!("cannot run `{line}`"))?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(3)))
-}
-
-/// Passes output on as it comes, and keeps the records.
-struct Relay {
-    file: File,
-    failed: Option<std::io::Error>,
-}
-
-impl Relay {
-    fn keep(&mut self, done: std::io::Result<()>) {
-        if let Err(error) = done {
-            self.failed.get_or_insert(error);
-        }
-    }
-}
-
-impl Observer for Relay {
-    fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let done = match stream {
-            Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
-            Stream::Stderr => std::io::stderr().write_all(bytes),
-        };
-        self.keep(done);
-    }
-
-    fn record(&mut self, line: &[u8]) {
-        let done = self.file.write_all(line).and_then(|()| self.file.write_all(b"\n"));
-        self.keep(done);
-    }
-
-    fn event(&mut self, event: &Event) {
-        println!("vm: {event}");
-    }
+    suite::status(command)
 }

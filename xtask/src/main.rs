@@ -6,7 +6,9 @@ mod build;
 mod cmd;
 mod conformance;
 mod lint;
+mod mutants;
 mod setup;
+mod suite;
 mod test;
 mod vm;
 mod workspace;
@@ -27,6 +29,8 @@ struct Cli {
 enum Command {
     /// Judge runtimes in a VM under each kernel: sets up what is missing, builds, boots, prints the verdicts
     Conformance(conformance::ConformanceArgs),
+    /// Prove that every check can fail: judge runtimes with one deliberate defect each
+    Mutants(mutants::MutantsArgs),
     /// Find what podproof builds and runs with, and fetch what is missing under target/tools
     Setup {
         /// Only print what is there, what is missing and how to get it
@@ -37,8 +41,6 @@ enum Command {
     Build,
     /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
     Lint,
-    /// A shell, or one command, in a VM
-    Vm(vm::VmArgs),
     /// Run all tests of the workspace: unit, host, VM
     Test {
         /// Whole matrices and repeats as well
@@ -62,10 +64,10 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Conformance(args) => conformance::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
         Command::Setup { check } => setup::run(check),
         Command::Build => build::run(),
         Command::Lint => lint::run(),
-        Command::Vm(args) => vm::run(args),
         Command::Test { full } => test::run(full),
         Command::Vm(args) => vm::run(args),
     }

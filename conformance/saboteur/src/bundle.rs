@@ -32,7 +32,12 @@ pub(crate) fn is_sandbox(config: &Value) -> bool {
 
 /// Whether a namespace of this type is listed with a path.
 pub(crate) fn joins(config: &Value, kind: &str) -> bool {
-    namespaces(config).iter().any(|namespace| namespace["type"] == kind && namespace["path"].is_string())
+    path_of(config, kind).is_some()
+}
+
+/// The path that a namespace of this type is listed with.
+pub(crate) fn path_of<'c>(config: &'c Value, kind: &str) -> Option<&'c str> {
+    namespaces(config).iter().find(|namespace| namespace["type"] == kind)?["path"].as_str()
 }
 
 /// The namespaces of a configuration.
@@ -68,6 +73,22 @@ pub(crate) fn wrap(call: &Call, mode: &str) -> Result<()> {
         args.extend(config["process"]["args"].as_array().cloned().unwrap_or_default());
         config["process"]["args"] = Value::Array(args);
     })
+}
+
+/// Gives the wrapper of a configuration an argument, before the container's own program.
+pub(crate) fn wrapper_argument(config: &mut Value, argument: &str) {
+    if let Value::Array(args) = &mut config["process"]["args"] {
+        args.insert(2, Value::from(argument));
+    }
+}
+
+/// Grants a container's program one more capability.
+pub(crate) fn grant(config: &mut Value, capability: &str) {
+    for set in ["bounding", "effective", "permitted"] {
+        if let Value::Array(set) = &mut config["process"]["capabilities"][set] {
+            set.push(Value::from(capability));
+        }
+    }
 }
 
 /// Copies this program into the bundle's root file system, in place of what has that name there.

@@ -65,8 +65,8 @@ pub struct OciRuntime {
     pub version: String,
     /// Version of the runtime specification that it declares, where it does.
     pub spec: Option<String>,
-    /// Directory of its shared libraries, where they are not the system's.
-    pub libraries: Option<PathBuf>,
+    /// Variables that it is called with: where its shared libraries are, when they are not the system's.
+    pub env: BTreeMap<String, String>,
 }
 
 impl OciRuntime {
@@ -81,6 +81,7 @@ impl OciRuntime {
             .and_then(Path::parent)
             .map(|usr| usr.join("lib/x86_64-linux-gnu"))
             .filter(|dir| dir.is_dir() && !dir.starts_with("/usr") && !dir.starts_with("/lib"));
+        let env = libraries.map(|dir| ("LD_LIBRARY_PATH".to_owned(), dir.display().to_string()));
         let mut runtime = Self {
             name: path
                 .file_name()
@@ -88,7 +89,7 @@ impl OciRuntime {
             path: path.clone(),
             version: String::new(),
             spec: None,
-            libraries,
+            env: env.into_iter().collect(),
         };
         let text = runtime.ask_version(scratch, timeout)?;
         let mut words = text.lines().next().unwrap_or_default().split_whitespace();
@@ -135,16 +136,12 @@ impl OciRuntime {
     /// A call of the runtime, its output going to files with this prefix.
     #[must_use]
     pub fn invocation(&self, arguments: &[&str], output: &Path, caller: &Caller) -> Invocation {
-        let mut env = BTreeMap::new();
-        if let Some(libraries) = &self.libraries {
-            env.insert("LD_LIBRARY_PATH".to_owned(), libraries.display().to_string());
-        }
         let argv = std::iter::once(self.path.display().to_string())
             .chain(arguments.iter().map(|argument| (*argument).to_owned()))
             .collect();
         Invocation {
             argv,
-            env,
+            env: self.env.clone(),
             stdout: output.with_extension("out"),
             stderr: output.with_extension("err"),
             leaked_fds: caller.leaked_fds,
@@ -191,9 +188,15 @@ impl Call {
     /// The call, how it ended and its last words.
     #[must_use]
     pub fn summary(&self) -> String {
+        format!("`{}` {}", self.line, self.end())
+    }
+
+    /// How it ended and its last words.
+    #[must_use]
+    pub fn end(&self) -> String {
         let said = last_line(&self.stderr);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        format!("`{}` {}{said}", self.line, self.ended)
+        format!("{}{said}", self.ended)
     }
 }
 

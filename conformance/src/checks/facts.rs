@@ -77,6 +77,12 @@ pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn
     evidence.trace = lines.take(TRACE_LINES).map(words).collect();
 }
 
+/// A key for System V objects that no other check and no other run uses.
+pub(super) fn shm_key(check: u8) -> i32 {
+    let run = std::process::id().cast_signed() & 0xF_FFFF;
+    0x7000_0000 | run << 8 | i32::from(check)
+}
+
 /// All these values are one.
 pub(super) fn all_equal(side: &Side<'_>, what: &str, keys: &[&str]) -> Result<Finding, Gap> {
     let values = values(side, keys)?;

@@ -18,11 +18,28 @@ use crate::cell::{Cell, Obstacle};
 use crate::evidence::Evidence;
 use crate::judge::Rules;
 
+/// The kinds of pods that checks arrange. Checks with one scene can see each other's defects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scene {
+    /// One container by itself.
+    Container,
+    /// A sandbox and containers that join its net, ipc and uts namespaces.
+    Pod,
+    /// The same with one pid namespace.
+    SharedPidPod,
+    /// Containers with limits.
+    Limits,
+    /// The steps of a container's life, one call of the runtime after the other.
+    Lifecycle,
+}
+
 /// A check of one requirement.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
     /// What is required.
     pub requirement: &'static Requirement,
+    /// The kind of pod that it arranges.
+    pub scene: Scene,
     /// Runs alone, because it measures time, CPU or memory.
     pub serial: bool,
     /// Plays the scenario and collects what both witnesses saw.
@@ -50,6 +67,12 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
 }
 
 impl Check {
+    /// Whether the other arranges the same kind of pod.
+    #[must_use]
+    pub fn shares_scenario(&self, other: &Self) -> bool {
+        self.scene == other.scene
+    }
+
     /// Its name in test lists: `NS-01::containers_share_the_network_namespace`.
     #[must_use]
     pub fn test_name(&self) -> String {

@@ -2,14 +2,18 @@
 
 mod explain;
 mod list;
+mod matrix;
+mod mutants;
 mod report;
 mod run;
+mod stage;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::helper::{self, Helper};
+use crate::interrupt;
 use crate::launcher;
 use crate::report::exit;
 
@@ -34,6 +38,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Make the table and the report of finished runs from their records.
     Report(report::ReportArgs),
+    /// Judge runtimes with one defect each, which must fail their checks.
+    Mutants(mutants::MutantsArgs),
+    /// Make the matrix of defects and checks from the records of `mutants`.
+    Matrix(matrix::MatrixArgs),
     /// Start the commands of a cell (podproof starts this itself).
     #[command(hide = true)]
     Launcher,
@@ -60,9 +68,14 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args).map(|()| exit::PASSED),
         Command::Explain(args) => explain::run(&args).map(|()| exit::PASSED),
         Command::Report(args) => report::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
         Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
     };
+    if let Some(signal) = interrupt::requested() {
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+    }
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {

@@ -1,5 +1,7 @@
 //! The kernel's trace of one cell: questions that checks ask of it, and its words for people.
 
+use std::collections::BTreeSet;
+
 use podproof_ebpf::event::{
     Creds, Event, EventKind, NsKind, NsSet, ReapSource, SignalAction, SignalResult, TaskRef, TaskView,
 };
@@ -104,6 +106,17 @@ impl Trace {
     #[must_use]
     pub fn end_of(&self, tgid: i32) -> Option<Exit<'_>> {
         self.exits().find(|exit| exit.group_dead && is(exit.task.task, tgid))
+    }
+
+    /// Processes that were created and have not ended.
+    #[must_use]
+    pub fn living(&self) -> Vec<Birth<'_>> {
+        let ended: BTreeSet<u32> =
+            self.exits().filter(|exit| exit.group_dead).map(|exit| exit.task.task.tgid).collect();
+        let is_process = |task: TaskRef| task.tid == task.tgid;
+        self.births()
+            .filter(|birth| is_process(birth.child.task) && !ended.contains(&birth.child.task.tgid))
+            .collect()
     }
 
     /// Signals generated for a process.

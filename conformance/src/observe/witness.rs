@@ -15,6 +15,8 @@ use podproof_witness::{Command, Hello, MAX_PACKET, Outcome, Reply, Request, SOCK
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::interrupt;
+
 /// What went wrong between the suite and a witness.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
@@ -278,11 +280,13 @@ fn readable(socket: &OwnedFd, deadline: Instant) -> bool {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        // An interruption is as good as the deadline.
+        let mut fds = vec![PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        fds.extend(interrupt::event().map(|event| PollFd::new(event, PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
             Ok(0) if Instant::now() >= deadline => return false,
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return true,
+            Ok(_) => return fds.first().and_then(PollFd::any).unwrap_or(false),
             Err(_) => return false,
         }
     }

@@ -1,5 +1,6 @@
 //! What the saboteur runs inside containers.
 
+mod join;
 mod leak;
 pub(crate) mod pause;
 pub(crate) mod wrapper;

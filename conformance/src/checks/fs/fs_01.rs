@@ -11,7 +11,7 @@ use podproof_witness::{Command, SOCKET_DIR};
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::{self, Mount};
@@ -31,8 +31,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("fs-01-old-root-left", "the node's root stays mounted under a hidden name")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// Where the bundle mounts something (`Bundle::config`).
 const CONFIGURED: [&str; 5] = ["/", "/proc", "/dev", "/dev/mqueue", SOCKET_DIR];

@@ -6,7 +6,7 @@ use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -27,8 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("life-01-started-at-create", "create starts the program as well")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Lifecycle,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// How long the program of a created container is watched for, seconds.
 const WATCHED: f64 = 0.3;

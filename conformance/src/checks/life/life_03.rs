@@ -8,7 +8,7 @@ use podproof_witness::Command;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::{self, boot_ns};
@@ -29,8 +29,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("life-03-cached-status", "state keeps giving the first status running that it found")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Lifecycle,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// The answer that ended the questions.
 struct Answer {

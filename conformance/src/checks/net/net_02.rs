@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::tcp;
@@ -28,8 +28,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("net-02-fresh-netns", "a joining container is put into a fresh network namespace by path")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// What a serves.
 const BODY: &str = "the page of container a";

@@ -4,7 +4,7 @@ use podproof_ebpf::event::{EventKind, NsKind};
 
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -22,8 +22,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("ns-01-own-netns", "a joining container gets a network namespace of its own")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside: rule, kernel: rule },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let pod = cell.pod(false, &["a", "b"])?;

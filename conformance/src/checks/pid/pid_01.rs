@@ -5,7 +5,7 @@ use podproof_ebpf::event::EventKind;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -22,8 +22,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("pid-01-wrapper", "a wrapper stays as PID 1 and forks the program")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside: rule, kernel: rule },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let container = cell.container(&Bundle::witness("a"))?;

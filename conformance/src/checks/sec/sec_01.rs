@@ -7,7 +7,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, succeeded};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -28,8 +28,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("sec-01-ambient-kept", "the ambient set keeps what the caller holds")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside: rule, kernel: rule } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside: rule, kernel: rule },
+};
 
 /// The capabilities in use: number (capabilities(7), linux/capability.h) and name.
 const CHOWN: (u8, &str) = (0, "CAP_CHOWN");

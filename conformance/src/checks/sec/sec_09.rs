@@ -7,7 +7,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -27,8 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("sec-09-leaked-descriptor", "a directory stays open when the program is executed")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// How many descriptors the caller leaks.
 const LEAKED: u32 = 3;

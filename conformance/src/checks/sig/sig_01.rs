@@ -4,7 +4,7 @@ use podproof_ebpf::event::{EventKind, SignalResult};
 
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -23,8 +23,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("sig-01-deaf-pause", "pause has no handler for SIGTERM, which PID 1 then ignores")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Pod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let sandbox = cell.sandbox("pause")?;

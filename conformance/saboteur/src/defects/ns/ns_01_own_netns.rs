@@ -11,7 +11,12 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-01-own-netns",
     target: "NS-01",
     does: "a joining container gets a network namespace of its own",
-    also_red: &[("NET-02", "localhost of another network namespace has no server")],
+    also_red: &[
+        ("NS-10", "one of the eight types is not joined"),
+        ("NS-11", "a path that is not read cannot be of another type"),
+        ("NS-16", "the containers of the pod are in network namespaces of their own"),
+        ("NET-02", "localhost of another network namespace has no server"),
+    ],
     act,
 };
 
