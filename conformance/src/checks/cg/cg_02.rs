@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::cgroup::Cgroup;
@@ -27,8 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("cg-02-no-memory-limit", "the memory controller's part of the configuration is ignored")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: true, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Limits,
+    serial: true,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// The limit, bytes: room for the start of a runtime written in Go.
 const LIMIT: u64 = 48 << 20;

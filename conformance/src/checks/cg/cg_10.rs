@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::boot_ns;
@@ -27,8 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("cg-10-quota-on-parent", "the quota is written to the parent of the container's cgroup")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: true, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Limits,
+    serial: true,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// CPU time per period, microseconds.
 const QUOTA_US: u64 = 20_000;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{CLONE_THREAD, Trace, is};
@@ -27,8 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("cg-14-no-pids-limit", "the pids controller's part of the configuration is ignored")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Limits,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// The limit: above what runtimes written in Go need while they start the container.
 const LIMIT: u64 = 40;

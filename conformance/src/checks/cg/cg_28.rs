@@ -6,7 +6,7 @@ use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::is;
@@ -26,8 +26,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("cg-28-late-limits", "the memory limit is written after start")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: true, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Limits,
+    serial: true,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 /// The limit, bytes: room for the start of a runtime written in Go.
 const LIMIT: u64 = 32 << 20;

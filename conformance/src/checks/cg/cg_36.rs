@@ -8,7 +8,7 @@ use podproof_ebpf::event::EventKind;
 use crate::bundle::Bundle;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
-use crate::checks::{Check, facts};
+use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::Trace;
@@ -29,8 +29,13 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[("cg-36-subgroups-left", "only the top directory is removed, and the error ignored")],
 };
 
-pub(super) const CHECK: Check =
-    Check { requirement: &REQUIREMENT, serial: false, observe, rules: Rules { inside, kernel } };
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Limits,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
