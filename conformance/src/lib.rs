@@ -1,1 +1,21 @@
-//! Placeholder.
+//! podproof's conformance suite: judges a container runtime by two witnesses.
+//!
+//! The data flows one way: a requirement ([`catalog`]) is played in a [`cell`] by its check ([`checks`]), which
+//! collects [`evidence`] from the witness inside and from the kernel ([`observe`]); [`judge`] turns that into a
+//! verdict; [`suite`] runs the checks and [`report`] tells of them. The suite never links a runtime.
+
+pub mod adapter;
+pub mod bundle;
+pub mod catalog;
+pub mod cell;
+pub mod checks;
+pub mod cli;
+pub mod evidence;
+pub mod helper;
+pub mod interrupt;
+pub mod judge;
+pub mod launcher;
+pub mod observe;
+pub mod report;
+pub mod run;
+pub mod suite;

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `podproof`: judges container runtimes by two witnesses.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conformance::cli::main()
+}

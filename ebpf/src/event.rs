@@ -267,13 +267,15 @@ pub enum EventKind {
         /// Credentials that the program starts with.
         creds: Creds,
     },
-    /// A task ended.
+    /// A task ended. `group_dead` marks the end of a process, whichever of its threads shows it: look for the `tgid`.
+    /// (Threads that end together may show theirs after that; and when a thread executes a program, the old
+    /// leader ends without the process.)
     Exit {
         /// The task; namespaces and parent as they were at its end.
         task: TaskView,
         /// Wait status (wait(2)): code in bits 8-15, signal in bits 0-6.
         status: u32,
-        /// It was the last thread of its group.
+        /// It was the last thread of its group; true for exactly one.
         group_dead: bool,
     },
     /// The parent was told of the end of its child; unless it ignores that, a zombie exists from here on.
@@ -294,7 +296,8 @@ pub enum EventKind {
         /// How this was seen; `current` is the reaper. `current` equal to `task`: the kernel itself (auto-reap).
         by: ReapSource,
     },
-    /// The kernel freed the task, a grace period after its release. Proves that it is gone, not when or by whom.
+    /// The kernel freed the leader of a process, a grace period after its release: the process is gone with all its
+    /// threads. Does not prove when or by whom.
     Free {
         /// Who is gone.
         task: TaskRef,
@@ -305,7 +308,7 @@ pub enum EventKind {
         task: TaskRef,
         /// Parent at birth.
         from: TaskRef,
-        /// Parent at its end: a subreaper, or PID 1 of its namespace.
+        /// Parent at the end of its last thread: a subreaper, or PID 1 of its namespace.
         to: TaskRef,
     },
     /// A signal was sent.
@@ -343,7 +346,7 @@ pub enum EventKind {
     CgroupMkdir {
         /// Its id: the inode of the directory.
         id: u64,
-        /// Hierarchy; 1 is cgroup v2 where it is the default hierarchy (`cgroup_root.hierarchy_id`).
+        /// Hierarchy (`cgroup_root.hierarchy_id`); 0 is cgroup v2, as in `/proc/PID/cgroup`.
         hierarchy: u32,
         /// Path from the root of the hierarchy.
         path: String,

@@ -1,3 +1,31 @@
 //! Loads podproof's probes and reads their event stream.
+//!
+//! ```text
+//! btf      where the running kernel keeps the fields that the programs read
+//! load     one program at a time: load, attach, or say why not
+//! stream   one reader, one order: records -> events -> the log of their scope
+//! scope    who is watched, and until when the log is complete (fence)
+//! ```
+//!
+//! A [`Tracer`] loads the programs once. A [`Scope`] is opened per thing to watch: it is given the thread group
+//! of a launcher (or a cgroup), and collects the events of all that descends from it. This crate knows tasks and
+//! cgroups; it does not know containers, pods or verdicts.
+//!
+//! Needs Linux 6.1 with BTF, and root (CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE) in the initial pid namespace,
+//! because all numbers are those of the initial namespace.
 
+mod btf;
+mod decode;
 pub mod event;
+mod history;
+mod load;
+mod missed;
+mod offsets;
+mod scope;
+mod stream;
+mod sys;
+mod tracer;
+
+pub use load::{LoadError, ProbeStatus};
+pub use scope::{Scope, TraceError};
+pub use tracer::{TraceOptions, Tracer};

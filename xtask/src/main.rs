@@ -1,2 +1,74 @@
-//! Placeholder.
-fn main() {}
+//! The commands of the workspace, `cargo xtask COMMAND`: dispatch only.
+//!
+//! Exit status: 0 success; 1 a test or check failed; 2 wrong usage or set-up; 3 no verdict, or the VM died.
+
+mod build;
+mod cmd;
+mod conformance;
+mod lint;
+mod mutants;
+mod setup;
+mod suite;
+mod test;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The commands of the podproof workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judge runtimes in a VM under each kernel: sets up what is missing, builds, boots, prints the verdicts
+    Conformance(conformance::ConformanceArgs),
+    /// Prove that every check can fail: judge runtimes with one deliberate defect each
+    Mutants(mutants::MutantsArgs),
+    /// Find what podproof builds and runs with, and fetch what is missing under target/tools
+    Setup {
+        /// Only print what is there, what is missing and how to get it
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build everything that runs in a VM, the BPF object included
+    Build,
+    /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
+    Lint,
+    /// Run all tests of the workspace: unit, host, VM
+    Test {
+        /// Whole matrices and repeats as well
+        #[arg(long)]
+        full: bool,
+    },
+    /// Open a shell, or run one command, in a VM
+    Vm(vm::VmArgs),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("error: {err:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Setup { check } => setup::run(check),
+        Command::Build => build::run(),
+        Command::Lint => lint::run(),
+        Command::Test { full } => test::run(full),
+        Command::Vm(args) => vm::run(args),
+    }
+}

@@ -1,2 +1,106 @@
-//! Placeholder.
-fn main() {}
+//! The saboteur: a container runtime with exactly one defect, made from a good runtime.
+//!
+//! The name that it is called by chooses the defect (`ns-01-own-netns`, a link to this program), and
+//! `PODPROOF_SABOTEUR_BASE` names the good runtime. As `pause` it is a broken sandbox program, and as
+//! `saboteur-wrapper` a program that stands in front of a container's own; both only inside containers.
+//! Under its own name it lists its defects and makes the links.
+
+mod base;
+mod bundle;
+mod call;
+mod cgroup;
+mod defects;
+mod inside;
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use crate::base::Base;
+use crate::call::Call;
+
+#[derive(Debug, Parser)]
+#[command(name = "podproof-saboteur", version, about = "Makes runtimes with one defect each")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the defects as JSON: name, target, what it does, and which other checks turn red with the reason.
+    List,
+    /// Make a link to this program for every defect.
+    Install {
+        /// Where the links go.
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let called = arguments.next().unwrap_or_default();
+    let name =
+        Path::new(&called).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let rest: Vec<String> = arguments.collect();
+    let done = match name.as_str() {
+        inside::PAUSE => inside::pause::run(&rest),
+        inside::WRAPPER => inside::wrapper::run(&rest),
+        _ => match defects::all().find(|defect| defect.name == name) {
+            Some(defect) => act(defect, rest),
+            None => own_command().map(|()| 0),
+        },
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(defect: &defects::Defect, arguments: Vec<String>) -> Result<u8> {
+    let base = Base::from_environment()?;
+    if arguments.iter().any(|argument| argument == "--version" || argument == "-v") {
+        println!("saboteur:{} version {}", defect.name, env!("CARGO_PKG_VERSION"));
+        println!("base: {}", base.path().display());
+        return Ok(0);
+    }
+    (defect.act)(&mut Call::parse(arguments), &base)
+}
+
+fn own_command() -> Result<()> {
+    match Cli::parse().command {
+        Command::List => {
+            let list: Vec<_> = defects::all()
+                .map(|defect| {
+                    let also: Vec<_> =
+                        defect.also_red.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect();
+                    json!({ "name": defect.name, "target": defect.target, "does": defect.does, "also_red": also })
+                })
+                .collect();
+            println!("{}", serde_json::to_string_pretty(&list)?);
+            Ok(())
+        }
+        Command::Install { dir } => {
+            std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+            let program = std::env::current_exe().context("find this program")?;
+            for defect in defects::all() {
+                let link = dir.join(defect.name);
+                if link.symlink_metadata().is_ok() {
+                    if std::fs::read_link(&link).ok().as_ref() == Some(&program) {
+                        continue;
+                    }
+                    bail!("{} exists and is not a link to {}; remove it", link.display(), program.display());
+                }
+                symlink(&program, &link).with_context(|| format!("link {}", link.display()))?;
+            }
+            Ok(())
+        }
+    }
+}

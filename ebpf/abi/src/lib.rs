@@ -1,2 +1,22 @@
-//! Records.
+//! Records, keys and offsets shared by the BPF programs and the process that loads them.
+//!
+//! Both sides are built from this crate, so a layout exists once. Every type is `repr(C)` and made of fixed-width
+//! integers and arrays of them: no bool, enum, `Option`, `usize` or pointer, and padding is a named
+//! field. A size assertion stands beside each type; with feature `user` each is also `bytemuck::Pod`,
+//! which proves that no padding is hidden.
+
 #![no_std]
+
+mod map;
+mod offsets;
+mod record;
+
+pub use map::{MAX_CGROUPS, MAX_PENDING, MAX_SCOPES, MAX_TAGS, START_TICK_NS, Slot, Tag};
+#[cfg(feature = "user")]
+pub use offsets::Field;
+pub use offsets::{MISSING, Offsets, need};
+pub use record::{
+    ABI_VERSION, Attach, Cgroup, CloneFailed, Exec, Exit, Fence, Free, Header, MAX_LEVELS, Mount, NewTask,
+    NsInodes, NsSwitch, Oom, PATH_LEN, PivotRoot, Release, STR_LEN, Shm, SignalDeliver, SignalGenerate,
+    TaskId, TaskView, Umount, Wait, kind,
+};

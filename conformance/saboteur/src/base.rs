@@ -1,0 +1,65 @@
+//! The good runtime below a defect.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::call::Call;
+
+/// Names the good runtime.
+const BASE_ENV: &str = "PODPROOF_SABOTEUR_BASE";
+
+/// A good runtime.
+#[derive(Debug)]
+pub(crate) struct Base {
+    path: PathBuf,
+}
+
+impl Base {
+    pub(crate) fn from_environment() -> Result<Self> {
+        let path = std::env::var_os(BASE_ENV)
+            .with_context(|| format!("{BASE_ENV} is not set; it names the good runtime to spoil"))?;
+        Ok(Self { path: path.into() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn command(&self, call: &Call) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&call.arguments);
+        command
+    }
+
+    /// Passes the call on; the exit code of the good runtime.
+    pub(crate) fn pass(&self, call: &Call) -> Result<u8> {
+        run(self.command(call))
+    }
+
+    /// Passes the call on and keeps what it prints.
+    pub(crate) fn ask(&self, call: &Call) -> Result<Output> {
+        let mut command = self.command(call);
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        command.output().with_context(|| format!("run {}", self.path.display()))
+    }
+
+    /// Passes the call on under strace, which changes the result of one system call (`-e inject=EXPRESSION`).
+    pub(crate) fn inject(&self, call: &Call, expression: &str) -> Result<u8> {
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+            .arg(format!("inject={expression}"))
+            .arg("--")
+            .arg(&self.path)
+            .args(&call.arguments);
+        run(command)
+    }
+}
+
+fn run(mut command: Command) -> Result<u8> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("run {program}"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

@@ -1,0 +1,109 @@
+//! Rewriting a bundle before the good runtime reads it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::inside;
+
+/// Changes the configuration of the bundle of a `create` call, in place.
+pub(crate) fn edit(call: &Call, change: impl FnOnce(&mut Value)) -> Result<()> {
+    let path = call.bundle().join("config.json");
+    let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut config = serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
+    change(&mut config);
+    fs::write(&path, serde_json::to_vec(&config)?).with_context(|| format!("write {}", path.display()))
+}
+
+/// The configuration of the bundle of a `create` call.
+pub(crate) fn config(call: &Call) -> Result<Value> {
+    let path = call.bundle().join("config.json");
+    let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))
+}
+
+/// Whether the bundle runs the sandbox program.
+pub(crate) fn is_sandbox(config: &Value) -> bool {
+    config["process"]["args"][0] == "/pause"
+}
+
+/// Whether a namespace of this type is listed with a path.
+pub(crate) fn joins(config: &Value, kind: &str) -> bool {
+    path_of(config, kind).is_some()
+}
+
+/// The path that a namespace of this type is listed with.
+pub(crate) fn path_of<'c>(config: &'c Value, kind: &str) -> Option<&'c str> {
+    namespaces(config).iter().find(|namespace| namespace["type"] == kind)?["path"].as_str()
+}
+
+/// The namespaces of a configuration.
+pub(crate) fn namespaces(config: &Value) -> &[Value] {
+    config["linux"]["namespaces"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The namespaces of a configuration, to be changed.
+pub(crate) fn namespaces_mut(config: &mut Value) -> &mut Vec<Value> {
+    let namespaces = &mut config["linux"]["namespaces"];
+    if !namespaces.is_array() {
+        *namespaces = Value::Array(Vec::new());
+    }
+    match namespaces {
+        Value::Array(list) => list,
+        _ => unreachable!("it was made an array above"),
+    }
+}
+
+/// Replaces the sandbox program by a broken one: this program, as `/pause MODE`.
+pub(crate) fn break_pause(call: &Call, mode: &str) -> Result<()> {
+    put_self(call, inside::PAUSE)?;
+    let mode = mode.to_owned();
+    edit(call, |config| config["process"]["args"] = serde_json::json!([format!("/{}", inside::PAUSE), mode]))
+}
+
+/// Puts a wrapper in front of the container's program: this program, as `/saboteur-wrapper MODE ARGS...`.
+pub(crate) fn wrap(call: &Call, mode: &str) -> Result<()> {
+    put_self(call, inside::WRAPPER)?;
+    let mode = mode.to_owned();
+    edit(call, |config| {
+        let mut args = vec![Value::from(format!("/{}", inside::WRAPPER)), Value::from(mode)];
+        args.extend(config["process"]["args"].as_array().cloned().unwrap_or_default());
+        config["process"]["args"] = Value::Array(args);
+    })
+}
+
+/// Gives the wrapper of a configuration an argument, before the container's own program.
+pub(crate) fn wrapper_argument(config: &mut Value, argument: &str) {
+    if let Value::Array(args) = &mut config["process"]["args"] {
+        args.insert(2, Value::from(argument));
+    }
+}
+
+/// Grants a container's program one more capability.
+pub(crate) fn grant(config: &mut Value, capability: &str) {
+    for set in ["bounding", "effective", "permitted"] {
+        if let Value::Array(set) = &mut config["process"]["capabilities"][set] {
+            set.push(Value::from(capability));
+        }
+    }
+}
+
+/// Copies this program into the bundle's root file system, in place of what has that name there.
+fn put_self(call: &Call, name: &str) -> Result<()> {
+    let to = call.bundle().join("rootfs").join(name);
+    remove_if_there(&to)?;
+    fs::copy("/proc/self/exe", &to).with_context(|| format!("copy this program to {}", to.display()))?;
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

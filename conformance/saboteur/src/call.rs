@@ -1,0 +1,119 @@
+//! A call of a runtime, taken apart as far as a defect has to see it.
+
+use std::path::{Path, PathBuf};
+
+/// Options that take a value in the next argument (runc's command line).
+const WITH_VALUE: [&str; 9] = [
+    "--root",
+    "--log",
+    "--log-format",
+    "--criu",
+    "--bundle",
+    "-b",
+    "--pid-file",
+    "--console-socket",
+    "--preserve-fds",
+];
+
+/// The arguments of one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// All arguments, as they came; a defect may change them.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Call {
+    pub(crate) fn parse(arguments: Vec<String>) -> Self {
+        Self { arguments }
+    }
+
+    /// The words that are neither options nor their values: the verb, the id, what follows.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let mut value_follows = false;
+        self.arguments.iter().filter_map(move |argument| {
+            if std::mem::take(&mut value_follows) {
+                return None;
+            }
+            value_follows = WITH_VALUE.contains(&argument.as_str());
+            (!argument.starts_with('-')).then_some(argument.as_str())
+        })
+    }
+
+    /// `create`, `start`, ...; empty without one.
+    pub(crate) fn verb(&self) -> &str {
+        self.words().next().unwrap_or_default()
+    }
+
+    /// Id of the container.
+    pub(crate) fn id(&self) -> &str {
+        self.words().nth(1).unwrap_or_default()
+    }
+
+    /// What follows the id: the signal of `kill`.
+    pub(crate) fn operand(&self) -> Option<&str> {
+        self.words().nth(2)
+    }
+
+    fn option(&self, names: &[&str]) -> Option<&str> {
+        let at = self.arguments.iter().position(|argument| names.contains(&argument.as_str()))?;
+        self.arguments.get(at + 1).map(String::as_str)
+    }
+
+    /// `--root`: the state directory.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.option(&["--root"]).map(Path::new)
+    }
+
+    /// `--pid-file`.
+    pub(crate) fn pid_file(&self) -> Option<&Path> {
+        self.option(&["--pid-file"]).map(Path::new)
+    }
+
+    /// `--bundle`, by default the working directory.
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.option(&["--bundle", "-b"]).map_or_else(|| PathBuf::from("."), PathBuf::from)
+    }
+
+    /// The same call with another verb and operands, for the same state directory.
+    pub(crate) fn other(&self, words: &[&str]) -> Self {
+        let mut arguments = Vec::new();
+        if let Some(root) = self.root() {
+            arguments.extend(["--root".to_owned(), root.display().to_string()]);
+        }
+        arguments.extend(words.iter().map(|word| (*word).to_owned()));
+        Self { arguments }
+    }
+
+    /// Replaces one word (the verb, the id, an operand) of the call.
+    pub(crate) fn replace(&mut self, word: &str, by: &str) {
+        if let Some(found) = self.arguments.iter_mut().rev().find(|argument| *argument == word) {
+            by.clone_into(found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Call;
+
+    fn call(line: &str) -> Call {
+        Call::parse(line.split(' ').map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn verb_id_and_options_are_found() {
+        let call = call("--root /r create --bundle /b --pid-file /p x-1");
+        assert_eq!((call.verb(), call.id()), ("create", "x-1"));
+        assert_eq!(call.bundle(), std::path::Path::new("/b"));
+        assert_eq!(call.pid_file(), Some(std::path::Path::new("/p")));
+        assert_eq!(call.other(&["state", "x-1"]).arguments, ["--root", "/r", "state", "x-1"]);
+    }
+
+    #[test]
+    fn an_operand_is_replaced_and_not_the_id() {
+        let mut call = call("--root /r kill x-1 TERM");
+        assert_eq!(call.operand(), Some("TERM"));
+        call.replace("TERM", "KILL");
+        assert_eq!(call.arguments, ["--root", "/r", "kill", "x-1", "KILL"]);
+    }
+}

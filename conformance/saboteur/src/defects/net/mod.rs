@@ -1,0 +1,8 @@
+//! Defects against: the network of a pod.
+
+mod net_02_fresh_netns;
+
+use super::Defect;
+
+/// The defects of this area, in the order of the catalog.
+pub(super) const DEFECTS: &[Defect] = &[net_02_fresh_netns::DEFECT];

@@ -1,0 +1,33 @@
+//! A joining container is put into a fresh network namespace by path.
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "net-02-fresh-netns",
+    target: "NET-02",
+    does: "a joining container is put into a fresh network namespace by path",
+    also_red: &[("NS-01", "the fresh namespace is not the sandbox's")],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" && bundle::joins(&bundle::config(call)?, "network") {
+        unshare(CloneFlags::CLONE_NEWNET).context("make a fresh network namespace")?;
+        // It lives as long as this process waits for the good runtime, and then in the container.
+        let path = format!("/proc/{}/ns/net", std::process::id());
+        bundle::edit(call, |config| {
+            for namespace in bundle::namespaces_mut(config) {
+                if namespace["type"] == "network" {
+                    namespace["path"] = path.clone().into();
+                }
+            }
+        })?;
+    }
+    base.pass(call)
+}

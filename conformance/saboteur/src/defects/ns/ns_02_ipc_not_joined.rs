@@ -1,0 +1,30 @@
+//! A joining container is left in the runtime's own IPC namespace.
+
+use anyhow::Result;
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "ns-02-ipc-not-joined",
+    target: "NS-02",
+    does: "a joining container is left in the runtime's own IPC namespace",
+    also_red: &[
+        ("NS-10", "one of the eight types is not joined"),
+        ("NS-16", "a, b and c are in the node's IPC namespace, not in the sandbox's"),
+        ("NS-20", "the pod's shared memory is the node's"),
+    ],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" {
+        bundle::edit(call, |config| {
+            bundle::namespaces_mut(config)
+                .retain(|namespace| namespace["type"] != "ipc" || !namespace["path"].is_string());
+        })?;
+    }
+    base.pass(call)
+}

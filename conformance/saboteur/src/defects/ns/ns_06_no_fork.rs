@@ -1,0 +1,36 @@
+//! The PID namespace is joined without a fork after it: only the program's children are in it.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "ns-06-no-fork",
+    target: "NS-06",
+    does: "the PID namespace is joined without a fork after it, so that only the program's children are in it",
+    also_red: &[("NS-10", "one of the eight types is not joined")],
+    act,
+};
+
+/// What opening the namespaces of a process with more capabilities needs (proc(5), ptrace(2)).
+const NEEDED: &str = "CAP_SYS_PTRACE";
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    let config = if call.verb() == "create" { bundle::config(call)? } else { Value::Null };
+    if let Some(path) = bundle::path_of(&config, "pid")
+        && bundle::joins(&config, "network")
+    {
+        bundle::wrap(call, "join-pid")?;
+        bundle::edit(call, |config| {
+            // The program starts in the runtime's PID namespace, and so does the /proc that it sees.
+            bundle::namespaces_mut(config).retain(|namespace| namespace["type"] != "pid");
+            bundle::wrapper_argument(config, path);
+            bundle::grant(config, NEEDED);
+        })?;
+    }
+    base.pass(call)
+}

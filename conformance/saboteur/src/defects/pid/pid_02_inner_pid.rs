@@ -1,0 +1,41 @@
+//! `state` reports the number inside the container.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::base::Base;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "pid-02-inner-pid",
+    target: "PID-02",
+    does: "`state` reports the number inside the container",
+    also_red: &[],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() != "state" {
+        return base.pass(call);
+    }
+    let output = base.ask(call)?;
+    if !output.status.success() {
+        return Ok(1);
+    }
+    let mut state: Value = serde_json::from_slice(&output.stdout).context("parse the state")?;
+    if let Some(inner) = inner_pid(&state["pid"]) {
+        state["pid"] = Value::from(inner);
+    }
+    println!("{state}");
+    Ok(0)
+}
+
+/// The last number of NSpid: the innermost. `None` when there is no such process.
+fn inner_pid(pid: &Value) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().last()?.parse().ok()
+}

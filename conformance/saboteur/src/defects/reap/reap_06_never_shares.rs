@@ -1,0 +1,34 @@
+//! Process sharing has no effect.
+
+use anyhow::Result;
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "reap-06-never-shares",
+    target: "REAP-06",
+    does: "a container that asks for the sandbox's PID namespace gets a new one",
+    also_red: &[
+        ("NS-06", "it is not in the sandbox's PID namespace"),
+        ("PID-05", "it has not joined"),
+        ("REAP-01", "its orphans are not the sandbox's"),
+        ("REAP-02", "its orphans are not the sandbox's"),
+    ],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" {
+        bundle::edit(call, |config| {
+            for namespace in bundle::namespaces_mut(config) {
+                if namespace["type"] == "pid" {
+                    *namespace = serde_json::json!({ "type": "pid" });
+                }
+            }
+        })?;
+    }
+    base.pass(call)
+}

@@ -1,0 +1,29 @@
+//! Realtime signals are shifted by one.
+
+use anyhow::Result;
+
+use crate::base::Base;
+use crate::call::Call;
+use crate::defects::Defect;
+
+/// The last of the standard signals.
+const LAST_STANDARD: u32 = 31;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "sig-14-shifted",
+    target: "SIG-14",
+    does: "numbers above 31 are shifted by one",
+    also_red: &[],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "kill"
+        && let Some(asked) = call.operand().map(str::to_owned)
+        && let Ok(signal) = asked.parse::<u32>()
+        && signal > LAST_STANDARD
+    {
+        call.replace(&asked, &(signal + 1).to_string());
+    }
+    base.pass(call)
+}

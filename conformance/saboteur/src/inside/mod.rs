@@ -1,0 +1,13 @@
+//! What the saboteur runs inside containers.
+
+mod adopt;
+mod init;
+mod join;
+mod leak;
+pub(crate) mod pause;
+pub(crate) mod wrapper;
+
+/// File name of the broken sandbox program: the same as that of the good one.
+pub(crate) const PAUSE: &str = "pause";
+/// File name of the wrapper.
+pub(crate) const WRAPPER: &str = "saboteur-wrapper";

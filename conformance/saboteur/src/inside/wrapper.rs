@@ -1,0 +1,30 @@
+//! Programs in front of a container's own, one mode each.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::sched::CloneFlags;
+
+use super::{adopt, init, join, leak};
+
+/// Runs in place of the container's program, with the defect that the first argument names.
+pub(crate) fn run(arguments: &[String]) -> Result<u8> {
+    match arguments {
+        [mode, program, rest @ ..] if mode == "fork" => {
+            let status =
+                Command::new(program).args(rest).status().with_context(|| format!("run {program}"))?;
+            Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        [mode, path, program, rest @ ..] if mode == "join-pid" => {
+            join::run(CloneFlags::CLONE_NEWPID, path, program, rest)
+        }
+        [mode, path, program, rest @ ..] if mode == "join-mnt" => {
+            join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
+        [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
+        [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
+        _ => bail!("unknown mode of the wrapper: {arguments:?}"),
+    }
+}

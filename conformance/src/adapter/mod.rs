@@ -1,0 +1,3 @@
+//! What drives a subject. Each adapter treats it as a black box.
+
+pub mod oci;

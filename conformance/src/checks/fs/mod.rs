@@ -1,0 +1,8 @@
+//! File system.
+
+mod fs_01;
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[fs_01::CHECK];

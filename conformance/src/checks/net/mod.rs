@@ -1,0 +1,8 @@
+//! The network of a pod.
+
+mod net_02;
+
+use super::Check;
+
+/// The checks of this area, by number.
+pub(super) const CHECKS: &[Check] = &[net_02::CHECK];

@@ -1,0 +1,152 @@
+//! PID-03: `/proc` shows the container's processes, all of them and no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use podproof_ebpf::event::EventKind;
+use podproof_witness::Command;
+
+use crate::bundle::Bundle;
+use crate::catalog::{Level, Requirement, Subject};
+use crate::cell::{Cell, Obstacle};
+use crate::checks::{Check, Scene, facts};
+use crate::evidence::{Evidence, Gap, Side};
+use crate::judge::{Finding, Rules};
+use crate::observe::process;
+use crate::observe::trace::{CLONE_THREAD, Exec, Trace};
+
+/// Children of the witness in its own PID namespace.
+const SLEEPERS: u32 = 3;
+/// Numbers that a report shows at most: the node may have thousands.
+const SHOWN: usize = 16;
+/// The two comparisons; they are made at different moments, so each has its own name.
+const INSIDE: &str = "listed.inside";
+const NODE: &str = "listed.outside";
+
+const REQUIREMENT: Requirement = Requirement {
+    id: "PID-03",
+    name: "proc_lists_exactly_the_containers_processes",
+    level: Level::Must,
+    statement: "/proc in a container lists exactly the processes of its PID namespace and of those nested in it.",
+    source: "pid_namespaces(7) /proc and PID namespaces; runtime-spec config-linux.md#namespaces",
+    subject: Subject::Runtime,
+    scenario: "One container with a new PID namespace, whose program forks three children that sleep and one in a \
+               PID namespace nested in its own.",
+    inside: "The numbers that /proc lists, against those of the program and of the children that it knows.",
+    kernel: "A census of the PID namespace and of those nested in it (creations less ends), against the entries of \
+             the file system on the container's /proc, read from the node through /proc/PID/root.",
+    defects: &[("pid-03-node-proc", "the node's /proc is bind-mounted")],
+};
+
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Container,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
+
+fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
+    let mut container = cell.container(&Bundle::witness("a"))?;
+    let timeout = cell.deadline(10.0);
+    let link = container.witness()?;
+    let sleepers: Vec<u64> =
+        link.ask_as(Command::ForkSleepers { count: SLEEPERS, sessions: false }, timeout)?;
+    let nested: u64 = link.ask_as(Command::ForkNested, timeout)?;
+    let names: Vec<String> = link.ask_as(Command::ListDir { path: "/proc".to_owned() }, timeout)?;
+    let known = sleepers.into_iter().chain([nested, link.hello.birth.pid.into()]).collect();
+    let listed = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let trace = cell.trace()?;
+
+    let mut evidence = Evidence::default();
+    for (key, value) in comparison(&known, &listed) {
+        evidence.inside(
+            &format!("{INSIDE}.{key}"),
+            value,
+            "witness a: entries of /proc against the processes that it made",
+        );
+    }
+    let pid = container.outer_pid();
+    if let Some(census) = trace.exec_of(pid, &container.program).and_then(|exec| census(&trace, &exec)) {
+        let proc = PathBuf::from(format!("/proc/{pid}/root/proc"));
+        let listed = process::listed_pids(&proc).map_err(|source| Obstacle::Node {
+            op: "list",
+            path: proc.clone(),
+            source,
+        })?;
+        for (key, value) in comparison(&census, &listed.into_iter().collect()) {
+            let source = format!("{} against tp_btf/task_newtask and sched_process_exit", proc.display());
+            evidence.kernel(&format!("{NODE}.{key}"), value, source);
+        }
+    }
+    facts::keep_trace(&mut evidence, &trace, |kind| {
+        matches!(kind, EventKind::NewTask { .. } | EventKind::Exit { .. } | EventKind::Mount { .. })
+    });
+    Ok(evidence)
+}
+
+/// What is there, what is listed, and how the two differ.
+fn comparison(there: &BTreeSet<u64>, listed: &BTreeSet<u64>) -> [(&'static str, serde_json::Value); 5] {
+    let strangers: Vec<u64> = listed.difference(there).copied().collect();
+    let missing: Vec<u64> = there.difference(listed).copied().collect();
+    let shown = |numbers: &[u64]| numbers.iter().take(SHOWN).copied().collect::<Vec<_>>();
+    let there: Vec<u64> = there.iter().copied().collect();
+    [
+        ("processes", shown(&there).into()),
+        ("strangers", strangers.len().into()),
+        ("strangers.first", shown(&strangers).into()),
+        ("missing", missing.len().into()),
+        ("missing.first", shown(&missing).into()),
+    ]
+}
+
+/// The processes of a PID namespace and of those nested in it, by their numbers in it: all that were created less
+/// those that ended.
+fn census(trace: &Trace, exec: &Exec<'_>) -> Option<BTreeSet<u64>> {
+    let (space, level) = (exec.task.ns.pid?, exec.task.ns_pids.len());
+    let mut members = BTreeMap::new();
+    for event in &trace.events {
+        match &event.kind {
+            EventKind::NewTask { child, flags, .. } if flags & CLONE_THREAD == 0 => {
+                let is_nested = child.ns_pids.len() > level && members.contains_key(&event.current.tgid);
+                if (child.ns.pid == Some(space) || is_nested)
+                    && let Some(number) = child.ns_pids.get(level - 1)
+                {
+                    members.insert(child.task.tgid, u64::from(*number));
+                }
+            }
+            EventKind::Exit { task, group_dead: true, .. } => {
+                members.remove(&task.task.tgid);
+            }
+            _ => {}
+        }
+    }
+    Some(members.into_values().collect())
+}
+
+fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
+    exact(side, INSIDE)
+}
+
+fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
+    exact(side, NODE)
+}
+
+fn exact(side: &Side<'_>, prefix: &str) -> Result<Finding, Gap> {
+    let key = |name: &str| format!("{prefix}.{name}");
+    let (strangers, missing) = (side.number(&key("strangers"))?, side.number(&key("missing"))?);
+    let there = side.numbers(&key("processes"))?;
+    if there.len() < SLEEPERS as usize + 2 {
+        return Err(Gap(format!("{} processes (there are {})", SLEEPERS + 2, there.len())));
+    }
+    let first = side.numbers(&key("strangers.first"))?;
+    Ok(Finding::new(
+        strangers == 0 && missing == 0,
+        format!("/proc lists {there:?} and nothing else"),
+        match (strangers, missing) {
+            (0, 0) => format!("{there:?} are listed"),
+            (0, _) => format!("{missing} of {there:?} are not listed"),
+            _ => format!("{strangers} strangers are listed, {first:?} first"),
+        },
+    ))
+}

@@ -1,0 +1,86 @@
+//! The command line.
+
+mod explain;
+mod list;
+mod matrix;
+mod mutants;
+mod report;
+mod run;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::helper::{self, Helper};
+use crate::interrupt;
+use crate::launcher;
+use crate::report::exit;
+
+/// Judges container runtimes by two witnesses: a program inside the container, and the kernel's own trace.
+///
+/// Exit status: 0 at least one check passed, no MUST failed, nothing inconclusive; 1 a MUST failed; 2 wrong
+/// usage or set-up; 3 inconclusive, nothing passed, or the machine died.
+#[derive(Debug, Parser)]
+#[command(name = "podproof", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judge runtimes on this machine (needs root).
+    Run(run::RunArgs),
+    /// List the requirements.
+    List(list::ListArgs),
+    /// Explain one requirement: its clause, how it is judged, and which defect proves that it can fail.
+    Explain(explain::ExplainArgs),
+    /// Make the table and the report of finished runs from their records.
+    Report(report::ReportArgs),
+    /// Judge runtimes with one defect each, which must fail their checks.
+    Mutants(mutants::MutantsArgs),
+    /// Make the matrix of defects and checks from the records of `mutants`.
+    Matrix(matrix::MatrixArgs),
+    /// Start the commands of a cell (podproof starts this itself).
+    #[command(hide = true)]
+    Launcher,
+    /// Do one thing in another namespace (podproof starts this itself).
+    #[command(hide = true)]
+    Helper {
+        #[command(subcommand)]
+        helper: Helper,
+    },
+}
+
+/// Parses the arguments, does what they say, returns the exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("PODPROOF_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .init();
+    let done = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::run(&args).map(|()| exit::PASSED),
+        Command::Explain(args) => explain::run(&args).map(|()| exit::PASSED),
+        Command::Report(args) => report::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+        Command::Matrix(args) => matrix::run(&args),
+        Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
+        Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
+    };
+    if let Some(signal) = interrupt::requested() {
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
+    }
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("podproof: {error:#}");
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `podproof mutants`: every defect against the checks that could see it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::stage::{Stage, StageArgs};
+use crate::adapter::oci::OciRuntime;
+use crate::checks::{self, Check};
+use crate::interrupt;
+use crate::report::exit;
+use crate::report::matrix::{self, Defect};
+use crate::report::model::RunReport;
+use crate::suite;
+
+/// Names the good runtime to the saboteur.
+const BASE_ENV: &str = "PODPROOF_SABOTEUR_BASE";
+
+/// Judges defective runtimes.
+#[derive(Debug, Args)]
+pub(super) struct MutantsArgs {
+    /// The saboteur.
+    #[arg(long, value_name = "PATH")]
+    saboteur: PathBuf,
+    /// The good runtime that is spoilt, by name (in PATH) or path.
+    #[arg(long, value_name = "NAME|PATH")]
+    base: String,
+    /// Every defect against all checks, instead of its own and those that share its scenario.
+    #[arg(long)]
+    full: bool,
+    /// Only these defects; by default all.
+    defect: Vec<String>,
+    #[command(flatten)]
+    stage: StageArgs,
+}
+
+pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
+    let defects = matrix::list(&args.saboteur)?;
+    let chosen = choose(&defects, &args.defect)?;
+    let stage = Stage::set(&args.stage)?;
+    let base = stage.runtime(&args.base)?;
+    let links = stage.dir().join("saboteurs");
+    let installed = Command::new(&args.saboteur)
+        .arg("install")
+        .arg(&links)
+        .status()
+        .with_context(|| format!("run {}", args.saboteur.display()))?;
+    ensure!(installed.success(), "{} install failed: {installed}", args.saboteur.display());
+
+    // The control: what is spoilt must be good before.
+    let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.full))?];
+    for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
+        let mut runtime = OciRuntime {
+            name: format!("{}{}", matrix::PREFIX, defect.name),
+            path: links.join(&defect.name),
+            version: base.version.clone(),
+            spec: base.spec.clone(),
+            env: base.env.clone(),
+        };
+        runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
+        runs.push(play(&stage, runtime, &checks_for(defect, args.full))?);
+    }
+    if args.stage.records.is_some() {
+        return Ok(exit::PASSED);
+    }
+    super::matrix::tell(&runs, &defects, None)
+}
+
+fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>> {
+    for name in names {
+        if !defects.iter().any(|defect| defect.name == *name) {
+            let known: Vec<&str> = defects.iter().map(|defect| defect.name.as_str()).collect();
+            bail!("no defect is called {name}; there are: {}", known.join(", "));
+        }
+    }
+    Ok(defects.iter().filter(|defect| names.is_empty() || names.contains(&defect.name)).collect())
+}
+
+/// The checks that a defect is tried on.
+fn checks_for(defect: &Defect, full: bool) -> Vec<Check> {
+    let target = checks::find(&defect.target);
+    checks::all()
+        .filter(|check| full || target.is_some_and(|target| target.shares_scenario(check)))
+        .copied()
+        .collect()
+}
+
+fn all_checks(defects: &[&Defect], full: bool) -> Vec<Check> {
+    let wanted: Vec<Check> = defects.iter().flat_map(|defect| checks_for(defect, full)).collect();
+    let is_wanted = |check: &&Check| wanted.iter().any(|other| other.requirement.id == check.requirement.id);
+    checks::all().filter(is_wanted).copied().collect()
+}
+
+fn play(stage: &Stage, runtime: OciRuntime, checks: &[Check]) -> Result<RunReport> {
+    let name = runtime.name.clone();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let report = stage.play(runtime, |run| suite::verdicts(run, checks, threads, &stage.recorder))?;
+    let verdicts: Vec<String> =
+        report.checks.iter().map(|check| format!("{} {}", check.id, check.verdict)).collect();
+    println!("{name:<36} {}", verdicts.join(", "));
+    Ok(report)
+}

@@ -1,0 +1,176 @@
+//! What every command that judges needs first: root, the programs, the probes, a place for the cells.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use podproof_ebpf::{TraceOptions, Tracer};
+use sha2::{Digest, Sha256};
+
+use crate::adapter::oci::OciRuntime;
+use crate::interrupt;
+use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
+use crate::report::records::{Record, Recorder};
+use crate::run::{Programs, Run};
+
+/// Options of every command that judges.
+#[derive(Debug, Args)]
+pub(super) struct StageArgs {
+    /// The witness program; by default the one beside this program.
+    #[arg(long, value_name = "PATH")]
+    witness: Option<PathBuf>,
+    /// The sandbox program; by default the one beside this program.
+    #[arg(long, value_name = "PATH")]
+    pause: Option<PathBuf>,
+    /// Append records to this file or device, and leave the table to their reader.
+    #[arg(long, value_name = "FILE")]
+    pub(super) records: Option<PathBuf>,
+    /// What kind of machine this is, for the report.
+    #[arg(long, value_name = "NAME", default_value = "host")]
+    machine: String,
+    /// Multiplies every deadline, for slow machines.
+    #[arg(long, value_name = "FACTOR", env = "PODPROOF_DEADLINE_FACTOR", default_value_t = 1.0)]
+    deadline_factor: f64,
+}
+
+/// A place to judge runtimes in.
+#[derive(Debug)]
+pub(super) struct Stage {
+    programs: Programs,
+    base: tempfile::TempDir,
+    tracer: Result<Arc<Tracer>, String>,
+    machine: String,
+    deadline_factor: f64,
+    /// Where records go.
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl Stage {
+    /// Looks for everything and makes the directory of the cells.
+    pub(super) fn set(args: &StageArgs) -> Result<Self> {
+        ensure!(
+            args.deadline_factor.is_finite() && args.deadline_factor > 0.0,
+            "--deadline-factor {}: must be a positive number",
+            args.deadline_factor
+        );
+        ensure!(
+            nix::unistd::geteuid().is_root(),
+            "judging on this machine needs root (containers, cgroups, eBPF); run it as root, or in a VM with \
+             `cargo xtask conformance`"
+        );
+        let programs = Programs {
+            witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
+            pause: program(args.pause.as_deref(), "pause", "--pause")?,
+        };
+        interrupt::install().context("take SIGINT and SIGTERM")?;
+        let base = tempfile::Builder::new()
+            .prefix("podproof-")
+            .tempdir_in("/run")
+            .context("make a directory for the cells in /run")?;
+        let recorder = Arc::new(Recorder::open(args.records.as_deref()).context("open the records")?);
+        let tracer = Tracer::start(&TraceOptions::default()).map(Arc::new).map_err(|error| chain(&error));
+        if let Err(reason) = &tracer {
+            eprintln!("podproof: no kernel evidence, every check will be inconclusive: {reason}");
+        }
+        let deadline_factor = args.deadline_factor;
+        Ok(Self { programs, base, tracer, machine: args.machine.clone(), deadline_factor, recorder })
+    }
+
+    /// Finds a runtime and asks it for its version.
+    pub(super) fn runtime(&self, given: &str) -> Result<OciRuntime> {
+        let patience = Duration::from_secs_f64(10.0 * self.deadline_factor);
+        Ok(OciRuntime::find(given, self.base.path(), patience)?)
+    }
+
+    /// Its directory, for what a command adds.
+    pub(super) fn dir(&self) -> &Path {
+        self.base.path()
+    }
+
+    /// Plays checks against one runtime, with records of the whole run.
+    pub(super) fn play(
+        &self,
+        runtime: OciRuntime,
+        checks: impl FnOnce(&Arc<Run>) -> Vec<CheckReport>,
+    ) -> Result<RunReport> {
+        let begin = Instant::now();
+        let lost_before = self.events_lost();
+        let mut report = self.head(&runtime)?;
+        let run =
+            Run::open(runtime, &self.programs, self.tracer.clone(), self.base.path(), self.deadline_factor)?;
+        let run = Arc::new(run);
+        self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
+        report.checks = checks(&run);
+        report.left_behind = run.close();
+        report.events_lost = self.events_lost() - lost_before;
+        report.wall_ms = u64::try_from(begin.elapsed().as_millis())?;
+        let end = Record::End {
+            wall_ms: report.wall_ms,
+            events_lost: report.events_lost,
+            left_behind: report.left_behind.clone(),
+        };
+        self.recorder.write(&end).context("write a record")?;
+        Ok(report)
+    }
+
+    fn events_lost(&self) -> u64 {
+        self.tracer.as_ref().map_or(0, |tracer| tracer.events_lost())
+    }
+
+    fn head(&self, runtime: &OciRuntime) -> Result<RunReport> {
+        let pause = &self.programs.pause;
+        let digest = Sha256::digest(fs::read(pause).with_context(|| format!("read {}", pause.display()))?);
+        Ok(RunReport {
+            runtime: RuntimeReport {
+                name: runtime.name.clone(),
+                path: runtime.path.display().to_string(),
+                version: runtime.version.clone(),
+            },
+            sandbox: SandboxReport {
+                name: pause.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                path: pause.display().to_string(),
+                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
+            machine: self.machine.clone(),
+            probes: self.probes(),
+            ..RunReport::unborn(&nix::sys::utsname::uname()?.release().to_string_lossy())
+        })
+    }
+
+    fn probes(&self) -> Vec<ProbeReport> {
+        let probes = self.tracer.as_ref().map_or(&[][..], |tracer| tracer.probes());
+        let report = |probe: &podproof_ebpf::ProbeStatus| ProbeReport {
+            name: probe.name.clone(),
+            mechanism: probe.mechanism.clone(),
+            attached: probe.attached,
+            reason: probe.reason.clone(),
+        };
+        probes.iter().map(report).collect()
+    }
+}
+
+fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name(name),
+    };
+    ensure!(
+        path.is_file(),
+        "{}: not found; build it with `cargo xtask build`, or give {option} PATH",
+        path.display()
+    );
+    Ok(path)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

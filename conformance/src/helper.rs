@@ -1,0 +1,75 @@
+//! Helpers: what the suite does in other namespaces, each in a process of its own.
+//!
+//! The suite itself never enters a namespace; a cell's launcher starts podproof again for that.
+
+mod namespaces;
+mod shm;
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+pub use namespaces::Holders;
+
+/// What a helper does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Helper {
+    /// Brings up lo in the network namespace behind a path, as a network plugin would.
+    Loopback {
+        /// An nsfs file.
+        path: PathBuf,
+    },
+    /// Makes a new namespace of each type, with processes in them that stay, and prints their numbers as JSON.
+    Namespaces,
+    /// Says that it is there and then keeps the namespaces that it is in.
+    Hold {
+        /// In a user namespace of its own.
+        #[arg(long)]
+        user: bool,
+    },
+    /// Looks for the System V shared memory segment of a key and prints what came of it.
+    ShmFind {
+        /// Key of shmget(2).
+        key: i32,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn run(helper: &Helper) -> Result<()> {
+    match helper {
+        Helper::Loopback { path } => loopback(path),
+        Helper::Namespaces => namespaces::make(),
+        Helper::Hold { user } => namespaces::hold(*user),
+        Helper::ShmFind { key } => shm::find(*key),
+    }
+}
+
+fn loopback(path: &PathBuf) -> Result<()> {
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("setns {}", path.display()))?;
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .context("make a socket for ioctl")?;
+    set_up(socket.as_raw_fd()).context("bring up lo")
+}
+
+#[expect(unsafe_code, reason = "interface flags are set by an ioctl")]
+fn set_up(socket: i32) -> std::io::Result<()> {
+    // SAFETY: ifreq is plain data for which all zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).map_err(std::io::Error::other)?;
+    request.ifr_ifru.ifru_flags = up;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives through the call (netdevice(7)).
+    let result = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

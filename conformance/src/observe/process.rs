@@ -1,0 +1,166 @@
+//! `/proc` read from the node: the kernel's own records of a process, seen from outside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use podproof_witness::{NsId, OpenFd};
+
+/// The kinds of namespaces that a container can have, by their name below `/proc/PID/ns`.
+pub const NS_KINDS: [&str; 8] = ["mnt", "uts", "ipc", "net", "pid", "cgroup", "user", "time"];
+
+/// Identity of the namespace behind a path.
+///
+/// # Errors
+/// When the path cannot be read.
+pub fn ns_at(path: &Path) -> io::Result<NsId> {
+    let metadata = fs::metadata(path)?;
+    Ok(NsId { dev: metadata.dev(), ino: metadata.ino() })
+}
+
+/// All namespaces of a process, by file name; those that cannot be read are absent.
+#[must_use]
+pub fn namespaces(pid: i32) -> BTreeMap<String, NsId> {
+    NS_KINDS
+        .into_iter()
+        .filter_map(|kind| {
+            let id = ns_at(Path::new(&format!("/proc/{pid}/ns/{kind}"))).ok()?;
+            Some((kind.to_owned(), id))
+        })
+        .collect()
+}
+
+/// One line of `/proc/PID/status`, without its name.
+#[must_use]
+pub fn status_line(pid: i32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status_field(&status, name).map(str::to_owned)
+}
+
+/// One line of a `status` text, without its name.
+#[must_use]
+pub fn status_field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+}
+
+/// `NSpid`: the number of the process in each pid namespace, outermost first.
+#[must_use]
+pub fn ns_pids(pid: i32) -> Option<Vec<u64>> {
+    status_line(pid, "NSpid")?.split_whitespace().map(|number| number.parse().ok()).collect()
+}
+
+/// State letter of a process (proc(5)), or `None` when it is gone.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    status_line(pid, "State")?.chars().next()
+}
+
+/// The children of a process, by the `PPid` of every process on the node.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn children(pid: i32) -> io::Result<Vec<i32>> {
+    let parent = pid.to_string();
+    let is_child = |candidate: &i32| status_line(*candidate, "PPid").as_ref() == Some(&parent);
+    let listed = listed_pids(Path::new("/proc"))?.into_iter().filter_map(|pid| i32::try_from(pid).ok());
+    Ok(listed.filter(is_child).collect())
+}
+
+/// Open descriptors of a process, as its `/proc/PID/fd` shows them.
+///
+/// # Errors
+/// When the process is gone.
+pub fn open_fds(pid: i32) -> io::Result<Vec<OpenFd>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let target =
+            fs::read_link(entry.path()).map_or_else(|_| "?".to_owned(), |path| path.display().to_string());
+        found.push(OpenFd { fd, target });
+    }
+    found.sort_by_key(|open| open.fd);
+    Ok(found)
+}
+
+/// Numeric entries of a proc file system.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn listed_pids(proc: &Path) -> io::Result<Vec<u64>> {
+    let mut pids: Vec<u64> =
+        fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// A mount, as mountinfo lists it (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// `major:minor` of the file system.
+    pub device: String,
+    /// Root of the mount within its file system.
+    pub root: String,
+    /// Where it is mounted, seen from the reader's root.
+    pub target: String,
+    /// Type of the file system.
+    pub fstype: String,
+    /// Source.
+    pub source: String,
+}
+
+/// Parses mountinfo.
+#[must_use]
+pub fn mounts(mountinfo: &str) -> Vec<Mount> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let mut left = left.split(' ').skip(2);
+            let device = left.next()?.to_owned();
+            let root = left.next()?.to_owned();
+            let target = left.next()?.to_owned();
+            let mut right = right.split(' ');
+            Some(Mount {
+                device,
+                root,
+                target,
+                fstype: right.next()?.to_owned(),
+                source: right.next().unwrap_or_default().to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds: the clock of the trace.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines_are_parsed() {
+        let text = "29 1 0:26 / / rw,relatime shared:1 master:2 - tmpfs none rw,size=5k\n\
+                    30 29 0:5 /sub /dev rw - devtmpfs udev rw\n";
+        let mounts = mounts(text);
+        assert_eq!(mounts[0].fstype, "tmpfs");
+        assert_eq!(mounts[1].root, "/sub");
+        assert_eq!(mounts[1].target, "/dev");
+    }
+
+    #[test]
+    fn a_status_field_is_found_by_its_whole_name() {
+        let status = "Name:\tx\nNSpid:\t41\t1\nCapBnd:\t00ff\n";
+        assert_eq!(status_field(status, "NSpid"), Some("41\t1"));
+        assert_eq!(status_field(status, "NS"), None);
+    }
+}

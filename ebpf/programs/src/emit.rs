@@ -1,0 +1,64 @@
+//! Puts a record into the ring.
+
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
+    bpf_ktime_get_boot_ns,
+};
+use podproof_abi::{ABI_VERSION, Header};
+
+use crate::kernel::{current, off, rd};
+use crate::maps::EVENTS;
+use crate::scope::{Scopes, lose};
+
+/// Emits a record; without room, counts a loss for its scopes.
+#[inline(always)]
+pub(crate) fn emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut R)) {
+    if !try_emit(scopes, kind, fill) {
+        lose(scopes.scope);
+        if scopes.peer != 0 {
+            lose(scopes.peer);
+        }
+    }
+}
+
+/// Reserves a zeroed record, writes its header, lets `fill` do the rest, submits it without waking the reader (it
+/// polls). False without room.
+///
+/// `R` begins with a [`Header`] and is a multiple of 8 bytes long, as every record of the ABI.
+#[inline(always)]
+pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut R)) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<R>(0) else { return false };
+    let record = entry.as_mut_ptr();
+    let words = record.cast::<u64>();
+    let mut i = 0;
+    while i < size_of::<R>() / 8 {
+        // SAFETY: the reserved room is size_of::<R>() bytes. Volatile, since a call to memset would not link.
+        unsafe { words.add(i).write_volatile(0) };
+        i += 1;
+    }
+    // SAFETY: R begins with a Header (repr(C), first member).
+    let header = unsafe { &mut *record.cast::<Header>() };
+    let pid_tgid = bpf_get_current_pid_tgid();
+    header.abi = ABI_VERSION;
+    header.kind = kind;
+    header.len = size_of::<R>() as u32;
+    // SAFETY: helpers without preconditions.
+    unsafe {
+        header.boot_ns = bpf_ktime_get_boot_ns();
+        header.cpu = bpf_get_smp_processor_id();
+        header.cgroup_id = bpf_get_current_cgroup_id();
+    }
+    header.scope = scopes.scope;
+    header.peer_scope = scopes.peer;
+    header.tid = pid_tgid as u32;
+    header.tgid = (pid_tgid >> 32) as u32;
+    header.start_ns = rd(current(), off!(task_start));
+    if let Ok(comm) = bpf_get_current_comm() {
+        header.comm = comm;
+    }
+    // SAFETY: every word was zeroed above, and zero is a value of every member of R.
+    fill(unsafe { &mut *record });
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    true
+}

@@ -1,0 +1,125 @@
+//! Which scope a fact belongs to. It is known before room in the ring is asked for, so that a loss is charged to the scope
+//! that it concerns.
+
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid};
+use podproof_abi::Tag;
+
+use crate::kernel::{Task, cgroup_id, current, off, rd};
+use crate::maps::{CGROUPS, SLOTS, TAGS};
+
+/// The scopes of a record: the one that it belongs to and, when a fact joins two, the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Scopes {
+    pub(crate) scope: u32,
+    pub(crate) peer: u32,
+}
+
+impl Scopes {
+    /// `None` when nobody listens.
+    #[inline(always)]
+    pub(crate) fn of(first: u32, second: u32) -> Option<Self> {
+        if first != 0 {
+            Some(Self { scope: first, peer: if second == first { 0 } else { second } })
+        } else if second != 0 {
+            Some(Self { scope: second, peer: 0 })
+        } else {
+            None
+        }
+    }
+}
+
+/// `scope` while it is open, else 0.
+#[inline(always)]
+fn if_open(scope: u32) -> u32 {
+    match SLOTS.get(scope) {
+        Some(slot) if slot.open != 0 => scope,
+        _ => 0,
+    }
+}
+
+/// Scope of a thread group, by its tag.
+#[inline(always)]
+pub(crate) fn of_tgid(tgid: u32) -> u32 {
+    match TAGS.get_ptr(&tgid) {
+        // SAFETY: a value of a preallocated hash map stays readable; at worst it is another group's.
+        Some(tag) => if_open(unsafe { (*tag).scope }),
+        None => 0,
+    }
+}
+
+/// Scope of a cgroup.
+#[inline(always)]
+pub(crate) fn of_cgroup(id: u64) -> u32 {
+    match CGROUPS.get_ptr(&id) {
+        // SAFETY: as in of_tgid.
+        Some(scope) => if_open(unsafe { *scope }),
+        None => 0,
+    }
+}
+
+/// Scope of a task: of its thread group, else of its cgroup. The latter gives it a tag, because a task that is
+/// reaped has no cgroup to go by.
+#[inline(always)]
+pub(crate) fn of_task(task: Task) -> u32 {
+    let tgid = rd(task, off!(task_tgid));
+    let scope = of_tgid(tgid);
+    if scope != 0 { scope } else { adopt(task, tgid, cgroup_id(task)) }
+}
+
+/// Scope of the current task. The helpers spare the verifier some pointers, each of which costs it milliseconds.
+#[inline(always)]
+pub(crate) fn of_current() -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let scope = of_tgid(tgid);
+    if scope != 0 {
+        return scope;
+    }
+    // SAFETY: the helper has no preconditions.
+    adopt(current(), tgid, unsafe { bpf_get_current_cgroup_id() })
+}
+
+#[inline(always)]
+fn adopt(task: Task, tgid: u32, cgroup_id: u64) -> u32 {
+    let scope = of_cgroup(cgroup_id);
+    if scope != 0 {
+        let leader: usize = rd(task, off!(task_group_leader));
+        tag(tgid, scope, rd(leader, off!(task_start)));
+    }
+    scope
+}
+
+/// True for the first caller of a thread group: of several threads that end together, one is the last.
+#[inline(always)]
+pub(crate) fn claim_end(tgid: u32) -> bool {
+    let Some(tag) = TAGS.get_ptr_mut(&tgid) else { return true };
+    // SAFETY: the map's value is aligned and lives as long as the map; nobody else writes this member but whole tags.
+    let before = unsafe {
+        core::intrinsics::atomic_xchg::<u32, { core::intrinsics::AtomicOrdering::SeqCst }>(
+            &raw mut (*tag).ended,
+            1,
+        )
+    };
+    before == 0
+}
+
+/// Tags a thread group. A full map is a loss: later records of the group will be missing.
+#[inline(always)]
+pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
+    if TAGS.insert(&tgid, &Tag { scope, ended: 0, start_ns }, 0).is_err() {
+        lose(scope);
+    }
+}
+
+/// Adds one to the losses of a scope.
+#[inline(always)]
+pub(crate) fn lose(scope: u32) {
+    if let Some(slot) = SLOTS.get_ptr_mut(scope) {
+        // SAFETY: the map's value is aligned and lives as long as the map; every writer uses an atomic addition.
+        unsafe {
+            core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
+                &raw mut (*slot).lost,
+                1,
+            );
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Signals: sent (with the result) and taken. A `SIGCHLD` that tells of an end marks the start of a zombie.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use podproof_abi::{SignalDeliver, SignalGenerate, kind};
+
+use crate::emit::emit;
+use crate::kernel::{current, level, number_at, numbers, off, probe, rd, task_id};
+use crate::scope::{self, Scopes, lose};
+
+const SIGCHLD: u32 = 17;
+const SI_USER: i32 = 0;
+const SI_KERNEL: i32 = 0x80;
+/// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV`: small numbers in place of a pointer.
+const SEND_SIG_PRIV: u64 = 1;
+
+/// `signal_generate(sig, info, task, group, result)`
+#[btf_tracepoint(function = "signal_generate")]
+pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
+    let target: usize = ctx.arg(2);
+    let sender = current();
+    let of_target = scope::of_task(target);
+    let of_sender = scope::of_current();
+    let Some(scopes) = Scopes::of(of_target, of_sender) else { return 0 };
+    let Some(level) = level(target) else {
+        lose(scopes.scope);
+        return 0;
+    };
+    let signal: u32 = ctx.arg(0);
+    let info: u64 = ctx.arg(1);
+    let group: u32 = ctx.arg(3);
+    let result: u32 = ctx.arg(4);
+    emit::<SignalGenerate>(scopes, kind::SIGNAL_GENERATE, |record| {
+        record.target = task_id(target);
+        record.level = level;
+        record.signal = signal;
+        record.group = group & 1;
+        record.result = result;
+        numbers(target, (&raw mut record.nr).cast(), None);
+        record.target_pid_ns = number_at(target, level).1;
+        if info > SEND_SIG_PRIV {
+            let info = info as usize;
+            record.code = probe(info + off!(siginfo_code) as usize).unwrap_or(0);
+            if signal == SIGCHLD {
+                record.chld_pid = probe(info + off!(siginfo_chld_pid) as usize).unwrap_or(0);
+            }
+        } else {
+            record.code = if info == SEND_SIG_PRIV { SI_KERNEL } else { SI_USER };
+        }
+        if signal == SIGCHLD {
+            let leader: usize = rd(sender, off!(task_group_leader));
+            record.sender_leader_start_ns = rd(leader, off!(task_start));
+            let (nr, pid_ns) = number_at(leader, level);
+            record.sender_nr_at_target = nr;
+            record.sender_pid_ns_at_target = pid_ns;
+        }
+    });
+    0
+}
+
+/// `signal_deliver(sig, info, ka)`: `current` takes it.
+#[btf_tracepoint(function = "signal_deliver")]
+pub(crate) fn signal_deliver(ctx: BtfTracePointContext) -> u32 {
+    let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
+    let signal: u32 = ctx.arg(0);
+    let info: u64 = ctx.arg(1);
+    let action: usize = ctx.arg(2);
+    emit::<SignalDeliver>(scopes, kind::SIGNAL_DELIVER, |record| {
+        record.signal = signal;
+        record.code = probe(info as usize + off!(siginfo_code) as usize).unwrap_or(0);
+        let handler: u64 = rd(action, off!(sigaction_handler));
+        record.action = if handler > 1 { 2 } else { handler as u32 };
+    });
+    0
+}

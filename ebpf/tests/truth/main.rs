@@ -1,0 +1,101 @@
+//! Truth test of the probes: a scenario program prints what it does and what it is (numbers, namespaces, cgroups,
+//! credentials, results), and the event stream is compared with that, field by field.
+//!
+//! The scenario program is this binary, started again with `scenario NAME` in a scope of its own. Needs root, the
+//! initial pid namespace and a build with probes; what a machine cannot show is ignored with the reason. Runs as it is
+//! inside of a VM when linked statically.
+
+mod cgroups;
+mod deaths;
+mod files;
+mod namespaces;
+mod observe;
+mod report;
+mod scopes;
+mod signals;
+mod sys;
+mod tasks;
+mod waits;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use podproof_ebpf::{LoadError, TraceOptions, Tracer};
+
+use crate::observe::Case;
+
+/// Any error of a scenario or of a comparison.
+pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, word, name] = args.as_slice()
+        && word == "scenario"
+    {
+        return observe::play(name, &[cases(), scopes::SCENES.to_vec()].concat());
+    }
+    let arguments = Arguments::from_args();
+    let tracer: Arc<OnceLock<Result<Tracer, Refusal>>> = Arc::default();
+    let mut trials = vec![];
+    for case in cases() {
+        let tracer = Arc::clone(&tracer);
+        trials.push(trial(case.name, tracer, move |tracer| observe::judge(tracer, &case)));
+    }
+    for (name, run) in scopes::DIRECT {
+        trials.push(trial(name, Arc::clone(&tracer), run));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn cases() -> Vec<Case> {
+    [
+        tasks::CASES,
+        waits::CASES,
+        deaths::CASES,
+        namespaces::CASES,
+        signals::CASES,
+        files::CASES,
+        cgroups::CASES,
+    ]
+    .concat()
+}
+
+/// Why there is no tracer: a machine that cannot have one, or an error.
+enum Refusal {
+    Ignore(String),
+    Fail(String),
+}
+
+fn start() -> Result<Tracer, Refusal> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Refusal::Ignore("needs root".into()));
+    }
+    Tracer::start(&TraceOptions::default()).map_err(|error| match error {
+        LoadError::NoProbes | LoadError::PidNamespace { .. } => Refusal::Ignore(error.to_string()),
+        error => Refusal::Fail(chain(&error)),
+    })
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn trial(
+    name: &'static str,
+    tracer: Arc<OnceLock<Result<Tracer, Refusal>>>,
+    run: impl FnOnce(&Tracer) -> Res<Completion> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match tracer.get_or_init(start) {
+        Ok(tracer) => run(tracer).map_err(|error| Failed::from(chain(&*error))),
+        Err(Refusal::Ignore(reason)) => Ok(Completion::ignored_with(reason.clone())),
+        Err(Refusal::Fail(reason)) => Err(Failed::from(reason.clone())),
+    })
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask build`: the BPF object and the static programs that run in a VM, in containers, or on the host as they are.
+//!
+//! Each is built by cargo in a target folder of its own, so that nothing is rebuilt when nothing changed and a plain
+//! `cargo build` does not disturb it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cmd::Cmd;
+use crate::setup::{self, Tool, Toolbox};
+use crate::workspace;
+
+const BPF_TARGET: &str = "bpfel-unknown-none";
+const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Names the BPF object to the build script of `podproof-ebpf`, which embeds it.
+pub(crate) const BPF_OBJECT_VAR: &str = "PODPROOF_BPF_OBJECT";
+
+/// The finished files.
+#[derive(Clone, Debug)]
+pub(crate) struct Artifacts {
+    pub(crate) podproof: PathBuf,
+    pub(crate) podrt: PathBuf,
+    pub(crate) witness: PathBuf,
+    pub(crate) saboteur: PathBuf,
+    pub(crate) vm_init: PathBuf,
+    pub(crate) pause: PathBuf,
+    pub(crate) probes: PathBuf,
+}
+
+/// Builds everything and prints where it is.
+pub(crate) fn run() -> Result<ExitCode> {
+    let built = all(&setup::ensure(&Tool::BUILD)?)?;
+    let Artifacts { podproof, podrt, witness, saboteur, vm_init, pause, probes } = &built;
+    for path in [podproof, podrt, witness, saboteur, vm_init, pause, probes] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds everything.
+///
+/// # Errors
+/// A build fails; cargo has printed why.
+pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
+    let probes = probes(tools)?;
+    let packages = ["podproof", "podrt", "podproof-witness", "podproof-saboteur", "vm-init"];
+    let dir = guest(&packages, Some(&probes))?;
+    let pause = pause()?;
+    let program = |name: &str| dir.join(name);
+    Ok(Artifacts {
+        podproof: program("podproof"),
+        podrt: program("podrt"),
+        witness: program("podproof-witness"),
+        saboteur: program("podproof-saboteur"),
+        vm_init: program("vm-init"),
+        pause,
+        probes,
+    })
+}
+
+/// Where the BPF object is after a build.
+pub(crate) fn bpf_object() -> PathBuf {
+    workspace::target().join("bpf/probes")
+}
+
+/// The cargo command of the BPF programs, up to the sub-command's own options.
+pub(crate) fn bpf_cargo(tools: &Toolbox, subcommand: &str) -> Result<Cmd> {
+    let rust = tools.tool(Tool::BpfRust)?;
+    let linker = tools.tool(Tool::BpfLinker)?;
+    let mut flags =
+        OsString::from("--cfg=bpf_target_arch=\"x86_64\"\u{1f}-Cdebuginfo=2\u{1f}-Ctarget-cpu=v3");
+    flags.push("\u{1f}-Clink-arg=--btf\u{1f}-Clinker=");
+    flags.push(&linker.path);
+    let mut cargo = workspace::cargo();
+    if rust.build_std {
+        cargo = rust.path.with_file_name("cargo");
+    }
+    let mut command = Cmd::new(cargo)
+        .arg(subcommand)
+        .args([
+            "--package",
+            "podproof-probes",
+            "--release",
+            "--locked",
+            "--target",
+            BPF_TARGET,
+            "--target-dir",
+        ])
+        .arg(workspace::target().join("bpf-build"))
+        .dir(workspace::root())
+        .env("RUSTC", &rust.path)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        // The BTF is made from the debug information, so none of it may be left out.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    if rust.build_std {
+        command = command.args(["-Z", "build-std=core"]);
+    }
+    if let Some(dir) = linker.libraries.as_deref().or(rust.libraries.as_deref()) {
+        command = command.env("LD_LIBRARY_PATH", dir);
+    }
+    Ok(command)
+}
+
+fn probes(tools: &Toolbox) -> Result<PathBuf> {
+    bpf_cargo(tools, "build")?
+        .args(["--quiet", "--bin", "probes"])
+        .run()
+        .context("cannot build the BPF object")?;
+    let built = workspace::target().join("bpf-build").join(BPF_TARGET).join("release/probes");
+    let object = bpf_object();
+    replace_if_different(&built, &object)?;
+    Ok(object)
+}
+
+/// Builds static programs for the VM, whose C library is the build machine's, and returns the folder that they are in.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf> {
+    let dir = workspace::target().join("guest");
+    let mut command = Cmd::new(workspace::cargo())
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--bins",
+            "--target",
+            GUEST_TARGET,
+            "--target-dir",
+        ])
+        .arg(&dir)
+        .args(packages.iter().flat_map(|name| ["--package", name]))
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    if let Some(object) = probes {
+        command = command.env(BPF_OBJECT_VAR, object);
+    }
+    command.run().context("cannot build the static programs")?;
+    Ok(dir.join(GUEST_TARGET).join("release"))
+}
+
+/// Builds test programs, each named by its package and its own name, statically for the VM; the files by name.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn guest_tests(programs: &[(&str, &str)], probes: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = Cmd::new(workspace::cargo())
+        .args(["test", "--quiet", "--no-run", "--release", "--locked", "--message-format", "json"])
+        .args(["--target", GUEST_TARGET, "--target-dir"])
+        .arg(workspace::target().join("guest"))
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env(BPF_OBJECT_VAR, probes);
+    for (package, name) in programs {
+        command = command.args(["--package", package, "--test", name]);
+    }
+    let output = command.read().context("cannot build the test programs")?;
+    let mut built = BTreeMap::new();
+    for message in output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let (Some(name), Some(path)) = (message["target"]["name"].as_str(), message["executable"].as_str())
+        else {
+            continue;
+        };
+        if programs.iter().any(|(_, wanted)| *wanted == name) {
+            built.insert(name.to_owned(), PathBuf::from(path));
+        }
+    }
+    for (_, name) in programs {
+        ensure!(built.contains_key(*name), "cargo named no executable of the test program {name}");
+    }
+    Ok(built)
+}
+
+fn pause() -> Result<PathBuf> {
+    let dir = workspace::target().join("pause");
+    Cmd::new(workspace::cargo())
+        .args(["build", "--quiet", "--locked", "--package", "pause", "--profile", "pause"])
+        .args(["--target", GUEST_TARGET, "--target-dir"])
+        .arg(&dir)
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\u{1f}-Crelocation-model=static")
+        .run()
+        .context("cannot build pause")?;
+    Ok(dir.join(GUEST_TARGET).join("pause/pause"))
+}
+
+/// Copies a file over another only if they differ, so that what is made from it is not made again in vain.
+fn replace_if_different(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    let dir = to.parent().unwrap_or(to);
+    let partial = to.with_extension("partial");
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    fs::write(&partial, new).with_context(|| format!("cannot write {}", partial.display()))?;
+    fs::rename(&partial, to).with_context(|| format!("cannot rename {}", partial.display()))
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask conformance`: builds, boots a VM per kernel, judges the runtimes there, prints one table.
+//!
+//! The suite itself is `podproof`, which runs in the VM and sends its records out; the same program, on this
+//! side, makes the table and the report of them. A VM that dies keeps the verdicts that it gave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::build::{self, Artifacts};
+use crate::cmd::Cmd;
+use crate::setup::{self, Tool, Toolbox};
+use crate::suite::{self, MachineArgs, Run};
+
+/// The options of `cargo xtask conformance`.
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArgs {
+    /// A runtime to judge: podrt, runc, crun, or the path of any OCI runtime; may be given several times
+    #[arg(long, value_name = "NAME|PATH", default_value = "podrt")]
+    runtime: Vec<String>,
+    /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF; may be given several times
+    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
+    kernel: Vec<String>,
+    /// Judge on this machine, as root, instead of in a VM
+    #[arg(long, conflicts_with_all = ["kernel", "accel", "memory", "timeout"])]
+    host: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Write report.json into this directory
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+    /// Only checks whose id or name contains one of these (REAP, NS-01, hostname)
+    filter: Vec<String>,
+    /// Options for the test runner, such as `--test-threads 1`
+    #[arg(last = true, value_name = "libtest options")]
+    libtest: Vec<String>,
+}
+
+/// Judges.
+pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
+    let mut wanted = Tool::BUILD.to_vec();
+    wanted.extend(args.runtime.iter().filter_map(|name| Tool::runtime(name)));
+    if !args.host {
+        wanted.extend(suite::tools(&args.kernel));
+    }
+    // What the user named is looked at before anything is fetched or built for it.
+    for name in &args.runtime {
+        if name != "podrt" && Tool::runtime(name).is_none() {
+            check_program(name)?;
+        }
+    }
+    for name in args.kernel.iter().filter(|name| Tool::kernel(name).is_none()) {
+        ensure!(
+            Path::new(name).is_file(),
+            "--kernel {name}: neither a series that podproof knows (6.1, 6.12) nor a file"
+        );
+    }
+    let tools = setup::ensure(&wanted)?;
+    let built = build::all(&tools)?;
+    check_filter(args, &built)?;
+    let subjects =
+        args.runtime.iter().map(|name| Subject::find(name, &tools, &built)).collect::<Result<Vec<_>>>()?;
+    if args.host {
+        return on_host(args, &built, &subjects);
+    }
+    let mut records = Vec::new();
+    for kernel in &args.kernel {
+        match in_vm(args, kernel, &tools, &built, &subjects)? {
+            Run::Records(path) => records.push(path),
+            Run::Ended(code) => return Ok(code),
+        }
+    }
+    report(args, &built, &records)
+}
+
+/// A runtime to judge.
+#[derive(Debug)]
+struct Subject {
+    path: PathBuf,
+    libraries: Option<PathBuf>,
+}
+
+impl Subject {
+    fn find(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<Self> {
+        if name == "podrt" {
+            return Ok(Self { path: built.podrt.clone(), libraries: None });
+        }
+        if let Some(tool) = Tool::runtime(name) {
+            let found = tools.tool(tool)?;
+            return Ok(Self { path: found.path.clone(), libraries: found.libraries.clone() });
+        }
+        Ok(Self {
+            path: std::path::absolute(name).with_context(|| format!("--runtime {name}"))?,
+            libraries: None,
+        })
+    }
+
+    /// Where it is in the guest.
+    fn in_guest(&self, number: usize) -> String {
+        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        format!("/opt/runtimes/{number}/{name}")
+    }
+}
+
+fn check_program(name: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = fs::metadata(name);
+    ensure!(
+        file.as_ref().is_ok_and(fs::Metadata::is_file),
+        "--runtime {name}: no such file, and not one of podrt, runc, crun; give the path of an OCI runtime"
+    );
+    let is_executable = file.is_ok_and(|file| file.permissions().mode() & 0o111 != 0);
+    ensure!(is_executable, "--runtime {name}: not executable; chmod +x it, or give another path");
+    Ok(())
+}
+
+/// A filter that matches nothing is found out before a VM is booted for it.
+fn check_filter(args: &ConformanceArgs, built: &Artifacts) -> Result<()> {
+    let listed = Cmd::new(&built.podproof).arg("list").args(&args.filter).output()?;
+    if !listed.status.success() {
+        bail!("no check matches {}; `podproof list` shows them all", args.filter.join(" "));
+    }
+    Ok(())
+}
+
+fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> Result<ExitCode> {
+    let mut command = Cmd::new(&built.podproof).arg("run").arg("--pause").arg(&built.pause);
+    for subject in subjects {
+        command = command.arg("--runtime").arg(&subject.path);
+    }
+    if let Some(dir) = &args.report_dir {
+        command = command.arg("--report-dir").arg(dir);
+    }
+    command = command.args(&args.filter).arg("--").args(&args.libtest);
+    suite::status(command)
+}
+
+fn in_vm(
+    args: &ConformanceArgs,
+    kernel: &str,
+    tools: &Toolbox,
+    built: &Artifacts,
+    subjects: &[Subject],
+) -> Result<Run> {
+    let mut rootfs = suite::image(tools, built)?;
+    let mut argv = vec!["podproof".to_owned(), "run".to_owned()];
+    argv.extend(suite::records_option());
+    for (number, subject) in subjects.iter().enumerate() {
+        let guest = subject.in_guest(number);
+        suite::add_runtime(&mut rootfs, &guest, &subject.path, subject.libraries.as_slice())?;
+        argv.extend(["--runtime".to_owned(), guest]);
+    }
+    argv.extend(args.filter.iter().cloned());
+    argv.push("--".to_owned());
+    argv.extend(args.libtest.iter().cloned());
+    println!("==> kernel {kernel}");
+    suite::run(&args.machine, kernel, "conformance", rootfs, argv, (tools, built))
+}
+
+fn report(args: &ConformanceArgs, built: &Artifacts, records: &[PathBuf]) -> Result<ExitCode> {
+    let mut command = Cmd::new(&built.podproof).arg("report").args(records);
+    if let Some(dir) = &args.report_dir {
+        command = command.arg("--report-dir").arg(dir);
+    }
+    suite::status(command)
+}
