@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("life::a_namespace_of_another_type_leaves_nothing", wrong_type_leaves_nothing),
     ("life::a_failed_exec_is_reported_by_start", failed_exec_is_reported),
     ("life::two_starts_execute_once", two_starts_execute_once),
+    ("life::the_runtime_cannot_be_written_through_its_process", runtime_cannot_be_written),
 ];
 
 fn from_create_to_delete() -> Result<(), Failed> {
@@ -232,5 +233,17 @@ fn two_starts_execute_once() -> Result<(), Failed> {
     output.expect("ready")?;
     cell.ok(&["delete", "--force", "c"])?;
     output.expect("")?;
+    cell.expect_nothing_left()
+}
+
+fn runtime_cannot_be_written() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    // Opening it for writing would give ETXTBSY now, and only the mount says what it would give afterwards.
+    let flags = nix::sys::statvfs::statvfs(format!("/proc/{}/exe", cell.pid("c")?).as_str())?.flags();
+    if !flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY) {
+        return fail(format!("the runtime is on a mount with flags {flags:?}"));
+    }
+    cell.ok(&["delete", "--force", "c"])?;
     cell.expect_nothing_left()
 }
