@@ -1,4 +1,4 @@
-//! The doing: executes a [`Plan`], and takes everything back when a step fails.
+//! The doing: executes a [`Plan`](crate::plan::Plan), and takes everything back when a step fails.
 //!
 //! Two processes talk over a socket pair (`protocol`); with some namespaces a third, the joiner, stands between them.
 //!
