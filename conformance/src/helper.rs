@@ -24,11 +24,8 @@ pub enum Helper {
         /// An nsfs file.
         path: PathBuf,
     },
-    /// Makes a new namespace of each type, with processes in them that stay, and writes their numbers to a file.
-    Namespaces {
-        /// Where the numbers go, as JSON of [`Holders`].
-        file: PathBuf,
-    },
+    /// Makes a new namespace of each type, with processes in them that stay, and prints their numbers as JSON.
+    Namespaces,
     /// Says that it is there and then keeps the namespaces that it is in.
     Hold {
         /// In a user namespace of its own.
@@ -49,7 +46,7 @@ pub enum Helper {
 pub fn run(helper: &Helper) -> Result<()> {
     match helper {
         Helper::Loopback { path } => loopback(path),
-        Helper::Namespaces { file } => namespaces::make(file),
+        Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aya::maps::MapError;
+use podproof_abi::START_TICK_NS;
 use thiserror::Error;
 
 use crate::event::Event;
@@ -23,6 +24,16 @@ pub enum TraceError {
     TooManyScopes {
         /// How many there can be.
         max: u32,
+    },
+    /// The process to add could not be read.
+    #[error("cannot add thread group {tgid} to scope {scope}: cannot read /proc/{tgid}/stat")]
+    NoProcess {
+        /// The scope.
+        scope: u32,
+        /// The thread group.
+        tgid: u32,
+        /// The cause.
+        source: io::Error,
     },
     /// A BPF map refused a change.
     #[error("cannot {op} of scope {scope}")]
@@ -89,9 +100,11 @@ impl Scope {
     /// last of it is reaped and freed. Children that it already has do not.
     ///
     /// # Errors
-    /// When the map of tags is full.
+    /// When there is no such process, or the map of tags is full.
     pub fn add_thread_group(&self, tgid: u32) -> Result<(), TraceError> {
-        self.shared.tag_thread_group(tgid, self.id).map_err(|source| TraceError::Map {
+        let start_ns =
+            start_ns(tgid).map_err(|source| TraceError::NoProcess { scope: self.id, tgid, source })?;
+        self.shared.tag_thread_group(tgid, self.id, start_ns).map_err(|source| TraceError::Map {
             op: "add a thread group",
             scope: self.id,
             source,
@@ -198,6 +211,17 @@ impl Scope {
         let malformed = lock(&self.log.state).malformed;
         self.shared.lost_in_kernel(self.id).saturating_add(malformed)
     }
+}
+
+/// Start time of a process, rounded down to a tick.
+fn start_ns(tgid: u32) -> io::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{tgid}/stat"))?;
+    // Field 22 of proc_pid_stat(5); the name before field 3 may contain anything.
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: Option<u64> = after_name.split(' ').nth(19).and_then(|ticks| ticks.parse().ok());
+    ticks
+        .map(|ticks| ticks.saturating_mul(START_TICK_NS))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no start time in it"))
 }
 
 impl Drop for Scope {

@@ -64,9 +64,9 @@ impl Shared {
         sys::run_raw_tracepoint(self.fence.as_fd(), [u64::from(scope), cookie])
     }
 
-    pub(crate) fn tag_thread_group(&self, tgid: u32, scope: u32) -> Result<(), MapError> {
-        // The layout of abi::Tag: scope, not ended, start time (0: unknown).
-        lock(&self.tags).insert(tgid, [u64::from(scope), 0], 0)
+    pub(crate) fn tag_thread_group(&self, tgid: u32, scope: u32, start_ns: u64) -> Result<(), MapError> {
+        // The layout of abi::Tag: scope, not ended, start time.
+        lock(&self.tags).insert(tgid, [u64::from(scope), start_ns], 0)
     }
 
     pub(crate) fn tag_cgroup(&self, id: u64, scope: u32) -> Result<(), MapError> {

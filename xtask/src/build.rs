@@ -3,12 +3,13 @@
 //! Each is built by cargo in a target folder of its own, so that nothing is rebuilt when nothing changed and a plain
 //! `cargo build` does not disturb it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
@@ -144,6 +145,38 @@ pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf>
     }
     command.run().context("cannot build the static programs")?;
     Ok(dir.join(GUEST_TARGET).join("release"))
+}
+
+/// Builds test programs, each named by its package and its own name, statically for the VM; the files by name.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn guest_tests(programs: &[(&str, &str)], probes: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = Cmd::new(workspace::cargo())
+        .args(["test", "--quiet", "--no-run", "--release", "--locked", "--message-format", "json"])
+        .args(["--target", GUEST_TARGET, "--target-dir"])
+        .arg(workspace::target().join("guest"))
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env(BPF_OBJECT_VAR, probes);
+    for (package, name) in programs {
+        command = command.args(["--package", package, "--test", name]);
+    }
+    let output = command.read().context("cannot build the test programs")?;
+    let mut built = BTreeMap::new();
+    for message in output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let (Some(name), Some(path)) = (message["target"]["name"].as_str(), message["executable"].as_str())
+        else {
+            continue;
+        };
+        if programs.iter().any(|(_, wanted)| *wanted == name) {
+            built.insert(name.to_owned(), PathBuf::from(path));
+        }
+    }
+    for (_, name) in programs {
+        ensure!(built.contains_key(*name), "cargo named no executable of the test program {name}");
+    }
+    Ok(built)
 }
 
 fn pause() -> Result<PathBuf> {

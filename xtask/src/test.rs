@@ -2,6 +2,7 @@
 //!
 //! The last line is `N passed, N failed, N skipped`, summed over all test programs.
 
+mod guest;
 mod host;
 mod leftovers;
 mod pidfd;
@@ -36,7 +37,12 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 1] = [Stage { name: "unit and host tests", run: host::run }];
+const STAGES: [Stage; 4] = [
+    Stage { name: "unit and host tests", run: host::run },
+    Stage { name: "probes and podrt in VMs", run: guest::programs },
+    Stage { name: "conformance of podrt", run: guest::conformance },
+    Stage { name: "mutants", run: guest::mutants },
+];
 
 struct Done {
     name: &'static str,

@@ -8,6 +8,7 @@
 mod base;
 mod bundle;
 mod call;
+mod cgroup;
 mod defects;
 mod inside;
 

@@ -3,6 +3,7 @@
 use podproof_ebpf::event::{EventKind, NsKind};
 use serde_json::Value;
 
+use crate::bundle::Bundle;
 use crate::cell::Container;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::Finding;
@@ -58,6 +59,11 @@ pub(super) fn told(evidence: &mut Evidence, key: &str, value: impl Into<Value>, 
     let value = value.into();
     evidence.inside(key, value.clone(), source);
     evidence.kernel(key, value, source);
+}
+
+/// A container with a memory limit in bytes that no swap space can stretch.
+pub(super) fn memory_limited(bundle: Bundle, limit: u64) -> Bundle {
+    bundle.with("/linux/resources/memory/limit", limit).with("/linux/resources/memory/swap", limit)
 }
 
 /// Keeps the part of the trace that a reader of the report wants, and notes what was lost.

@@ -11,6 +11,7 @@ use podproof_ebpf::{TraceOptions, Tracer};
 use sha2::{Digest, Sha256};
 
 use crate::adapter::oci::OciRuntime;
+use crate::chain::chain;
 use crate::interrupt;
 use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
@@ -163,14 +164,4 @@ fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {
         path.display()
     );
     Ok(path)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -4,10 +4,8 @@ use anyhow::Result;
 
 /// Prints the id of the segment, or the error.
 pub(super) fn find(key: i32) -> Result<()> {
-    match shmget(key) {
-        Ok(id) => println!("{id}"),
-        Err(error) => println!("{error}"),
-    }
+    let found = shmget(key).map_or_else(|error| error.to_string(), |id| id.to_string());
+    println!("{found}");
     Ok(())
 }
 

@@ -76,6 +76,12 @@ impl Layout {
         found
     }
 
+    /// Ids of all cgroups at or below a path.
+    #[must_use]
+    pub fn ids(&self, path: &str) -> Vec<u64> {
+        self.existing(path).iter().filter_map(|dir| Some(fs::metadata(dir).ok()?.ino())).collect()
+    }
+
     /// Removes everything at or below a path, killing what is in it (v2); what could not be removed.
     ///
     /// On v1 nothing is killed: the processes of a cell are killed by their launcher before.

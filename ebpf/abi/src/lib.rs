@@ -11,7 +11,7 @@ mod map;
 mod offsets;
 mod record;
 
-pub use map::{MAX_CGROUPS, MAX_PENDING, MAX_SCOPES, MAX_TAGS, Slot, Tag};
+pub use map::{MAX_CGROUPS, MAX_PENDING, MAX_SCOPES, MAX_TAGS, START_TICK_NS, Slot, Tag};
 #[cfg(feature = "user")]
 pub use offsets::Field;
 pub use offsets::{MISSING, Offsets, need};

@@ -9,6 +9,9 @@ pub const MAX_CGROUPS: u32 = 8192;
 /// Threads that may be inside setns(2) or unshare(2) at once.
 pub const MAX_PENDING: u32 = 4096;
 
+/// Resolution of start times in /proc (USER_HZ is 100 on every supported architecture).
+pub const START_TICK_NS: u64 = 10_000_000;
+
 /// Value of the map from thread group id to scope.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +21,8 @@ pub struct Tag {
     pub scope: u32,
     /// 1 once a thread of the group was reported as the last one.
     pub ended: u32,
-    /// `start_boottime` of the group's leader; 0 when user space set the tag. Tells a process from a later one
-    /// with the same number.
+    /// `start_boottime` of the group's leader, or less than [`START_TICK_NS`] before it when user space set the tag.
+    /// Tells a process from a later one with the same number.
     pub start_ns: u64,
 }
 

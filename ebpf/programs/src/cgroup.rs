@@ -7,7 +7,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{Attach, Cgroup, PATH_LEN, kind};
 
 use crate::emit::emit;
-use crate::kernel::{current, off, rd, task_id};
+use crate::kernel::{off, rd, task_id};
 use crate::maps::CGROUPS;
 use crate::scope::{self, Scopes, lose};
 
@@ -46,7 +46,7 @@ pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
             lose(inherited);
         }
     }
-    let Some(scopes) = Scopes::of(inherited, scope::of_task(current())) else { return 0 };
+    let Some(scopes) = Scopes::of(inherited, scope::of_current()) else { return 0 };
     emit::<Cgroup>(scopes, kind::CGROUP_MKDIR, |record| {
         record.id = id;
         record.hierarchy = hierarchy;
@@ -68,7 +68,7 @@ pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> u32 {
             _ = CGROUPS.remove(&id);
         }
     }
-    let Some(scopes) = Scopes::of(own, scope::of_task(current())) else { return 0 };
+    let Some(scopes) = Scopes::of(own, scope::of_current()) else { return 0 };
     emit::<Cgroup>(scopes, kind::CGROUP_RMDIR, |record| {
         record.id = id;
         record.hierarchy = hierarchy;
@@ -94,7 +94,7 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> u32 {
             scope::tag(moved.tgid, scope, rd(leader, off!(task_start)));
         }
     }
-    let Some(scopes) = Scopes::of(scope, scope::of_task(current())) else { return 0 };
+    let Some(scopes) = Scopes::of(scope, scope::of_current()) else { return 0 };
     emit::<Attach>(scopes, kind::CGROUP_ATTACH, |record| {
         record.id = id;
         record.hierarchy = hierarchy;

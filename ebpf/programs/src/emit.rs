@@ -1,10 +1,13 @@
 //! Puts a record into the ring.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
+    bpf_ktime_get_boot_ns,
+};
 use podproof_abi::{ABI_VERSION, Header};
 
-use crate::kernel::{cgroup_id, current, task_id};
+use crate::kernel::{current, off, rd};
 use crate::maps::EVENTS;
 use crate::scope::{Scopes, lose};
 
@@ -34,10 +37,9 @@ pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(
         unsafe { words.add(i).write_volatile(0) };
         i += 1;
     }
-    let task = current();
     // SAFETY: R begins with a Header (repr(C), first member).
     let header = unsafe { &mut *record.cast::<Header>() };
-    let id = task_id(task);
+    let pid_tgid = bpf_get_current_pid_tgid();
     header.abi = ABI_VERSION;
     header.kind = kind;
     header.len = size_of::<R>() as u32;
@@ -45,13 +47,13 @@ pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(
     unsafe {
         header.boot_ns = bpf_ktime_get_boot_ns();
         header.cpu = bpf_get_smp_processor_id();
+        header.cgroup_id = bpf_get_current_cgroup_id();
     }
     header.scope = scopes.scope;
     header.peer_scope = scopes.peer;
-    header.tid = id.tid;
-    header.tgid = id.tgid;
-    header.start_ns = id.start_ns;
-    header.cgroup_id = cgroup_id(task);
+    header.tid = pid_tgid as u32;
+    header.tgid = (pid_tgid >> 32) as u32;
+    header.start_ns = rd(current(), off!(task_start));
     if let Ok(comm) = bpf_get_current_comm() {
         header.comm = comm;
     }

@@ -5,13 +5,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{Oom, TaskId, kind};
 
 use crate::emit::emit;
-use crate::kernel::{cgroup_id, current, off, task_id};
+use crate::kernel::{cgroup_id, off, task_id};
 use crate::scope::{self, Scopes};
 
 /// `mark_victim(task, uid)`, or `mark_victim(pid)` on older kernels. `current` is whoever ran out of memory.
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn mark_victim(ctx: BtfTracePointContext) -> u32 {
-    let of_current = scope::of_task(current());
+    let of_current = scope::of_current();
     if off!(victim_is_task) != 0 {
         let victim: usize = ctx.arg(0);
         let Some(scopes) = Scopes::of(scope::of_task(victim), of_current) else { return 0 };

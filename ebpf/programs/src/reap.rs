@@ -5,7 +5,7 @@ use aya_ebpf::programs::FEntryContext;
 use podproof_abi::{Release, kind};
 
 use crate::emit::emit;
-use crate::kernel::{current, level, numbers, task_id};
+use crate::kernel::{level, numbers, task_id};
 use crate::scope::{self, Scopes, lose};
 
 /// `release_task(p)`: `current` is the reaper, or `p` itself when nobody waits for it. The end of a plain
@@ -18,7 +18,7 @@ pub(crate) fn release_task(ctx: FEntryContext) -> u32 {
     if id.tid != id.tgid {
         return 0;
     }
-    let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), scope::of_task(current())) else { return 0 };
+    let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), scope::of_current()) else { return 0 };
     let Some(level) = level(task) else {
         lose(scopes.scope);
         return 0;

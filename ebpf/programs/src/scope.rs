@@ -1,9 +1,10 @@
 //! Which scope a fact belongs to. It is known before room in the ring is asked for, so that a loss is charged to the scope
 //! that it concerns.
 
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid};
 use podproof_abi::Tag;
 
-use crate::kernel::{Task, cgroup_id, off, rd};
+use crate::kernel::{Task, cgroup_id, current, off, rd};
 use crate::maps::{CGROUPS, SLOTS, TAGS};
 
 /// The scopes of a record: the one that it belongs to and, when a fact joins two, the other.
@@ -61,13 +62,28 @@ pub(crate) fn of_cgroup(id: u64) -> u32 {
 #[inline(always)]
 pub(crate) fn of_task(task: Task) -> u32 {
     let tgid = rd(task, off!(task_tgid));
-    let mut scope = of_tgid(tgid);
-    if scope == 0 {
-        scope = of_cgroup(cgroup_id(task));
-        if scope != 0 {
-            let leader: usize = rd(task, off!(task_group_leader));
-            tag(tgid, scope, rd(leader, off!(task_start)));
-        }
+    let scope = of_tgid(tgid);
+    if scope != 0 { scope } else { adopt(task, tgid, cgroup_id(task)) }
+}
+
+/// Scope of the current task. The helpers spare the verifier some pointers, each of which costs it milliseconds.
+#[inline(always)]
+pub(crate) fn of_current() -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let scope = of_tgid(tgid);
+    if scope != 0 {
+        return scope;
+    }
+    // SAFETY: the helper has no preconditions.
+    adopt(current(), tgid, unsafe { bpf_get_current_cgroup_id() })
+}
+
+#[inline(always)]
+fn adopt(task: Task, tgid: u32, cgroup_id: u64) -> u32 {
+    let scope = of_cgroup(cgroup_id);
+    if scope != 0 {
+        let leader: usize = rd(task, off!(task_group_leader));
+        tag(tgid, scope, rd(leader, off!(task_start)));
     }
     scope
 }

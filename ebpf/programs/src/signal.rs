@@ -20,7 +20,7 @@ pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
     let target: usize = ctx.arg(2);
     let sender = current();
     let of_target = scope::of_task(target);
-    let of_sender = scope::of_task(sender);
+    let of_sender = scope::of_current();
     let Some(scopes) = Scopes::of(of_target, of_sender) else { return 0 };
     let Some(level) = level(target) else {
         lose(scopes.scope);
@@ -61,7 +61,7 @@ pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
 /// `signal_deliver(sig, info, ka)`: `current` takes it.
 #[btf_tracepoint(function = "signal_deliver")]
 pub(crate) fn signal_deliver(ctx: BtfTracePointContext) -> u32 {
-    let Some(scopes) = Scopes::of(scope::of_task(current()), 0) else { return 0 };
+    let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
     let signal: u32 = ctx.arg(0);
     let info: u64 = ctx.arg(1);
     let action: usize = ctx.arg(2);

@@ -49,7 +49,7 @@ pub(crate) fn sys_enter(ctx: BtfTracePointContext) -> u32 {
         return 0;
     }
     let task = current();
-    let scope = scope::of_task(task);
+    let scope = scope::of_current();
     if scope == 0 || is_compat(task) {
         return 0;
     }
@@ -93,7 +93,7 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn scoped_caller() -> Option<(Task, Scopes)> {
     let task = current();
-    let scopes = Scopes::of(scope::of_task(task), 0)?;
+    let scopes = Scopes::of(scope::of_current(), 0)?;
     (!is_compat(task)).then_some((task, scopes))
 }
 
@@ -155,7 +155,7 @@ fn waited(regs: usize, nr: u64, ret: i64) {
     let pid: usize = rd(task, off!(task_thread_pid));
     let level: u32 = rd(pid, off!(pid_level));
     let of_child = if level == 0 { scope::of_tgid(child) } else { 0 };
-    let Some(scopes) = Scopes::of(of_child, scope::of_task(task)) else { return };
+    let Some(scopes) = Scopes::of(of_child, scope::of_current()) else { return };
     emit::<Wait>(scopes, kind::WAIT, |record| {
         record.nr = child;
         record.options = options;

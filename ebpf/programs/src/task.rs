@@ -3,10 +3,10 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{Exec, Exit, Free, MISSING, NewTask, kind};
+use podproof_abi::{Exec, Exit, Free, MISSING, NewTask, START_TICK_NS, kind};
 
 use crate::emit::emit;
-use crate::kernel::{cgroup_id, current, level, off, rd, task_id, view};
+use crate::kernel::{cgroup_id, level, off, rd, task_id, view};
 use crate::maps::TAGS;
 use crate::scope::{self, Scopes, lose};
 
@@ -19,7 +19,7 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
     let child: usize = ctx.arg(0);
     let flags: u64 = ctx.arg(1);
-    let mut scope = scope::of_task(current());
+    let mut scope = scope::of_current();
     if flags & CLONE_THREAD == 0 {
         let id = task_id(child);
         if scope == 0 {
@@ -48,7 +48,8 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
     let task: usize = ctx.arg(0);
-    let Some(scopes) = Scopes::of(scope::of_task(task), 0) else { return 0 };
+    // The task is the current one.
+    let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
     let Some(level) = level(task) else {
         lose(scopes.scope);
         return 0;
@@ -82,7 +83,8 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
     let task: usize = ctx.arg(0);
-    let Some(scopes) = Scopes::of(scope::of_task(task), 0) else { return 0 };
+    // The task is the current one.
+    let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
     let Some(level) = level(task) else {
         lose(scopes.scope);
         return 0;
@@ -119,7 +121,7 @@ pub(crate) fn sched_process_free(ctx: BtfTracePointContext) -> u32 {
     let Some(tag) = TAGS.get_ptr(&id.tgid) else { return 0 };
     // SAFETY: a value of a preallocated hash map stays readable.
     let start_ns = unsafe { (*tag).start_ns };
-    if start_ns != 0 && start_ns != id.start_ns {
+    if id.start_ns.wrapping_sub(start_ns) >= START_TICK_NS {
         // The number belongs to a younger process already; its tag is not ours to use or to remove.
         return 0;
     }

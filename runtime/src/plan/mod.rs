@@ -231,10 +231,11 @@ fn init_steps(
     if let Some(propagation) = spec.rootfs_propagation {
         push(Action::RootPropagation(propagation));
     }
+    // May have to make it.
+    push(Action::WorkingDirectory(spec.process.cwd.clone()));
     if spec.rootfs_readonly {
         push(Action::ReadonlyRoot);
     }
-    push(Action::WorkingDirectory(spec.process.cwd.clone()));
     // The bounding set needs CAP_SETPCAP, which the change of user takes away.
     push(Action::BoundingSet { bounding: capabilities.bounding, inheritable: capabilities.inheritable });
     push(Action::User {

@@ -30,7 +30,9 @@ impl Tally {
         };
         let name = name.trim().to_owned();
         if let Some(reason) = outcome.strip_prefix("ignored") {
+            // libtest writes `ignored, reason`, libtest-mimic `ignored (reason)`.
             let reason = reason.trim_start_matches(',').trim();
+            let reason = reason.strip_prefix('(').and_then(|it| it.strip_suffix(')')).unwrap_or(reason);
             self.skips.push((name, if reason.is_empty() { "no reason given" } else { reason }.to_owned()));
         } else if outcome.starts_with("FAILED") {
             self.failures.push(name);
@@ -64,13 +66,19 @@ mod tests {
             test a::c ... FAILED\n\
             test a::d ... ignored, needs cgroup v2\n\
             test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
-            test NS-01         ... ignored\n\
+            test NS-01         ... ignored (this kernel has no x (y))\n\
+            test NS-02         ... ignored\n\
             test [x] y ... ok\n\
-            test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 1.50s\n";
+            test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 3 filtered out; finished in 1.50s\n";
         output.lines().for_each(|line| tally.line(line));
-        assert_eq!((tally.passed, tally.failed, tally.skipped), (13, 1, 2));
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (13, 1, 3));
         assert_eq!(tally.failures, ["a::c"]);
         let skip = |name: &str, why: &str| (name.to_owned(), why.to_owned());
-        assert_eq!(tally.skips, [skip("a::d", "needs cgroup v2"), skip("NS-01", "no reason given")]);
+        let expected = [
+            skip("a::d", "needs cgroup v2"),
+            skip("NS-01", "this kernel has no x (y)"),
+            skip("NS-02", "no reason given"),
+        ];
+        assert_eq!(tally.skips, expected);
     }
 }

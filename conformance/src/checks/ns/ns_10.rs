@@ -35,13 +35,13 @@ const REQUIREMENT: Requirement = Requirement {
     id: "NS-10",
     name: "paths_of_all_types_are_joined",
     level: Level::Must,
-    statement: "A namespace listed with a path places the container process in exactly that namespace, for each of \
-                the eight types.",
+    statement: "A namespace listed with a path places the container process in exactly that namespace, for each \
+                of the eight types.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
-    scenario: "A process of the suite holds a new namespace of each type. Container a lists six of them by path, \
-               b the user namespace, c the time namespace. A user or time namespace that the runtime refuses \
-               with an error is a skip with that reason.",
+    scenario: "The suite holds a new namespace of each type. Container a lists six of them by path, b the user \
+               namespace, c the time namespace. A user or time namespace that the runtime refuses with an \
+               error is a skip with that reason.",
     inside: "Each witness reads its /proc/self/ns, and the suite took the identity of each path before create.",
     kernel: "The namespaces that each program was executed in (sched_process_exec), against the same paths.",
     defects: &[("ns-10-cgroup-forgotten", "the path of a cgroup namespace is opened and never joined")],

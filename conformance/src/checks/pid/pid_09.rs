@@ -79,7 +79,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.inside(
         "there",
         members.len(),
-        format!("node: processes with PPid {pid} that live, before the end"),
+        format!("node: living processes with PPid {pid}, before the end"),
     );
     evidence.inside("moved", moved.len(), "node: of these, moved to cgroups of their own");
     evidence.inside("main.ended", ended, format!("node: waitid(2) for {pid} by the suite"));
@@ -93,19 +93,16 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     Ok(evidence)
 }
 
-/// The children of PID 1 that have not ended, with their numbers, so that one that comes later is not taken for one of them.
+/// The living children of PID 1 with their numbers, so that one that comes later is not taken for one of them.
 fn members_on_the_node(pid: i32) -> Result<Vec<(i32, Vec<u64>)>, Obstacle> {
     let children = process::children(pid).map_err(|source| Obstacle::Node {
         op: "list",
         path: PathBuf::from("/proc"),
         source,
     })?;
-    let lives = |child: &i32| process::state(*child).is_some_and(|letter| letter != 'Z');
-    Ok(children
-        .into_iter()
-        .filter(lives)
-        .filter_map(|child| Some((child, process::ns_pids(child)?)))
-        .collect())
+    let living =
+        children.into_iter().filter(|child| process::state(*child).is_some_and(|state| state != 'Z'));
+    Ok(living.filter_map(|child| Some((child, process::ns_pids(child)?))).collect())
 }
 
 /// Moves some of the processes to cgroups of their own, below the container's; the new directories.

@@ -1,0 +1,242 @@
+//! A create that fails, or dies, at each of its steps in turn: nothing may be left.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use libtest_mimic::Failed;
+use runtime::launch::{CreateRequest, FailAt, create, read_features};
+use runtime::plan::plan;
+use runtime::spec::config;
+use runtime::state::StateRoot;
+use serde_json::{Value, json};
+
+use crate::fixture::{Cell, Lines};
+use crate::{Case, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("fault::each_step_of_a_full_container_fails", || each_step("step", full)),
+    ("fault::each_step_of_a_full_container_dies", || each_step("death", full)),
+    ("fault::each_step_of_a_pod_member_fails", || each_step("step", pod_member)),
+    ("fault::each_step_of_a_pod_member_dies", || each_step("death", pod_member)),
+    ("fault::each_step_in_a_new_user_namespace_fails", || each_step("step", with_user_namespace)),
+    ("fault::a_mount_namespace_of_others_is_left_as_it_was", mount_namespace_of_others),
+];
+
+/// Exit code of [`create_with_fault`] when the create failed.
+const FAILED: i32 = 3;
+
+/// A process of its own with one thread: `--create BUNDLE STATE_ROOT step|death INDEX`. Prints each step, then `end`.
+pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
+    let run = || -> Result<(), Box<dyn std::error::Error>> {
+        let [bundle, root, mode, index] = args else { return Err("four arguments".into()) };
+        let (bundle, index) = (Path::new(bundle), index.parse()?);
+        let id = "c".parse()?;
+        let text = fs::read_to_string(bundle.join("config.json"))?;
+        let spec = config::parse(&text, bundle)?;
+        let pid_file = bundle.with_file_name("data").join("pid");
+        let plan = plan(&id, &spec, Some(&pid_file), &read_features()?)?;
+        let mut stdout = std::io::stdout();
+        for step in &plan.steps {
+            writeln!(stdout, "{}", step.action)?;
+        }
+        writeln!(stdout, "end")?;
+        stdout.flush()?;
+        let fail_at = if mode == "death" { FailAt::Death(index) } else { FailAt::Step(index) };
+        let root = StateRoot::new(root);
+        create(&CreateRequest {
+            id: &id,
+            bundle,
+            spec: &spec,
+            plan: &plan,
+            root: &root,
+            preserve_fds: 0,
+            fail_at,
+        })?;
+        Ok(())
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(u8::try_from(FAILED).unwrap_or_default())
+        }
+    }
+}
+
+/// Everything that podrt can set.
+fn full(cell: &Cell) -> Result<Value, Failed> {
+    let mut config = cell.config("new/c", &["hold"]);
+    config["hostname"] = json!("inner");
+    config["domainname"] = json!("example");
+    config["root"]["readonly"] = json!(true);
+    let process = &mut config["process"];
+    process["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [5]});
+    let caps = json!(["CAP_KILL"]);
+    process["capabilities"] = json!({"bounding": caps, "permitted": caps, "effective": caps,
+        "inheritable": caps, "ambient": caps});
+    process["noNewPrivileges"] = json!(true);
+    process["oomScoreAdj"] = json!(10);
+    process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]);
+    let mounts = config["mounts"].as_array_mut().ok_or("no mounts")?;
+    mounts.push(json!({"destination": "/sys", "type": "sysfs", "options": ["ro", "nosuid"]}));
+    mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"]}));
+    mounts.push(json!({"destination": "/dev/pts", "type": "devpts", "options": ["newinstance"]}));
+    mounts.push(json!({"destination": "/dev/mqueue", "type": "mqueue"}));
+    mounts.push(json!({"destination": "/data", "type": "bind", "source": cell.path().join("data"),
+        "options": ["rbind", "rro", "rslave"]}));
+    let linux = &mut config["linux"];
+    linux["namespaces"].as_array_mut().ok_or("no namespaces")?.push(json!({"type": "time"}));
+    linux["resources"] =
+        json!({"memory": {"limit": 67_108_864}, "cpu": {"quota": 50_000}, "pids": {"limit": 20}});
+    linux["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+    linux["devices"] = json!([{"path": "/dev/fifo", "type": "p", "major": 0, "minor": 0}]);
+    linux["rootfsPropagation"] = json!("rslave");
+    linux["maskedPaths"] = json!(["/nowhere", "/proc/kcore", "/proc/tty"]);
+    linux["readonlyPaths"] = json!(["/proc/sys"]);
+    Ok(config)
+}
+
+/// Joins the namespaces of a container that runs, by way of the joiner.
+fn pod_member(cell: &Cell) -> Result<Value, Failed> {
+    let mut output = cell.create("sandbox", &cell.config("sandbox", &["hold"]))?;
+    cell.ok(&["start", "sandbox"])?;
+    output.expect("ready")?;
+    let pid = cell.pid("sandbox")?;
+    let mut config = cell.config("c", &["hold"]);
+    let path = |kind: &str| format!("/proc/{pid}/ns/{kind}");
+    config["linux"]["namespaces"] = json!([
+        {"type": "pid", "path": path("pid")}, {"type": "network", "path": path("net")},
+        {"type": "ipc", "path": path("ipc")}, {"type": "uts", "path": path("uts")},
+        {"type": "mount"}, {"type": "cgroup"},
+    ]);
+    Ok(config)
+}
+
+fn with_user_namespace(cell: &Cell) -> Result<Value, Failed> {
+    let mut config = cell.config("c", &["hold"]);
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
+    let linux = &mut config["linux"];
+    linux["namespaces"].as_array_mut().ok_or("no namespaces")?.push(json!({"type": "user"}));
+    linux["uidMappings"] = map.clone();
+    linux["gidMappings"] = map;
+    Ok(config)
+}
+
+fn each_step(mode: &str, config: fn(&Cell) -> Result<Value, Failed>) -> Result<(), Failed> {
+    let mut cell = Cell::new()?;
+    let bundle = cell.bundle(&config(&cell)?)?;
+    // The sandbox's create has written a bundle and state of its own.
+    cell.settle()?;
+    let n_steps = create_failing(&cell, &bundle, mode, usize::MAX)?.len();
+    cell.ok(&["delete", "--force", "c"])?;
+    cell.expect_nothing_left()?;
+    if n_steps < 10 {
+        return fail(format!("a plan of {n_steps} steps"));
+    }
+    for index in 0..=n_steps {
+        let steps = create_failing(&cell, &bundle, mode, index)?;
+        let step = steps.get(index).map_or("the end", String::as_str);
+        let checked = if mode == "death" {
+            cell.ok(&["delete", "--force", "c"]).and_then(|_| cell.expect_nothing_left())
+        } else {
+            cell.expect_nothing_left()
+        };
+        if let Err(error) = checked {
+            return fail(format!("step {index} ({step}): {}", error.message().unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+/// Lets a create fail at a step, none if there is no such step; returns the steps.
+fn create_failing(cell: &Cell, bundle: &Path, mode: &str, index: usize) -> Result<Vec<String>, Failed> {
+    let output = Command::new("/proc/self/exe")
+        .arg("--create")
+        .args([bundle, &cell.state_root()])
+        .args([mode, &index.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (steps, output) = collect(output)?;
+    // The pid file is the caller's once create has succeeded; and a create that was killed cannot take it back.
+    if mode == "death" || index == usize::MAX {
+        match fs::remove_file(cell.path().join("data/pid")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    let message = String::from_utf8(output.stderr)?;
+    let code = output.status.code();
+    let is_expected = match mode {
+        _ if index == usize::MAX => code == Some(0),
+        // Either the runtime died, or init did and the runtime took everything back.
+        "death" => code != Some(0),
+        _ => code == Some(FAILED),
+    };
+    if !is_expected {
+        return fail(format!("step {index} of {}: {} {message}", steps.len(), output.status));
+    }
+    Ok(steps)
+}
+
+/// Reads the steps without waiting for the end of stdout, which the container may hold open.
+fn collect(mut child: Child) -> Result<(Vec<String>, std::process::Output), Failed> {
+    let mut lines = Lines::of(&mut child)?;
+    let mut steps = Vec::new();
+    loop {
+        match lines.next()?.as_str() {
+            "end" | "" => break,
+            step => steps.push(step.to_owned()),
+        }
+    }
+    let status = child.wait()?;
+    let mut stderr = Vec::new();
+    if let (false, Some(mut pipe)) = (status.success(), child.stderr.take()) {
+        std::io::Read::read_to_end(&mut pipe, &mut stderr)?;
+    }
+    Ok((steps, std::process::Output { status, stdout: Vec::new(), stderr }))
+}
+
+fn mount_namespace_of_others() -> Result<(), Failed> {
+    let mut cell = Cell::new()?;
+    let mut index = 0;
+    loop {
+        let mut holder = Command::new("/proc/self/exe")
+            .arg("--hold-mounts")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Lines::of(&mut holder)?.expect("ready")?;
+        let mountinfo = format!("/proc/{}/mountinfo", holder.id());
+        let mut config = full(&cell)?;
+        for ns in config["linux"]["namespaces"].as_array_mut().ok_or("no namespaces")? {
+            if ns["type"] == "mount" {
+                ns["path"] = json!(format!("/proc/{}/ns/mnt", holder.id()));
+            }
+        }
+        let bundle = cell.bundle(&config)?;
+        cell.settle()?;
+        let before = fs::read_to_string(&mountinfo)?;
+        let steps = create_failing(&cell, &bundle, "step", index)?;
+        cell.expect_nothing_left()?;
+        let pivot = steps.iter().position(|step| step == "pivot the root").ok_or("no pivot")?;
+        let after = fs::read_to_string(&mountinfo)?;
+        drop(holder.stdin.take());
+        holder.wait()?;
+        // The propagation of what was there is cut, and stays so.
+        if index <= pivot && mount_points(&before) != mount_points(&after) {
+            return fail(format!("step {index} left in the other namespace:\n{after}"));
+        }
+        index += 1;
+        if index > pivot {
+            return Ok(());
+        }
+    }
+}
+
+fn mount_points(mountinfo: &str) -> Vec<&str> {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).collect()
+}

@@ -1,0 +1,42 @@
+//! Containers on a real kernel: needs root and a cgroup v2 host, and says so where it has neither.
+//!
+//! The program in the containers is this test itself, executed with `--inside`; it has to be statically linked then, since
+//! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
+
+mod faults;
+mod fixture;
+mod inside;
+mod lifecycle;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match args.get(1).map(String::as_str) {
+        Some("--inside") => return inside::main(&args[2..]),
+        Some("--hold-mounts") => return inside::hold_mounts(),
+        Some("--create") => return faults::create_with_fault(&args[2..]),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    // They compare the whole host before and after.
+    arguments.test_threads = Some(1);
+    let trials = lifecycle::CASES.iter().chain(faults::CASES);
+    let trials = trials.map(|(name, case)| {
+        Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => case().map(|()| Completion::Completed),
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// A test and its name.
+type Case = (&'static str, fn() -> Result<(), Failed>);
+
+/// Fails a test with a reason.
+fn fail<T>(reason: impl Into<String>) -> Result<T, Failed> {
+    Err(Failed::from(reason.into()))
+}

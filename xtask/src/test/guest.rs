@@ -1,0 +1,116 @@
+//! The stages that run in VMs: the tests of the probes and of podrt under each kernel, the suite on podrt, and the
+//! suite on what the saboteur makes of it.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use vm_images::{Event, Observer, Rootfs, Stream, Vm};
+
+use crate::build;
+use crate::cmd::Cmd;
+use crate::setup::Tool;
+use crate::test::host::{SERIES, counted};
+use crate::test::{Context, Tally};
+use crate::vm;
+
+/// The test programs that run under a kernel of their own, with the package that each belongs to.
+const PROGRAMS: [(&str, &str); 2] = [("podproof-ebpf", "truth"), ("podrt", "containers")];
+
+/// Each test program under each kernel.
+pub(crate) fn programs(context: &Context) -> Result<Tally> {
+    let built = build::guest_tests(&PROGRAMS, &context.built.probes)?;
+    let mut total = Tally::default();
+    for series in SERIES {
+        for (name, path) in &built {
+            total.add(&program(context, series, name, path)?);
+        }
+    }
+    Ok(total)
+}
+
+fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<Tally> {
+    let guest = format!("/bin/{name}");
+    let mut rootfs = Rootfs::new();
+    rootfs
+        .busybox(&context.tools.tool(Tool::Busybox)?.path)?
+        .program(&guest, path, &[])?
+        .program("/bin/podrt", &context.built.podrt, &[])?
+        .program("/bin/pause", &context.built.pause, &[])?;
+    let kernel = vm::kernel(series, &context.tools)?;
+    let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
+    machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned())];
+    machine.deadlines.command = Some(Duration::from_secs(900));
+    machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
+    let mut lines =
+        Lines { prefix: format!("{name}_{series}::"), pending: String::new(), tally: Tally::default() };
+    let report = machine.run(&mut lines)?;
+    let mut tally = lines.tally;
+    if report.outcome.exit_status() != 0 && tally.failed == 0 {
+        eprintln!("error: {name} under {series}: {}", report.explain());
+        tally.add(&Tally::check(&format!("{name} under {series}"), false));
+    }
+    Ok(tally)
+}
+
+/// Passes a test program's lines on with the kernel in the names of its tests, and counts them.
+struct Lines {
+    prefix: String,
+    pending: String,
+    tally: Tally,
+}
+
+impl Observer for Lines {
+    fn output(&mut self, _stream: Stream, bytes: &[u8]) {
+        self.pending.push_str(&String::from_utf8_lossy(bytes));
+        while let Some(end) = self.pending.find('\n') {
+            let line: String = self.pending.drain(..=end).collect();
+            let line = line.trim_end();
+            let line = match line.strip_prefix("test ") {
+                Some(test) if test.contains(" ... ") => format!("test {}{test}", self.prefix),
+                _ => line.to_owned(),
+            };
+            println!("{line}");
+            self.tally.line(&line);
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        println!("vm: {event}");
+    }
+}
+
+/// The suite on podrt under each kernel, as a user calls it.
+pub(crate) fn conformance(_context: &Context) -> Result<Tally> {
+    let mut command = ourselves()?.arg("conformance");
+    for series in SERIES {
+        command = command.args(["--kernel", series]);
+    }
+    counted(command)
+}
+
+/// Every defect against its own check and those that share its scenario; against all in a full run.
+pub(crate) fn mutants(context: &Context) -> Result<Tally> {
+    let json = context.tmp.join("mutants.json");
+    let mut command = ourselves()?.args(["mutants", "--json"]).arg(&json);
+    if context.is_full {
+        command = command.arg("--full");
+    }
+    let is_good = command.succeeds()?;
+    let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
+    fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
+    let matrix: serde_json::Value = serde_json::from_slice(&text).context("the matrix is no JSON")?;
+    let mut tally = Tally::default();
+    for defect in matrix["defects"].as_array().into_iter().flatten() {
+        let is_caught =
+            defect["missed"].is_null() && defect["unexpected_red"].as_array().is_some_and(Vec::is_empty);
+        tally.add(&Tally::check(defect["name"].as_str().unwrap_or("a defect"), is_caught));
+    }
+    tally.add(&Tally::check("the matrix of defects", is_good));
+    Ok(tally)
+}
+
+fn ourselves() -> Result<Cmd> {
+    Ok(Cmd::new(std::env::current_exe().context("cannot find this program")?))
+}
