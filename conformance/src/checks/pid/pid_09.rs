@@ -145,10 +145,17 @@ fn end(cell: &mut Cell<'_>, container: &Container) -> Result<bool, Obstacle> {
 fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
     let Some(end) = trace.end_of(pid) else { return };
     let is_process = |flags: u64| flags & CLONE_THREAD == 0;
+    // One that ended earlier was not there to be killed.
+    let gone: BTreeSet<u32> = trace
+        .exits()
+        .filter(|exit| exit.group_dead && exit.event.seq < end.event.seq)
+        .map(|exit| exit.task.task.tgid)
+        .collect();
     let members: BTreeSet<u32> = trace
         .births()
         .filter(|birth| is(birth.child.parent, pid) && is_process(birth.flags))
         .map(|birth| birth.child.task.tgid)
+        .filter(|tgid| !gone.contains(tgid))
         .collect();
     let (mut by_pid_1, mut by_others) = (BTreeSet::new(), BTreeSet::new());
     for event in &trace.events {
@@ -164,7 +171,11 @@ fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
         .filter(|exit| exit.group_dead && members.contains(&exit.task.task.tgid))
         .filter(|exit| exit.event.seq > end.event.seq && exit.status & 0x7f == SIGKILL)
         .count();
-    evidence.kernel("members", members.len(), "tp_btf/task_newtask: processes that PID 1 created");
+    evidence.kernel(
+        "members",
+        members.len(),
+        "tp_btf/task_newtask: processes that PID 1 created and that outlived it",
+    );
     let source = "tp_btf/signal_generate";
     evidence.kernel("killed.by_pid_1", by_pid_1.len(), format!("{source}: SIGKILL, current is PID 1"));
     evidence.kernel("killed.by_others", by_others.len(), format!("{source}: SIGKILL, current is not PID 1"));
