@@ -162,15 +162,9 @@ impl Runtime<'_> {
                 Ok(())
             }
             Action::Cgroup(path) => {
-                let parents = group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
-                self.made.cgroup = Some((path.clone(), parents.clone()));
-                match &mut self.made.directory {
-                    Some((directory, state)) => {
-                        state.cgroup_parents = parents;
-                        directory.save(state).map_err(|e| StepError::new(e.to_string(), e.errno()))
-                    }
-                    None => Ok(()),
-                }
+                group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+                self.made.cgroup = Some(path.clone());
+                Ok(())
             }
             Action::Controllers { cgroup, names } => {
                 group::enable_controllers(cgroup, names).map_err(|e| StepError::new(e.to_string(), e.errno()))
@@ -211,7 +205,6 @@ impl Runtime<'_> {
             created: time::rfc3339(SystemTime::now()),
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
-            cgroup_parents: Vec::new(),
             process: None,
         };
         let directory = root.create(id).map_err(state_error)?;

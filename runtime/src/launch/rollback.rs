@@ -20,8 +20,8 @@ pub(super) struct Made {
     pub(super) done: Vec<Undo>,
     /// The container's directory, with the state as last written.
     pub(super) directory: Option<(ContainerDir, State)>,
-    /// The cgroup and the groups above it that were made with it.
-    pub(super) cgroup: Option<(CgroupPath, Vec<PathBuf>)>,
+    /// The cgroup.
+    pub(super) cgroup: Option<CgroupPath>,
     /// The container's process.
     pub(super) init: Option<Cloned>,
     /// The pid file.
@@ -46,8 +46,8 @@ impl Made {
                     }
                 }
                 Undo::RemoveCgroup => {
-                    if let Some((path, parents)) = self.cgroup.take()
-                        && let Err(error) = remove::remove(&path, &parents)
+                    if let Some(path) = self.cgroup.take()
+                        && let Err(error) = remove::remove(&path)
                     {
                         note(format!("cgroup {path} is still there: {error}"));
                     }
