@@ -32,7 +32,7 @@ pub(super) struct Made {
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Made {
-    /// Takes back what was done, last first. Goes on after a failure, and says what could not be undone.
+    /// Takes back what was done, last first. Goes on after a failure; says what is left, nothing when all is well.
     pub(super) fn roll_back(mut self) -> String {
         let mut failures = Vec::new();
         let mut note = |what: String| failures.push(what);
@@ -75,11 +75,7 @@ impl Made {
                 | Undo::WithStateDirectory => {}
             }
         }
-        if failures.is_empty() {
-            String::new()
-        } else {
-            format!(" (and not everything could be undone: {})", failures.join("; "))
-        }
+        failures.join("; ")
     }
 }
 
