@@ -8,6 +8,7 @@ pub mod adapter;
 pub mod bundle;
 pub mod catalog;
 pub mod cell;
+mod chain;
 pub mod checks;
 pub mod cli;
 pub mod evidence;

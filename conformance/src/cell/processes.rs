@@ -1,6 +1,9 @@
 //! Processes of a cell that are no containers: the suite's own, and what a runtime leaves behind.
 
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -8,10 +11,70 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podproof_ebpf::event::EventKind;
 
-use super::{Cell, Obstacle};
+use super::{Cell, Helped, Obstacle};
 use crate::helper::Holders;
+use crate::launcher::Invocation;
 
 impl Cell<'_> {
+    /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
+    /// who it was and what it printed.
+    ///
+    /// # Errors
+    /// When the launcher fails, or the helper, whose last words are in the error.
+    pub fn helper(&mut self, arguments: &[&str]) -> Result<Helped, Obstacle> {
+        let invocation = self.helper_invocation(arguments);
+        let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
+        let timeout = self.deadline(10.0);
+        let ran = self.launcher.run(invocation, timeout)?;
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        match ran.status {
+            Some(status) if status.success() => Ok(Helped { pid: ran.pid, stdout: read(&stdout) }),
+            status => {
+                let ended =
+                    status.map_or_else(|| "did not end in time".to_owned(), |status| status.to_string());
+                Err(Obstacle::Node {
+                    op: "run the suite's helper",
+                    path: arguments.join(" ").into(),
+                    source: io::Error::other(format!("{ended}: {}", read(&stderr).trim())),
+                })
+            }
+        }
+    }
+
+    fn helper_invocation(&mut self, arguments: &[&str]) -> Invocation {
+        self.calls += 1;
+        let name = arguments.first().copied().unwrap_or("helper");
+        let output = self.dir.join("log").join(format!("{:03}-{name}", self.calls));
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+        Invocation {
+            argv: std::iter::once(program.display().to_string())
+                .chain(["helper".to_owned()])
+                .chain(arguments.iter().map(|argument| (*argument).to_owned()))
+                .collect(),
+            env: std::collections::BTreeMap::new(),
+            stdout: output.with_extension("out"),
+            stderr: output.with_extension("err"),
+            leaked_fds: 0,
+            ambient_caps: Vec::new(),
+        }
+    }
+
+    /// Waits for the end of a container's main process: the suite is its reaper. `None` at the deadline.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn wait(&mut self, pid: i32, timeout: Duration) -> Result<Option<ExitStatus>, Obstacle> {
+        Ok(self.launcher.wait(pid, timeout)?)
+    }
+
+    /// Leaves the cell's dead orphans, a container's main process among them, as zombies; or reaps them again.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn keep_zombies(&mut self, keep: bool) -> Result<(), Obstacle> {
+        Ok(self.launcher.keep_zombies(keep)?)
+    }
+
     /// Makes a new namespace of each type, held by processes that stay until [`Cell::end_processes`].
     ///
     /// # Errors

@@ -12,7 +12,13 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-06-no-fork",
     target: "NS-06",
     does: "the PID namespace is joined without a fork after it, so that only the program's children are in it",
-    also_red: &[("NS-10", "one of the eight types is not joined")],
+    also_red: &[
+        ("NS-10", "one of the eight types is not joined"),
+        ("PID-05", "the program is not in the sandbox's PID namespace"),
+        ("REAP-01", "the program cannot name its orphans: their numbers belong to another PID namespace"),
+        ("REAP-02", "the program cannot name its orphans: their numbers belong to another PID namespace"),
+        ("REAP-06", "the program cannot name its orphans: their numbers belong to another PID namespace"),
+    ],
     act,
 };
 

@@ -47,7 +47,7 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     }
 }
 
-/// A directory beside the state directory, with a file per container.
+/// A directory beside the state directory, with a file per container; it is not there without any.
 fn list(call: &Call, name: &str) -> Result<PathBuf> {
     Ok(call.root().context("--root is needed to remember a pod")?.with_extension(name))
 }
@@ -61,6 +61,9 @@ fn remember(call: &Call, name: &str) -> Result<()> {
 
 fn names(call: &Call, name: &str) -> Result<Vec<String>> {
     let dir = list(call, name)?;
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
     let entries = fs::read_dir(&dir).with_context(|| format!("list {}", dir.display()))?;
     Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }

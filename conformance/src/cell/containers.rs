@@ -1,0 +1,196 @@
+//! Calls of the runtime, and the containers and pods that a check makes by them.
+
+use std::fs;
+
+use podproof_witness::WITNESS_PATH;
+
+use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod};
+use crate::adapter::oci::{Call, Caller, State, call};
+use crate::bundle::{Bundle, NsSource};
+
+impl Cell<'_> {
+    /// Calls the runtime with these arguments after `--root`.
+    ///
+    /// # Errors
+    /// When the launcher fails. A call that fails is a result.
+    pub fn call(&mut self, arguments: &[&str]) -> Result<Call, Obstacle> {
+        self.call_as(arguments, &Caller::default())
+    }
+
+    /// The same, with something in the caller that must not be passed on.
+    ///
+    /// # Errors
+    /// As [`Cell::call`].
+    pub fn call_as(&mut self, arguments: &[&str], caller: &Caller) -> Result<Call, Obstacle> {
+        self.calls += 1;
+        let verb = arguments.first().copied().unwrap_or("call");
+        let output = self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls));
+        let root = self.state_root().display().to_string();
+        let mut all = vec!["--root", root.as_str()];
+        all.extend_from_slice(arguments);
+        let timeout = self.deadline(20.0);
+        let call = call(&mut self.launcher, &self.run.runtime, &all, &output, caller, timeout)?;
+        self.history.push(call.clone());
+        Ok(call)
+    }
+
+    /// The id that a container of this name gets.
+    #[must_use]
+    pub fn id_of(&self, name: &str) -> String {
+        format!("{}-{name}", self.name.to_lowercase())
+    }
+
+    /// Writes a bundle and calls `create`, whatever comes of it. The pid is 0 unless it succeeded.
+    ///
+    /// # Errors
+    /// When the bundle cannot be written, or the launcher fails.
+    pub fn try_create(&mut self, bundle: &Bundle, caller: &Caller) -> Result<(Container, Call), Obstacle> {
+        let id = self.id_of(&bundle.name);
+        let dir = self.dir.join("bundles").join(&bundle.name);
+        let cgroup = format!("{}/{}", self.cgroup, bundle.name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(|source| Obstacle::Node {
+                op: "clear",
+                path: dir.clone(),
+                source,
+            })?;
+        }
+        let config = bundle.config(&cgroup, &self.shared_dir());
+        let programs = [
+            (self.run.programs.witness.as_path(), WITNESS_PATH),
+            (self.run.programs.pause.as_path(), PAUSE_PATH),
+        ];
+        bundle.write(&dir, &config, &programs).map_err(|source| Obstacle::Node {
+            op: "write the bundle",
+            path: dir.clone(),
+            source,
+        })?;
+        let pid_file = dir.join("pid");
+        let (dir, pid_path) = (dir.display().to_string(), pid_file.display().to_string());
+        let call = self.call_as(&["create", "--bundle", &dir, "--pid-file", &pid_path, &id], caller)?;
+        let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        if call.ok() {
+            self.alive.push(id.clone());
+        }
+        let program = bundle.args.first().cloned().unwrap_or_default();
+        Ok((Container { id, name: bundle.name.clone(), pid, link: None, cgroup, program }, call))
+    }
+
+    /// Creates a container that has to come up.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn create(&mut self, bundle: &Bundle) -> Result<Container, Obstacle> {
+        let (container, call) = self.try_create(bundle, &Caller::default())?;
+        succeeded(&call)?;
+        if container.pid <= 0 {
+            return Err(Obstacle::Runtime(format!("{} wrote no pid file", call.line)));
+        }
+        Ok(container)
+    }
+
+    /// Starts a created container.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn start(&mut self, container: &Container) -> Result<Call, Obstacle> {
+        let call = self.call(&["start", &container.id])?;
+        succeeded(&call)?;
+        Ok(call)
+    }
+
+    /// Waits for the witness of a started container.
+    ///
+    /// # Errors
+    /// When it does not call.
+    pub fn greet(&mut self, container: &mut Container) -> Result<(), Obstacle> {
+        container.link = Some(self.listener.hello(&container.name, self.deadline(10.0))?);
+        Ok(())
+    }
+
+    /// Creates and starts a container and waits for its witness.
+    ///
+    /// # Errors
+    /// When the runtime refuses it or no witness calls.
+    pub fn container(&mut self, bundle: &Bundle) -> Result<Container, Obstacle> {
+        let mut container = self.create(bundle)?;
+        self.start(&container)?;
+        self.greet(&mut container)?;
+        Ok(container)
+    }
+
+    /// Creates and starts a sandbox: pause, with new net, ipc and uts namespaces, its loopback up, and a pid
+    /// namespace that others may join. What a CRI implementation does before the first container.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn sandbox(&mut self, name: &str) -> Result<Container, Obstacle> {
+        let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
+        self.start(&sandbox)?;
+        let net = format!("/proc/{}/ns/net", sandbox.pid);
+        self.helper(&["loopback", &net])?;
+        Ok(sandbox)
+    }
+
+    /// A pod: a sandbox and witnesses that join its net, ipc and uts namespaces, and its pid namespace when
+    /// process sharing is asked for.
+    ///
+    /// # Errors
+    /// When the runtime refuses a container.
+    pub fn pod(&mut self, share_pid: bool, names: &[&str]) -> Result<Pod, Obstacle> {
+        let sandbox = self.sandbox("pause")?;
+        let members = names
+            .iter()
+            .map(|name| self.container(&joining(Bundle::witness(name), sandbox.pid, share_pid)))
+            .collect::<Result<_, _>>()?;
+        Ok(Pod { sandbox, members })
+    }
+
+    /// `state` of a container, as the runtime tells it.
+    ///
+    /// # Errors
+    /// When the call fails or prints something else.
+    pub fn state(&mut self, id: &str) -> Result<State, Obstacle> {
+        let call = self.call(&["state", id])?;
+        succeeded(&call)?;
+        serde_json::from_str(&call.stdout)
+            .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
+    }
+
+    /// Sends a signal by the runtime.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn kill(&mut self, id: &str, signal: &str) -> Result<Call, Obstacle> {
+        self.call(&["kill", id, signal])
+    }
+
+    /// Deletes a container by the runtime, without force.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn delete(&mut self, id: &str) -> Result<Call, Obstacle> {
+        let call = self.call(&["delete", id])?;
+        if call.ok() {
+            self.alive.retain(|alive| alive != id);
+        }
+        Ok(call)
+    }
+}
+
+/// A bundle whose container joins a sandbox.
+#[must_use]
+pub fn joining(bundle: Bundle, sandbox_pid: i32, share_pid: bool) -> Bundle {
+    let at = |file: &str| NsSource::Path(format!("/proc/{sandbox_pid}/ns/{file}"));
+    let bundle =
+        bundle.namespace("network", at("net")).namespace("ipc", at("ipc")).namespace("uts", at("uts"));
+    if share_pid { bundle.namespace("pid", at("pid")) } else { bundle }
+}
+
+/// A call that the scenario needs to succeed.
+///
+/// # Errors
+/// When it did not.
+pub fn succeeded(call: &Call) -> Result<(), Obstacle> {
+    if call.ok() { Ok(()) } else { Err(Obstacle::Runtime(call.summary())) }
+}

@@ -1,0 +1,211 @@
+//! The launcher's own side: a single thread that starts commands, keeps their wait statuses, and kills what is left.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::start::start;
+use super::{Invocation, LauncherError, Reply, Request, SOCKET_ENV, receive, wait_readable};
+
+/// Serves requests until the suite goes away. Returns the process exit code.
+///
+/// # Errors
+/// When it was not started by the suite, or the kernel refuses what it needs.
+pub fn serve() -> Result<(), LauncherError> {
+    if std::env::var(SOCKET_ENV).as_deref() != Ok("0") {
+        return Err(LauncherError::Protocol { what: "is started by podproof itself only".to_owned() });
+    }
+    let refuse = |op: &str| {
+        let op = op.to_owned();
+        move |errno: Errno| LauncherError::Refused { op, source: errno.into() }
+    };
+    let socket = move_stdin_away().map_err(refuse("duplicate the launcher's socket"))?;
+    nix::sys::prctl::set_child_subreaper(true).map_err(refuse("prctl(PR_SET_CHILD_SUBREAPER)"))?;
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before)).map_err(refuse("block SIGCHLD"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(refuse("signalfd"))?;
+    let mut server = Server { socket, signals, ended: BTreeMap::new(), keeps_zombies: false };
+    loop {
+        let Some(packet) = server.next_packet()? else {
+            server.kill_descendants(Duration::from_secs(10));
+            return Ok(());
+        };
+        let reply = match serde_json::from_slice(&packet) {
+            Ok(request) => server.answer(request),
+            Err(error) => Reply::Failed { op: format!("understand a request: {error}"), errno: 22 },
+        };
+        let packet = serde_json::to_vec(&reply)
+            .map_err(|error| LauncherError::Protocol { what: format!("cannot answer: {error}") })?;
+        if send(server.socket.as_raw_fd(), &packet, MsgFlags::MSG_NOSIGNAL).is_err() {
+            server.kill_descendants(Duration::from_secs(10));
+            return Ok(());
+        }
+    }
+}
+
+/// The socket arrives as descriptor 0; commands get `/dev/null` there.
+#[expect(unsafe_code, reason = "descriptor 0 has no owned handle in std")]
+fn move_stdin_away() -> Result<OwnedFd, Errno> {
+    // SAFETY: descriptor 0 is open, as the suite passed it, and nothing else in this process uses it.
+    let stdin = unsafe { BorrowedFd::borrow_raw(0) };
+    let raw: RawFd = nix::fcntl::fcntl(stdin, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    if let Ok(null) = File::open("/dev/null") {
+        nix::unistd::dup2_stdin(null)?;
+    }
+    Ok(socket)
+}
+
+struct Server {
+    socket: OwnedFd,
+    signals: SignalFd,
+    /// Wait statuses of children that ended, until somebody asks.
+    ended: BTreeMap<i32, i32>,
+    /// Only a process that is waited for is reaped.
+    keeps_zombies: bool,
+}
+
+impl Server {
+    /// The next request, reaping children meanwhile; `None` when the suite is gone.
+    fn next_packet(&mut self) -> Result<Option<Vec<u8>>, LauncherError> {
+        loop {
+            self.reap(None);
+            let ready = wait_readable(&[self.socket.as_fd(), self.signals.as_fd()], None)
+                .map_err(|source| LauncherError::Socket { op: "poll", source })?;
+            if ready.first().copied().unwrap_or(false) {
+                return receive(self.socket.as_fd(), None);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Run { invocation, timeout_ms } => match start(&invocation) {
+                Ok(pid) => {
+                    let status = self.wait_for(pid, Duration::from_millis(timeout_ms));
+                    if status.is_none() {
+                        signal_process(pid);
+                        self.wait_for(pid, Duration::from_secs(10));
+                    }
+                    Reply::Ran { pid, status }
+                }
+                Err(error) => refused(&invocation, &error),
+            },
+            Request::Wait { pid, timeout_ms } => {
+                Reply::Waited { status: self.wait_for(pid, Duration::from_millis(timeout_ms)) }
+            }
+            Request::KeepZombies { keep } => {
+                self.keeps_zombies = keep;
+                Reply::Set
+            }
+            Request::KillAll { timeout_ms } => {
+                self.keeps_zombies = false;
+                Reply::Killed { left: self.kill_descendants(Duration::from_millis(timeout_ms)) }
+            }
+        }
+    }
+
+    /// Collects every child that has ended; while zombies are kept, only the wanted one.
+    fn reap(&mut self, wanted: Option<Pid>) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        loop {
+            let whom = match wanted {
+                _ if !self.keeps_zombies => Id::All,
+                Some(pid) => Id::Pid(pid),
+                None => return,
+            };
+            // WNOWAIT first would race with nothing, but costs a call: the status is kept here instead.
+            match waitid(whom, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    self.ended.insert(pid.as_raw(), (code & 0xff) << 8);
+                }
+                Ok(WaitStatus::Signaled(pid, signal, core)) => {
+                    self.ended.insert(pid.as_raw(), signal as i32 | if core { 0x80 } else { 0 });
+                }
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn wait_for(&mut self, pid: i32, timeout: Duration) -> Option<i32> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.reap(Some(Pid::from_raw(pid)));
+            if let Some(status) = self.ended.remove(&pid) {
+                return Some(status);
+            }
+            let ready = wait_readable(&[self.signals.as_fd()], Some(deadline)).ok()?;
+            if !ready.first().copied().unwrap_or(false) {
+                return None;
+            }
+        }
+    }
+
+    /// Kills all descendants until none is left or the time is over; who is left.
+    fn kill_descendants(&mut self, timeout: Duration) -> Vec<i32> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let living = descendants(std::process::id().cast_signed());
+            for pid in &living {
+                signal_process(*pid);
+            }
+            self.reap(None);
+            if living.is_empty() || Instant::now() >= deadline {
+                return living;
+            }
+            let round = Instant::now() + Duration::from_millis(50);
+            if wait_readable(&[self.signals.as_fd()], Some(round.min(deadline))).is_err() {
+                return living;
+            }
+        }
+    }
+}
+
+fn refused(invocation: &Invocation, error: &io::Error) -> Reply {
+    let program = invocation.argv.first().map_or("", String::as_str);
+    Reply::Failed { op: format!("execute {program}"), errno: error.raw_os_error().unwrap_or(5) }
+}
+
+fn signal_process(pid: i32) {
+    if let Err(errno) = kill(Pid::from_raw(pid), Signal::SIGKILL)
+        && errno != Errno::ESRCH
+    {
+        tracing::warn!(pid, %errno, "kill a process of the cell");
+    }
+}
+
+/// Living processes below `root`, found by their parents; zombies are left out (nothing can kill them).
+fn descendants(root: i32) -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for process in procfs::process::all_processes().into_iter().flatten().flatten() {
+        if let Ok(stat) = process.stat() {
+            // A leader that ended while other threads live shows as Z, and must still be killed.
+            if stat.state != 'Z' || stat.num_threads > 1 {
+                children.entry(stat.ppid).or_default().push(stat.pid);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let mut front = vec![root];
+    while let Some(parent) = front.pop() {
+        for child in children.get(&parent).into_iter().flatten() {
+            found.push(*child);
+            front.push(*child);
+        }
+    }
+    found
+}

@@ -1,0 +1,83 @@
+//! Starting one command, with what the suite wants it to inherit and must not pass on.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+
+use super::{Invocation, SOCKET_ENV};
+
+/// Starts a command with its output in files; its process id.
+pub(super) fn start(invocation: &Invocation) -> io::Result<i32> {
+    let Some((program, arguments)) = invocation.argv.split_first() else {
+        return Err(io::Error::from_raw_os_error(Errno::EINVAL as i32));
+    };
+    let create = |path: &Path| {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        File::create(path)
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(&invocation.env)
+        .env_remove(SOCKET_ENV)
+        .stdin(Stdio::null())
+        .stdout(create(&invocation.stdout)?)
+        .stderr(create(&invocation.stderr)?);
+    let leaked = leak_fds(invocation.leaked_fds)?;
+    let _ambient = AmbientGuard::raise(&invocation.ambient_caps)?;
+    // std empties the signal mask of the child, so the blocked SIGCHLD stays here.
+    let child = command.spawn()?;
+    drop(leaked);
+    Ok(child.id().cast_signed())
+}
+
+/// Descriptors above 2 without close-on-exec.
+fn leak_fds(count: u32) -> io::Result<Vec<OwnedFd>> {
+    (0..count)
+        .map(|_| {
+            let flags = nix::fcntl::OFlag::O_RDONLY;
+            nix::fcntl::open("/dev/null", flags, nix::sys::stat::Mode::empty()).map_err(io::Error::from)
+        })
+        .collect()
+}
+
+/// Ambient and inheritable capabilities of the launcher, taken back on drop.
+struct AmbientGuard {
+    raised: Vec<caps::Capability>,
+}
+
+impl AmbientGuard {
+    fn raise(numbers: &[u8]) -> io::Result<Self> {
+        let mut guard = Self { raised: Vec::new() };
+        for number in numbers {
+            let capability = caps::all()
+                .into_iter()
+                .find(|capability| capability.index() == *number)
+                .ok_or_else(|| io::Error::from_raw_os_error(Errno::EINVAL as i32))?;
+            for set in [caps::CapSet::Inheritable, caps::CapSet::Ambient] {
+                caps::raise(None, set, capability)
+                    .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
+            }
+            guard.raised.push(capability);
+        }
+        Ok(guard)
+    }
+}
+
+impl Drop for AmbientGuard {
+    fn drop(&mut self) {
+        for capability in &self.raised {
+            for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable] {
+                if let Err(error) = caps::drop(None, set, *capability) {
+                    tracing::warn!(%error, ?capability, "drop a capability of the launcher");
+                }
+            }
+        }
+    }
+}
