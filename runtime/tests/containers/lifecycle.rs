@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("life::a_created_container_can_be_ended_by_a_signal", created_is_ended_by_a_signal),
     ("life::only_three_descriptors_are_open", only_three_descriptors),
     ("life::groups_below_are_removed_with_their_processes", groups_below_are_removed),
+    ("life::groups_above_go_with_the_last_container_in_them", groups_above_are_removed),
     ("life::a_namespace_of_another_type_leaves_nothing", wrong_type_leaves_nothing),
     ("life::a_failed_exec_is_reported_by_start", failed_exec_is_reported),
     ("life::two_starts_execute_once", two_starts_execute_once),
@@ -156,6 +157,18 @@ fn groups_below_are_removed() -> Result<(), Failed> {
     if other.wait()?.success() {
         return fail("the process in the group below was not killed");
     }
+    cell.expect_nothing_left()
+}
+
+fn groups_above_are_removed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _first = cell.create("first", &cell.config("deep/er/first", &["hold"]))?;
+    let _second = cell.create("second", &cell.config("deep/er/second", &["hold"]))?;
+    cell.ok(&["delete", "--force", "first"])?;
+    if !cell.cgroup("deep/er/second").is_dir() {
+        return fail("the second container has lost its cgroup");
+    }
+    cell.ok(&["delete", "--force", "second"])?;
     cell.expect_nothing_left()
 }
 
