@@ -18,6 +18,8 @@ pub(super) const DEFECT: Defect = Defect {
         ("PID-06", "the program is not PID 1, so its signals reach it"),
         ("PID-09", "the processes that it started are killed by the wrapper's end"),
         ("REAP-15", "the main process is the wrapper, whose leader does not end"),
+        ("SEC-01", "the program is executed by another process than the main one"),
+        ("SEC-09", "the program is executed by another process than the main one"),
         ("SIG-14", "the signals go to the wrapper, which does not pass them on"),
     ],
     act,

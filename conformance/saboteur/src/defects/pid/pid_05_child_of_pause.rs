@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-05-child-of-pause",
     target: "PID-05",
     does: "the program of a container that joins a PID namespace becomes a child of its PID 1",
-    also_red: &[],
+    also_red: &[("NS-07", "the program is executed by another process than the main one")],
     act,
 };
 
