@@ -72,7 +72,7 @@ pub(super) fn hold(user: bool) -> Result<()> {
     if user {
         unshare(CloneFlags::CLONE_NEWUSER).context("unshare(2) of user")?;
     } else {
-        // Here and not before, as kernels before 6.2 refuse vfork(2) in a process whose children have another one.
+        // Here and not before, as kernel 6.1 refuses vfork(2) in a process whose children have another one.
         let new_time = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
         unshare(new_time).context("unshare(2) of time")?;
     }
