@@ -296,8 +296,8 @@ pub enum EventKind {
         /// How this was seen; `current` is the reaper. `current` equal to `task`: the kernel itself (auto-reap).
         by: ReapSource,
     },
-    /// The kernel freed the leader of a process, a grace period after its release: the process is gone with all its
-    /// threads. Does not prove when or by whom.
+    /// The kernel freed the leader of a process, a grace period or more after its release: the process is gone with all its
+    /// threads. Does not prove when or by whom; and the kernel may keep a task for long, so its absence proves nothing.
     Free {
         /// Who is gone.
         task: TaskRef,

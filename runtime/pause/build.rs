@@ -1,12 +1,15 @@
 //! Links the program without the C library's start files: `src/main.rs` has its own entry point.
+//!
+//! Only in the profile `pause`, which aborts on panic as a program without the standard library has to. A build script
+//! cannot see a profile's name or panic strategy; that profile is the one that optimises for size.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // The workspace's release profiles abort on panic. With the others, which unwind, the program is built with the
-    // standard library, as any other. (CARGO_CFG_PANIC does not know the profile.)
-    if std::env::var("PROFILE").as_deref() != Ok("release") {
+    println!("cargo::rustc-check-cfg=cfg(freestanding)");
+    if std::env::var("OPT_LEVEL").as_deref() != Ok("s") {
         return;
     }
+    println!("cargo::rustc-cfg=freestanding");
     // Without --build-id there is no note section, and with -z noseparate-code text and data share their pages.
     for arg in [
         "-nostartfiles",

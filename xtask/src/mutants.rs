@@ -39,7 +39,6 @@ pub(crate) struct MutantsArgs {
 pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {
     let mut wanted = Tool::BUILD.to_vec();
     wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
-    wanted.push(Tool::Strace);
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
     judge(args, &tools, &built)
@@ -47,11 +46,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {
 
 fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitCode> {
     let mut rootfs = suite::image(tools, built)?;
-    let strace = tools.tool(Tool::Strace)?;
-    rootfs
-        .program("/bin/podproof-saboteur", &built.saboteur, &[])?
-        .program(BASE, &built.podrt, &[])?
-        .program("/usr/bin/strace", &strace.path, strace.libraries.as_slice())?;
+    rootfs.program("/bin/podproof-saboteur", &built.saboteur, &[])?.program(BASE, &built.podrt, &[])?;
     let mut argv: Vec<String> =
         ["podproof", "mutants", "--saboteur", "/bin/podproof-saboteur", "--base", BASE]
             .map(str::to_owned)

@@ -31,11 +31,10 @@ pub(crate) enum Tool {
     Busybox,
     Runc,
     Crun,
-    Strace,
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Linker,
         Self::BpfRust,
         Self::BpfLinker,
@@ -45,7 +44,6 @@ impl Tool {
         Self::Busybox,
         Self::Runc,
         Self::Crun,
-        Self::Strace,
     ];
 
     /// What building podproof takes, the BPF object included.
@@ -83,7 +81,6 @@ impl Tool {
             Self::Busybox => "busybox",
             Self::Runc => "runc",
             Self::Crun => "crun",
-            Self::Strace => "strace",
         }
     }
 
@@ -97,7 +94,6 @@ impl Tool {
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun => "runtime to judge",
-            Self::Strace => "changes single system calls of a runtime",
         }
     }
 }

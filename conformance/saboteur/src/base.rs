@@ -44,18 +44,6 @@ impl Base {
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         command.output().with_context(|| format!("run {}", self.path.display()))
     }
-
-    /// Passes the call on under strace, which changes the result of one system call (`-e inject=EXPRESSION`).
-    pub(crate) fn inject(&self, call: &Call, expression: &str) -> Result<u8> {
-        let mut command = Command::new("strace");
-        command
-            .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-            .arg(format!("inject={expression}"))
-            .arg("--")
-            .arg(&self.path)
-            .args(&call.arguments);
-        run(command)
-    }
 }
 
 fn run(mut command: Command) -> Result<u8> {

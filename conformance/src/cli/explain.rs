@@ -26,8 +26,14 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     section("What must hold", requirement.statement);
     section("Where that is asked for", requirement.source);
     section("What is played", requirement.scenario);
-    section("What the witness inside shows", requirement.inside);
-    section("What the kernel shows", requirement.kernel);
+    section(
+        "What the witness shows (the suite's program inside the container, and plain reads on the node)",
+        requirement.inside,
+    );
+    section(
+        "What the kernel shows (its eBPF trace, and its own records read from outside)",
+        requirement.kernel,
+    );
     section(
         "How it is judged",
         "It fails when either witness shows a violation, and passes only when both show that it holds. It is \

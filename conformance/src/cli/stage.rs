@@ -12,7 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::adapter::oci::OciRuntime;
 use crate::chain::chain;
+use crate::checks;
 use crate::interrupt;
+use crate::observe::cgroup::Layout;
+use crate::observe::snapshot::Snapshot;
 use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
 use crate::run::{Programs, Run};
@@ -100,12 +103,15 @@ impl Stage {
         let begin = Instant::now();
         let lost_before = self.events_lost();
         let mut report = self.head(&runtime)?;
+        let before = Snapshot::take(&Layout::detect(), self.base.path());
         let run =
             Run::open(runtime, &self.programs, self.tracer.clone(), self.base.path(), self.deadline_factor)?;
         let run = Arc::new(run);
         self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
         report.checks = checks(&run);
         report.left_behind = run.close();
+        let after = Snapshot::take(&run.layout, self.base.path());
+        report.left_behind.extend(after.since(&before, &marks(&run)));
         report.events_lost = self.events_lost() - lost_before;
         report.wall_ms = u64::try_from(begin.elapsed().as_millis())?;
         let end = Record::End {
@@ -151,6 +157,12 @@ impl Stage {
         };
         probes.iter().map(report).collect()
     }
+}
+
+/// What the names of everything that a run makes contain: its own mark, and the ids of its containers.
+fn marks(run: &Run) -> Vec<String> {
+    let ids = checks::all().map(|check| format!("{}-", check.requirement.id.to_lowercase()));
+    ids.chain([run.cgroup.clone()]).collect()
 }
 
 fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {

@@ -43,9 +43,7 @@ impl Children {
     /// `fork_staying`.
     pub(crate) fn fork_staying(count: u32, for_ms: u64) -> Result<Value, Failure> {
         let body = |ready: BorrowedFd<'_>| {
-            // The pipe has to end before the child does: its end is what the witness waits for.
-            if setsid().is_err() || report_ready(ready).is_err() || unistd::close(ready.as_raw_fd()).is_err()
-            {
+            if setsid().is_err() || report_ready(ready).is_err() {
                 return 1;
             }
             Deadline::in_ms(for_ms).wait_out();

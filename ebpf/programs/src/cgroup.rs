@@ -42,7 +42,7 @@ pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
         let parent_css: usize = rd(cgroup, off!(cgroup_self_parent));
         let parent: usize = rd(parent_css, off!(css_cgroup));
         inherited = scope::of_cgroup(self::id(parent));
-        if inherited != 0 && CGROUPS.insert(&id, &inherited, 0).is_err() {
+        if inherited != 0 && CGROUPS.insert(id, inherited, 0).is_err() {
             lose(inherited);
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> u32 {
     if hierarchy == DEFAULT_HIERARCHY {
         own = scope::of_cgroup(id);
         if own != 0 {
-            _ = CGROUPS.remove(&id);
+            _ = CGROUPS.remove(id);
         }
     }
     let Some(scopes) = Scopes::of(own, scope::of_current()) else { return 0 };

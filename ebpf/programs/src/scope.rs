@@ -40,7 +40,7 @@ fn if_open(scope: u32) -> u32 {
 /// Scope of a thread group, by its tag.
 #[inline(always)]
 pub(crate) fn of_tgid(tgid: u32) -> u32 {
-    match TAGS.get_ptr(&tgid) {
+    match TAGS.get_ptr(tgid) {
         // SAFETY: a value of a preallocated hash map stays readable; at worst it is another group's.
         Some(tag) => if_open(unsafe { (*tag).scope }),
         None => 0,
@@ -50,7 +50,7 @@ pub(crate) fn of_tgid(tgid: u32) -> u32 {
 /// Scope of a cgroup.
 #[inline(always)]
 pub(crate) fn of_cgroup(id: u64) -> u32 {
-    match CGROUPS.get_ptr(&id) {
+    match CGROUPS.get_ptr(id) {
         // SAFETY: as in of_tgid.
         Some(scope) => if_open(unsafe { *scope }),
         None => 0,
@@ -91,7 +91,7 @@ fn adopt(task: Task, tgid: u32, cgroup_id: u64) -> u32 {
 /// True for the first caller of a thread group: of several threads that end together, one is the last.
 #[inline(always)]
 pub(crate) fn claim_end(tgid: u32) -> bool {
-    let Some(tag) = TAGS.get_ptr_mut(&tgid) else { return true };
+    let Some(tag) = TAGS.get_ptr_mut(tgid) else { return true };
     // SAFETY: the map's value is aligned and lives as long as the map; nobody else writes this member but whole tags.
     let before = unsafe {
         core::intrinsics::atomic_xchg::<u32, { core::intrinsics::AtomicOrdering::SeqCst }>(
@@ -105,7 +105,7 @@ pub(crate) fn claim_end(tgid: u32) -> bool {
 /// Tags a thread group. A full map is a loss: later records of the group will be missing.
 #[inline(always)]
 pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
-    if TAGS.insert(&tgid, &Tag { scope, ended: 0, start_ns }, 0).is_err() {
+    if TAGS.insert(tgid, Tag { scope, ended: 0, start_ns }, 0).is_err() {
         lose(scope);
     }
 }

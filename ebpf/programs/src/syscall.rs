@@ -66,7 +66,7 @@ pub(crate) fn sys_enter(ctx: BtfTracePointContext) -> u32 {
         pid: 0,
     };
     current_namespaces(task, &mut before);
-    if PENDING.insert(&bpf_get_current_pid_tgid(), &before, 0).is_err() {
+    if PENDING.insert(bpf_get_current_pid_tgid(), before, 0).is_err() {
         lose(scope);
     }
     0
@@ -198,14 +198,14 @@ fn ns_switch(regs: usize, nr: u64, ret: i64) {
             record.flags = arg0;
         }
         record.ret = ret;
-        if let Some(before) = PENDING.get_ptr(&key) {
+        if let Some(before) = PENDING.get_ptr(key) {
             record.has_before = 1;
             // SAFETY: a value of a preallocated hash map stays readable, and the key is this thread's own.
             record.before = unsafe { *before };
         }
         current_namespaces(task, &mut record.after);
     });
-    _ = PENDING.remove(&key);
+    _ = PENDING.remove(key);
 }
 
 /// The mount namespace of a task.

@@ -27,9 +27,9 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
         }
         if scope != 0 {
             scope::tag(id.tgid, scope, id.start_ns);
-        } else if TAGS.get_ptr(&id.tgid).is_some() {
+        } else if TAGS.get_ptr(id.tgid).is_some() {
             // The number came back before its last owner was freed.
-            _ = TAGS.remove(&id.tgid);
+            _ = TAGS.remove(id.tgid);
         }
     }
     let Some(scopes) = Scopes::of(scope, 0) else { return 0 };
@@ -118,7 +118,7 @@ pub(crate) fn sched_process_free(ctx: BtfTracePointContext) -> u32 {
     if id.tid != id.tgid {
         return 0;
     }
-    let Some(tag) = TAGS.get_ptr(&id.tgid) else { return 0 };
+    let Some(tag) = TAGS.get_ptr(id.tgid) else { return 0 };
     // SAFETY: a value of a preallocated hash map stays readable.
     let start_ns = unsafe { (*tag).start_ns };
     if id.start_ns.wrapping_sub(start_ns) >= START_TICK_NS {
@@ -128,6 +128,6 @@ pub(crate) fn sched_process_free(ctx: BtfTracePointContext) -> u32 {
     if let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), 0) {
         emit::<Free>(scopes, kind::FREE, |record| record.task = id);
     }
-    _ = TAGS.remove(&id.tgid);
+    _ = TAGS.remove(id.tgid);
     0
 }

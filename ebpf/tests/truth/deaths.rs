@@ -134,5 +134,5 @@ fn check_pid_1_dies(seen: &Observed) -> Res<()> {
     })?;
     truth("sent by PID 1", init.is(&kill.current))?;
     in_order(&[seen.death(init)?.0, kill, end, zombie, seen.reaped_by(init, outer)?])?;
-    in_order(&[end, &seen.freed(child)?])
+    seen.not_freed_before(child, end)
 }

@@ -216,11 +216,14 @@ impl Observed {
         Ok(event)
     }
 
-    /// Waits until a process was freed.
-    pub(crate) fn freed(&self, task: &TaskTruth) -> Res<Event> {
-        let is_free = |event: &Event| matches!(&event.kind, EventKind::Free { task: gone } if task.is(gone));
-        let found = self.scope.wait_for(PATIENCE, is_free);
-        found.ok_or_else(|| format!("{} was not freed within {PATIENCE:?}", task.tid).into())
+    /// Checks that the task was not freed before `event`. That it was freed at all is up to the kernel's convenience.
+    pub(crate) fn not_freed_before(&self, task: &TaskTruth, event: &Event) -> Res<()> {
+        let frees = self.all(|event| match &event.kind {
+            EventKind::Free { task: gone } if task.is(gone) => Some(event.seq),
+            _ => None,
+        });
+        truth(&format!("{} is freed once at most", task.tid), frees.len() <= 1)?;
+        truth(&format!("{} is freed at its end", task.tid), frees.iter().all(|seq| *seq > event.seq))
     }
 
     fn story(&self) -> String {

@@ -8,12 +8,13 @@ use nix::unistd::{Gid, Uid, setresgid, setresuid};
 use podproof_ebpf::event::{Creds, EventKind};
 
 use crate::Res;
-use crate::observe::{Case, Observed, equal, in_order, same_task, truth};
+use crate::observe::{Case, Observed, PATIENCE, equal, in_order, same_task, truth};
 use crate::report::{field, say, say_number, say_task, say_text};
 use crate::sys;
 
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "task::fork_exit_zombie_reap_free", scenario: fork_and_wait, check: check_fork },
+    Case { name: "task::fork_exit_zombie_reap", scenario: fork_and_wait, check: check_fork },
+    Case { name: "task::free_follows_the_reap", scenario: many, check: check_freed },
     Case { name: "task::vfork_and_exec", scenario: spawn, check: check_spawn },
     Case { name: "task::threads", scenario: threads, check: check_threads },
     Case { name: "task::exec_from_a_thread", scenario: exec_from_a_thread, check: check_exec_from_a_thread },
@@ -54,12 +55,45 @@ fn check_fork(seen: &Observed) -> Res<()> {
     truth("the parent was told", parent.is(&told))?;
     equal("si_code", &si_code, &1)?;
     let reap = seen.reaped_by(child, parent)?;
-    let free = seen.freed(child)?;
-    in_order(&[born, died, zombie, reap, &free])?;
+    in_order(&[born, died, zombie, reap])?;
+    seen.not_freed_before(child, reap)?;
     truth(
         "it kept its parent",
         seen.all(|e| matches!(e.kind, EventKind::Reparent { .. }).then_some(e)).is_empty(),
     )
+}
+
+const MANY: usize = 20;
+
+fn many() -> Res<()> {
+    for n in 0..MANY {
+        let child = sys::fork(|| say_task(&format!("child {n}")).map(|_| 0))?;
+        equal("exit code", &sys::wait(child)?, &0)?;
+    }
+    Ok(())
+}
+
+/// Memory is freed when the kernel gets to it: the 6.18 of a micro-VM was seen to keep one task in some hundred for
+/// more than a minute, and fires no tracepoint for it meanwhile.
+fn check_freed(seen: &Observed) -> Res<()> {
+    let children: Vec<_> = (0..MANY).map(|n| seen.task(&format!("child {n}"))).collect::<Res<_>>()?;
+    let mut freed = 0;
+    let enough = seen.scope.wait_for(PATIENCE, |event| {
+        if let EventKind::Free { task } = &event.kind {
+            freed += usize::from(children.iter().any(|child| child.is(task)));
+        }
+        freed >= MANY - 2
+    });
+    truth(&format!("{freed} of {MANY} were freed"), enough.is_some())?;
+    for event in seen.scope.events() {
+        if let EventKind::Free { task } = &event.kind
+            && let Some(child) = children.iter().find(|child| child.is(task))
+        {
+            let [reap] = seen.reaps(child)[..] else { return Err("not one reap".into()) };
+            truth("freed after its reap", reap.seq < event.seq)?;
+        }
+    }
+    Ok(())
 }
 
 fn spawn() -> Res<()> {
@@ -151,7 +185,8 @@ fn check_exec_from_a_thread(seen: &Observed) -> Res<()> {
     equal("the process ended", &last_tid, &leader.tid)?;
     let [zombie] = seen.zombies(program)[..] else { return Err("not one zombie".into()) };
     truth("only the process was reaped", seen.reaps(program).len() == 1)?;
-    in_order(&[first, exec, last, zombie.0, seen.reaps(program)[0], &seen.freed(program)?])
+    in_order(&[first, exec, last, zombie.0, seen.reaps(program)[0]])?;
+    seen.not_freed_before(program, seen.reaps(program)[0])
 }
 
 const UID: u32 = 12_345;

@@ -52,7 +52,9 @@ fn check_exited(seen: &Observed) -> Res<()> {
     let [(zombie, told, si_code)] = seen.zombies(child)[..] else { return Err("not one zombie".into()) };
     truth("the parent was told", parent.is(&told))?;
     equal("si_code", &si_code, &1)?;
-    in_order(&[died, zombie, seen.reaped_by(child, parent)?, &seen.freed(child)?])
+    let reap = seen.reaped_by(child, parent)?;
+    seen.not_freed_before(child, reap)?;
+    in_order(&[died, zombie, reap])
 }
 
 /// A child that waits for a signal.
@@ -102,7 +104,9 @@ fn check_killed(seen: &Observed) -> Res<()> {
     let [(zombie, told, si_code)] = seen.zombies(child)[..] else { return Err("not one zombie".into()) };
     truth("the parent was told", parent.is(&told))?;
     equal("si_code", &si_code, &2)?;
-    in_order(&[died, zombie, seen.reaped_by(child, parent)?, &seen.freed(child)?])
+    let reap = seen.reaped_by(child, parent)?;
+    seen.not_freed_before(child, reap)?;
+    in_order(&[died, zombie, reap])
 }
 
 fn sigchld_ignored() -> Res<()> {
@@ -128,7 +132,7 @@ fn check_reaped_by_itself(seen: &Observed) -> Res<()> {
     } else {
         truth("nobody reaped it", seen.reaps(child).is_empty())?;
     }
-    in_order(&[seen.death(child)?.0, &seen.freed(child)?])
+    seen.not_freed_before(child, seen.death(child)?.0)
 }
 
 fn check_sigchld_ignored(seen: &Observed) -> Res<()> {

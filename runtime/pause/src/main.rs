@@ -7,9 +7,9 @@
 //! As PID 1 of a pid namespace it adopts every orphan there. Anywhere else it becomes a subreaper
 //! (prctl(2) `PR_SET_CHILD_SUBREAPER`) and says so on stderr.
 //!
-//! No standard library, no C library, no allocation: a few KiB, one private page of stack. That takes a profile that
-//! aborts on panic (`--profile pause`); with any other, the same code is an ordinary program.
-#![cfg_attr(panic = "abort", no_std, no_main)]
+//! No standard library, no C library, no allocation: a few KiB, one private page of stack. That takes
+//! `--profile pause` (see `build.rs`); in any other profile the same code is an ordinary program.
+#![cfg_attr(freestanding, no_std, no_main)]
 #![expect(unsafe_code, reason = "system calls and the entry point are written in assembly")]
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -44,14 +44,14 @@ static ALL_SIGNALS: u64 = u64::MAX;
 static WARNING: &[u8] = b"pause: not PID 1 of a pid namespace; reaping as a subreaper instead\n";
 
 /// The entry point. The kernel aligns the stack to 16 bytes; a call leaves it as the ABI wants it at a function's start.
-#[cfg(panic = "abort")]
+#[cfg(freestanding)]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
     core::arch::naked_asm!("xor ebp, ebp", "call {pause}", "ud2", pause = sym pause)
 }
 
-#[cfg(not(panic = "abort"))]
+#[cfg(not(freestanding))]
 fn main() {
     pause()
 }
@@ -110,7 +110,7 @@ fn syscall(number: usize, args: [usize; 4]) -> isize {
 }
 
 /// Never reached: nothing above can panic.
-#[cfg(panic = "abort")]
+#[cfg(freestanding)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit()

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::remove::{self, MADE};
 use super::{CgroupError, CgroupPath, MOUNT_POINT};
 use crate::spec::CgroupSetting;
+use crate::sys::xattr;
 
 /// True when [`MOUNT_POINT`] is a cgroup v2 file system; false on v1 and hybrid hosts.
 #[must_use]
@@ -25,30 +27,26 @@ pub fn root_controllers() -> Vec<String> {
 /// How often a parent may vanish while something is made below it, when another container's removal takes it away.
 const MAKE_ATTEMPTS: u32 = 10;
 
-/// Makes the cgroup, which must be new, and the missing ones above it. Returns the latter, from the top down.
+/// Makes the cgroup, which must be new, and the missing ones above it.
 ///
 /// # Errors
 /// [`CgroupError::Exists`], or what mkdir(2) gives; whatever was made is removed.
-pub fn make(path: &CgroupPath) -> Result<Vec<PathBuf>, CgroupError> {
-    let mut made = Vec::new();
-    let result = make_all(path, &mut made);
+pub fn make(path: &CgroupPath) -> Result<(), CgroupError> {
+    let result = make_all(path);
     if result.is_err() {
-        for directory in made.iter().rev() {
-            // Best effort: another container may already live there, and then it stays.
-            if fs::remove_dir(directory).is_err() {
-                break;
-            }
-        }
+        // Best effort: the first error is the one to report.
+        drop(remove::remove_made_parents(path));
     }
-    result.map(|()| made)
+    result
 }
 
-fn make_all(path: &CgroupPath, made: &mut Vec<PathBuf>) -> Result<(), CgroupError> {
+fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
     let directory = path.directory();
     for attempt in 1.. {
         for parent in path.ancestors().into_iter().skip(1) {
             match fs::create_dir(&parent) {
-                Ok(()) => made.push(parent),
+                // Without the mark it stays for ever, which harms nobody.
+                Ok(()) => drop(xattr::mark(&parent, MADE)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,
                 Err(error) => return Err(CgroupError::io("make", parent)(error)),

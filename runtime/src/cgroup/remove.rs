@@ -1,5 +1,6 @@
 //! Killing everything in a cgroup, and removing it with all groups below it.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
@@ -10,19 +11,23 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use super::{CgroupError, CgroupPath};
+use crate::sys::xattr;
 
 /// How long killed processes may take to end. SIGKILL needs milliseconds; a process in an
 /// uninterruptible sleep may need for ever, and that has to be an error.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first.
-/// `parents` are the groups above that were made with it: each is removed when it has become empty.
+/// The mark on a group that podrt made above a container's: whichever container leaves it last removes it.
+pub(super) const MADE: &CStr = c"trusted.podrt.made";
+
+/// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first; then those above
+/// that podrt made, as far as they are empty.
 ///
 /// A cgroup that does not exist is a success.
 ///
 /// # Errors
 /// [`CgroupError::Busy`] when processes do not end, else the failed operation.
-pub fn remove(path: &CgroupPath, parents: &[PathBuf]) -> Result<(), CgroupError> {
+pub fn remove(path: &CgroupPath) -> Result<(), CgroupError> {
     let directory = path.directory();
     if directory.exists() {
         let deadline = Instant::now() + KILL_DEADLINE;
@@ -38,11 +43,22 @@ pub fn remove(path: &CgroupPath, parents: &[PathBuf]) -> Result<(), CgroupError>
             }
         }
     }
-    for parent in parents.iter().rev() {
-        match fs::remove_dir(parent) {
+    remove_made_parents(path)
+}
+
+/// Removes the groups above a container's that podrt made, upwards to the first that is in use or somebody else's.
+pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> {
+    for parent in path.ancestors().into_iter().skip(1).rev() {
+        if !xattr::is_marked(&parent, MADE) {
+            // Gone already, or not podrt's: above it may be one of podrt's only in the first case.
+            if parent.exists() {
+                break;
+            }
+            continue;
+        }
+        match fs::remove_dir(&parent) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Another container lives there: it stays.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => break,
             Err(error) => return Err(CgroupError::io("remove", parent)(error)),
         }

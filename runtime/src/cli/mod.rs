@@ -77,10 +77,10 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// From a sealed copy on, the container cannot reach the program on the node.
+/// From here on, the container cannot reach the program on the node.
 fn seal() -> anyhow::Result<()> {
     use anyhow::Context;
-    exe::ensure_sealed().context("execute a sealed copy of podrt")?;
-    // The copy's name would be that of its descriptor.
+    exe::ensure_readonly().context("execute podrt from a read-only mount (needs CAP_SYS_ADMIN)")?;
+    // Executed from a descriptor, the process would have its number for a name.
     nix::sys::prctl::set_name(c"podrt").context("set the name of the process")
 }

@@ -9,8 +9,6 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -18,7 +16,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError, barrier};
+use super::{Context, LaunchError, StepError, barrier, joiner};
 use crate::cgroup::group;
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
@@ -86,26 +84,17 @@ pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
     };
     match runtime.execute() {
         Ok(()) => runtime.made.init.take().ok_or(LaunchError::InitEnded { how: "never cloned".to_owned() }),
-        Err(mut error) => {
-            // Init's copies of these would outlive it no longer than ours.
+        Err(error) => {
+            // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
             drop(runtime.channel);
-            let undone = runtime.made.roll_back();
-            if let LaunchError::Step { rollback, .. } = &mut error {
-                *rollback = undone;
-            } else if !undone.is_empty() {
-                // The other errors have no place for it, and it must not be lost.
-                note_on_stderr(&undone);
+            let left = runtime.made.roll_back();
+            if left.is_empty() {
+                Err(error)
+            } else {
+                Err(LaunchError::RollBack { left, source: Box::new(error) })
             }
-            Err(error)
         }
     }
-}
-
-/// Says on stderr what could not be undone.
-fn note_on_stderr(text: &str) {
-    use std::io::Write;
-    // Nobody is left to tell when stderr is closed.
-    if writeln!(std::io::stderr(), "podrt: roll-back{text}").is_err() {}
 }
 
 struct Runtime<'a> {
@@ -142,7 +131,6 @@ impl Runtime<'_> {
         let last = |error| LaunchError::Step {
             step: "tell init that it is created".to_owned(),
             detail: String::new(),
-            rollback: String::new(),
             source: error,
         };
         self.request.fail_at.check(steps.len()).map_err(|error| last(error.errno))?;
@@ -162,15 +150,9 @@ impl Runtime<'_> {
                 Ok(())
             }
             Action::Cgroup(path) => {
-                let parents = group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
-                self.made.cgroup = Some((path.clone(), parents.clone()));
-                match &mut self.made.directory {
-                    Some((directory, state)) => {
-                        state.cgroup_parents = parents;
-                        directory.save(state).map_err(|e| StepError::new(e.to_string(), e.errno()))
-                    }
-                    None => Ok(()),
-                }
+                group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+                self.made.cgroup = Some(path.clone());
+                Ok(())
             }
             Action::Controllers { cgroup, names } => {
                 group::enable_controllers(cgroup, names).map_err(|e| StepError::new(e.to_string(), e.errno()))
@@ -211,7 +193,6 @@ impl Runtime<'_> {
             created: time::rfc3339(SystemTime::now()),
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
-            cgroup_parents: Vec::new(),
             process: None,
         };
         let directory = root.create(id).map_err(state_error)?;
@@ -284,7 +265,7 @@ impl Runtime<'_> {
         let cloned = if is_joined {
             request.is_sibling = true;
             let joiner =
-                clone3(token, &CloneRequest::default(), || join_and_clone(token, index, &request, &init))?;
+                clone3(token, &CloneRequest::default(), || joiner::main(token, index, &request, &init))?;
             waitpid(joiner.pid, Some(WaitPidFlag::__WALL)).during(|| "wait for the joiner")?;
             match ours.try_recv()? {
                 Some(Message::Cloned(pid)) => {
@@ -320,12 +301,7 @@ impl Runtime<'_> {
             Ok(Some(Message::Ready)) => Ok(()),
             Ok(Some(Message::Failed { step, errno, detail })) => {
                 let step = self.request.plan.steps.get(step).map(|step| step.action.to_string());
-                Err(LaunchError::Step {
-                    step: step.unwrap_or_default(),
-                    detail,
-                    rollback: String::new(),
-                    source: errno,
-                })
+                Err(LaunchError::Step { step: step.unwrap_or_default(), detail, source: errno })
             }
             _ => Err(ended(init.pid)),
         }
@@ -356,36 +332,6 @@ impl Runtime<'_> {
     }
 }
 
-/// The joiner: enters the namespaces that are given by path, clones init as its sibling, and ends.
-fn join_and_clone(token: SingleThreaded, clone: usize, request: &CloneRequest<'_>, init: &Init<'_>) -> i32 {
-    let steps = &init.request.plan.steps;
-    let result = (|| {
-        // Killed with the runtime; it is the one process that is not in the container's cgroup.
-        prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| (clone, errno.into()))?;
-        for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Joiner) {
-            let joined = init.request.fail_at.check(index).and_then(|()| match step.action {
-                Action::Join(kind) => join(init.namespaces, kind),
-                _ => Err(Errno::ENOTSUP.into()),
-            });
-            joined.map_err(|error| (index, error))?;
-        }
-        clone3(token, request, || init::main(init)).map_err(|errno| (clone, errno.into()))
-    })();
-    let message = match result {
-        Ok(cloned) => Message::Cloned(cloned.pid.as_raw()),
-        Err((step, StepError { detail, errno })) => Message::Failed { step, errno, detail },
-    };
-    i32::from(init.channel.send(&message).is_err())
-}
-
-/// Enters the namespace of a kind that the runtime has opened.
-pub(super) fn join(namespaces: &[(NsKind, OwnedFd)], kind: NsKind) -> Result<(), StepError> {
-    let (_, fd) = namespaces.iter().find(|(k, _)| *k == kind).ok_or(Errno::EBADF)?;
-    // With the kind, so that the kernel checks it too.
-    setns(fd, CloneFlags::from_bits_retain(kind.clone_flag()))?;
-    Ok(())
-}
-
 /// True when the runtime is in this namespace itself.
 fn is_own(fd: &OwnedFd, kind: NsKind) -> Result<bool, StepError> {
     let name = match kind {
@@ -407,12 +353,7 @@ fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
 }
 
 fn failed(step: &Step, error: StepError) -> LaunchError {
-    LaunchError::Step {
-        step: step.action.to_string(),
-        detail: error.detail,
-        rollback: String::new(),
-        source: error.errno,
-    }
+    LaunchError::Step { step: step.action.to_string(), detail: error.detail, source: error.errno }
 }
 
 fn join_text(step: String, detail: &str) -> String {

@@ -138,7 +138,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
             return Err(call("wait for the end of", id)(Errno::ETIMEDOUT));
         }
     }
-    remove::remove(&state.cgroup, &state.cgroup_parents)?;
+    remove::remove(&state.cgroup)?;
     Ok(directory.remove()?)
 }
 

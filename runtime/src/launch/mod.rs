@@ -1,4 +1,4 @@
-//! The doing: executes a [`Plan`], and takes everything back when a step fails.
+//! The doing: executes a [`Plan`](crate::plan::Plan), and takes everything back when a step fails.
 //!
 //! Two processes talk over a socket pair (`protocol`); with some namespaces a third, the joiner, stands between them.
 //!
@@ -21,6 +21,7 @@ pub mod barrier;
 pub mod create;
 pub mod features;
 pub mod init;
+mod joiner;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
@@ -79,16 +80,22 @@ impl<T> Context<T> for std::io::Result<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// A step of the plan failed; everything before it has been taken back.
-    #[error("{step}{}{detail}{rollback}", if detail.is_empty() { "" } else { ": " })]
+    #[error("{step}{}{detail}", if detail.is_empty() { "" } else { ": " })]
     Step {
         /// The step, as its plan names it.
         step: String,
         /// What exactly.
         detail: String,
-        /// What could not be taken back; normally empty.
-        rollback: String,
         /// Why.
         source: Errno,
+    },
+    /// The create failed, and so did taking it back.
+    #[error("something is left: {left}; podrt delete --force may remove it")]
+    RollBack {
+        /// What is left, and why.
+        left: String,
+        /// Why the create failed.
+        source: Box<LaunchError>,
     },
     /// Init ended before it was ready.
     #[error(

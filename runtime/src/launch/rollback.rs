@@ -20,8 +20,8 @@ pub(super) struct Made {
     pub(super) done: Vec<Undo>,
     /// The container's directory, with the state as last written.
     pub(super) directory: Option<(ContainerDir, State)>,
-    /// The cgroup and the groups above it that were made with it.
-    pub(super) cgroup: Option<(CgroupPath, Vec<PathBuf>)>,
+    /// The cgroup.
+    pub(super) cgroup: Option<CgroupPath>,
     /// The container's process.
     pub(super) init: Option<Cloned>,
     /// The pid file.
@@ -32,7 +32,7 @@ pub(super) struct Made {
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Made {
-    /// Takes back what was done, last first. Goes on after a failure, and says what could not be undone.
+    /// Takes back what was done, last first. Goes on after a failure; says what is left, nothing when all is well.
     pub(super) fn roll_back(mut self) -> String {
         let mut failures = Vec::new();
         let mut note = |what: String| failures.push(what);
@@ -46,8 +46,8 @@ impl Made {
                     }
                 }
                 Undo::RemoveCgroup => {
-                    if let Some((path, parents)) = self.cgroup.take()
-                        && let Err(error) = remove::remove(&path, &parents)
+                    if let Some(path) = self.cgroup.take()
+                        && let Err(error) = remove::remove(&path)
                     {
                         note(format!("cgroup {path} is still there: {error}"));
                     }
@@ -75,11 +75,7 @@ impl Made {
                 | Undo::WithStateDirectory => {}
             }
         }
-        if failures.is_empty() {
-            String::new()
-        } else {
-            format!(" (and not everything could be undone: {})", failures.join("; "))
-        }
+        failures.join("; ")
     }
 }
 

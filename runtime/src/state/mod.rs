@@ -41,8 +41,6 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The container's cgroup.
     pub cgroup: CgroupPath,
-    /// Cgroups above it that were made with it, from the top down.
-    pub cgroup_parents: Vec<PathBuf>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
 }

@@ -10,6 +10,7 @@ pub mod fd;
 pub mod mount;
 pub mod ns;
 pub mod process;
+pub mod xattr;
 
 use nix::errno::Errno;
 

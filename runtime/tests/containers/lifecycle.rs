@@ -18,9 +18,11 @@ pub(crate) const CASES: &[Case] = &[
     ("life::a_created_container_can_be_ended_by_a_signal", created_is_ended_by_a_signal),
     ("life::only_three_descriptors_are_open", only_three_descriptors),
     ("life::groups_below_are_removed_with_their_processes", groups_below_are_removed),
+    ("life::groups_above_go_with_the_last_container_in_them", groups_above_are_removed),
     ("life::a_namespace_of_another_type_leaves_nothing", wrong_type_leaves_nothing),
     ("life::a_failed_exec_is_reported_by_start", failed_exec_is_reported),
     ("life::two_starts_execute_once", two_starts_execute_once),
+    ("life::the_runtime_cannot_be_written_through_its_process", runtime_cannot_be_written),
 ];
 
 fn from_create_to_delete() -> Result<(), Failed> {
@@ -158,6 +160,18 @@ fn groups_below_are_removed() -> Result<(), Failed> {
     cell.expect_nothing_left()
 }
 
+fn groups_above_are_removed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _first = cell.create("first", &cell.config("deep/er/first", &["hold"]))?;
+    let _second = cell.create("second", &cell.config("deep/er/second", &["hold"]))?;
+    cell.ok(&["delete", "--force", "first"])?;
+    if !cell.cgroup("deep/er/second").is_dir() {
+        return fail("the second container has lost its cgroup");
+    }
+    cell.ok(&["delete", "--force", "second"])?;
+    cell.expect_nothing_left()
+}
+
 fn wrong_type_leaves_nothing() -> Result<(), Failed> {
     let cell = Cell::new()?;
     for (kind, file) in [
@@ -232,5 +246,17 @@ fn two_starts_execute_once() -> Result<(), Failed> {
     output.expect("ready")?;
     cell.ok(&["delete", "--force", "c"])?;
     output.expect("")?;
+    cell.expect_nothing_left()
+}
+
+fn runtime_cannot_be_written() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    // Opening it for writing would give ETXTBSY now, and only the mount says what it would give afterwards.
+    let flags = nix::sys::statvfs::statvfs(format!("/proc/{}/exe", cell.pid("c")?).as_str())?.flags();
+    if !flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY) {
+        return fail(format!("the runtime is on a mount with flags {flags:?}"));
+    }
+    cell.ok(&["delete", "--force", "c"])?;
     cell.expect_nothing_left()
 }

@@ -30,7 +30,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
-            Tool::Runc | Tool::Crun | Tool::Strace => {
+            Tool::Runc | Tool::Crun => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
         }
@@ -89,8 +89,7 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
             return program(&dir.join("bin/busybox"), None, &[]).map_err(|err| format!("{err:#}"));
         }
         Tool::Runc => ("runc", "usr/sbin/runc", "--version"),
-        Tool::Crun => ("crun", "usr/bin/crun", "--version"),
-        _ => ("strace", "usr/bin/strace", "--version"),
+        _ => ("crun", "usr/bin/crun", "--version"),
     };
     if let Some(found) = host::in_path(name).and_then(|path| self::program(&path, None, &[version]).ok()) {
         return Ok(found);

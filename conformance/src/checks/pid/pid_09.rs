@@ -76,7 +76,11 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
     let mut evidence = Evidence::default();
     evidence.inside("made", made.len(), "witness a: pids of the processes that it started");
-    evidence.inside("there", members.len(), format!("node: processes with PPid {pid}, before the end"));
+    evidence.inside(
+        "there",
+        members.len(),
+        format!("node: living processes with PPid {pid}, before the end"),
+    );
     evidence.inside("moved", moved.len(), "node: of these, moved to cgroups of their own");
     evidence.inside("main.ended", ended, format!("node: waitid(2) for {pid} by the suite"));
     evidence.inside("left", left, "node: NSpid in /proc/PID/status, after the end");
@@ -89,14 +93,16 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     Ok(evidence)
 }
 
-/// The children of PID 1 with their numbers, so that one that comes later is not taken for one of them.
+/// The living children of PID 1 with their numbers, so that one that comes later is not taken for one of them.
 fn members_on_the_node(pid: i32) -> Result<Vec<(i32, Vec<u64>)>, Obstacle> {
     let children = process::children(pid).map_err(|source| Obstacle::Node {
         op: "list",
         path: PathBuf::from("/proc"),
         source,
     })?;
-    Ok(children.into_iter().filter_map(|child| Some((child, process::ns_pids(child)?))).collect())
+    let living =
+        children.into_iter().filter(|child| process::state(*child).is_some_and(|state| state != 'Z'));
+    Ok(living.filter_map(|child| Some((child, process::ns_pids(child)?))).collect())
 }
 
 /// Moves some of the processes to cgroups of their own, below the container's; the new directories.
@@ -139,10 +145,17 @@ fn end(cell: &mut Cell<'_>, container: &Container) -> Result<bool, Obstacle> {
 fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
     let Some(end) = trace.end_of(pid) else { return };
     let is_process = |flags: u64| flags & CLONE_THREAD == 0;
+    // One that ended earlier was not there to be killed.
+    let gone: BTreeSet<u32> = trace
+        .exits()
+        .filter(|exit| exit.group_dead && exit.event.seq < end.event.seq)
+        .map(|exit| exit.task.task.tgid)
+        .collect();
     let members: BTreeSet<u32> = trace
         .births()
         .filter(|birth| is(birth.child.parent, pid) && is_process(birth.flags))
         .map(|birth| birth.child.task.tgid)
+        .filter(|tgid| !gone.contains(tgid))
         .collect();
     let (mut by_pid_1, mut by_others) = (BTreeSet::new(), BTreeSet::new());
     for event in &trace.events {
@@ -158,7 +171,11 @@ fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
         .filter(|exit| exit.group_dead && members.contains(&exit.task.task.tgid))
         .filter(|exit| exit.event.seq > end.event.seq && exit.status & 0x7f == SIGKILL)
         .count();
-    evidence.kernel("members", members.len(), "tp_btf/task_newtask: processes that PID 1 created");
+    evidence.kernel(
+        "members",
+        members.len(),
+        "tp_btf/task_newtask: processes that PID 1 created and that outlived it",
+    );
     let source = "tp_btf/signal_generate";
     evidence.kernel("killed.by_pid_1", by_pid_1.len(), format!("{source}: SIGKILL, current is PID 1"));
     evidence.kernel("killed.by_others", by_others.len(), format!("{source}: SIGKILL, current is not PID 1"));

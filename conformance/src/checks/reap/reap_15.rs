@@ -19,8 +19,10 @@ const REQUIREMENT: Requirement = Requirement {
                 last thread ends.",
     source: "pthread_exit(3); runtime-spec runtime.md#state (the process has not exited)",
     subject: Subject::Runtime,
-    scenario: "The main thread of the container's process ends by itself; a worker thread goes on serving. Then \
-               the runtime is asked for the state.",
+    scenario: "The main thread of the container's process ends by itself; a worker thread goes on serving. Such a \
+               process shows as a zombie (state Z) in /proc although it works. Then the runtime is asked for the \
+               state. A runtime that takes the zombie for the end refuses to signal the container, and its delete \
+               leaves the worker and its cgroup behind.",
     inside: "The worker thread still answers, and the runtime's `state` is compared with that.",
     kernel: "The leader exits without being the last of its group (sched_process_exit); the runtime's answer is \
              compared with that.",

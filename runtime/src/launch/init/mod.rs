@@ -20,7 +20,8 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 
-use super::create::{CreateRequest, join};
+use super::create::CreateRequest;
+use super::joiner::join;
 use super::protocol::{Channel, Message};
 use super::{Context, StepError, barrier};
 use crate::plan::{Action, Actor, TreeSlot};

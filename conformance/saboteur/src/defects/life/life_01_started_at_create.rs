@@ -10,7 +10,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-01-started-at-create",
     target: "LIFE-01",
     does: "create starts the program as well",
-    also_red: &[("LIFE-02", "the program's exec comes before start")],
+    also_red: &[
+        ("LIFE-02", "the program's exec comes before start"),
+        ("NS-11", "the program of its control, which is never started, runs"),
+    ],
     act,
 };
 

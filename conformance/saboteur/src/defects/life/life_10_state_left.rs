@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-10-state-left",
     target: "LIFE-10",
     does: "delete leaves the container's state behind",
-    also_red: &[],
+    also_red: &[("NS-11", "the state of its deleted control is still there")],
     act,
 };
 

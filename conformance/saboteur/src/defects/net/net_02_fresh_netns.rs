@@ -12,7 +12,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "net-02-fresh-netns",
     target: "NET-02",
     does: "a joining container is put into a fresh network namespace by path",
-    also_red: &[("NS-01", "the fresh namespace is not the sandbox's")],
+    also_red: &[
+        ("NS-01", "the fresh namespace is not the sandbox's"),
+        ("NS-16", "a container that comes later is not in the namespace of the others"),
+    ],
     act,
 };
 
