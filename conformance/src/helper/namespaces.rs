@@ -21,7 +21,8 @@ const IDENTITY: &str = "0 0 65536\n";
 pub struct Holders {
     /// In the user namespace.
     pub user: i32,
-    /// In a namespace of each other type; PID 1 of its PID namespace.
+    /// In a namespace of each other type; PID 1 of its PID namespace. Its time namespace is the one of its
+    /// children (`time_for_children`).
     pub others: i32,
 }
 
@@ -32,19 +33,17 @@ pub(super) fn make() -> Result<()> {
         let path = format!("/proc/{user}/{map}");
         fs::write(&path, IDENTITY).with_context(|| format!("write {path}"))?;
     }
-    let new_time = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
     let new = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWPID
-        | CloneFlags::CLONE_NEWCGROUP
-        | new_time;
-    unshare(new).context("unshare(2) of mnt, net, ipc, uts, pid, cgroup and time")?;
+        | CloneFlags::CLONE_NEWCGROUP;
+    unshare(new).context("unshare(2) of mnt, net, ipc, uts, pid and cgroup")?;
     // What a runtime mounts and pivots in this mount namespace must not reach the node.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("make the new mount namespace private")?;
-    // The first child becomes PID 1, and is the first that is in the time namespace.
+    // The first child becomes PID 1 of the new PID namespace.
     let others = start_holder(&[])?;
     println!("{}", serde_json::to_string(&Holders { user, others })?);
     Ok(())
@@ -72,6 +71,10 @@ fn start_holder(options: &[&str]) -> Result<i32> {
 pub(super) fn hold(user: bool) -> Result<()> {
     if user {
         unshare(CloneFlags::CLONE_NEWUSER).context("unshare(2) of user")?;
+    } else {
+        // Here and not before, as kernel 6.1 refuses vfork(2) in a process whose children have another one.
+        let new_time = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+        unshare(new_time).context("unshare(2) of time")?;
     }
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{READY}").context("tell that the namespaces are there")?;

@@ -105,7 +105,9 @@ fn paths(evidence: &mut Evidence, holders: &Holders) -> Result<BTreeMap<&'static
         .into_iter()
         .map(|(name, kind)| {
             let holder = if kind == NsKind::User { holders.user } else { holders.others };
-            let path = format!("/proc/{holder}/ns/{kind}");
+            // Nobody is in the time namespace yet: unshare(2) makes it for the children only.
+            let file = if kind == NsKind::Time { NsKind::TimeForChildren } else { kind };
+            let path = format!("/proc/{holder}/ns/{file}");
             let id = ns_at(path.as_ref()).map_err(|source| Obstacle::Node {
                 op: "stat",
                 path: path.clone().into(),
