@@ -63,8 +63,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Kvm => "KVM",
-            Self::TcgMulti => "emulation",
-            Self::TcgSingle => "emulation in one thread",
+            Self::Tcg => "emulation",
         })
     }
 }

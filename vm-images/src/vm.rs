@@ -1,8 +1,8 @@
 //! A virtual machine for one command: image, accelerator, boot, and what to do when a boot fails.
 //!
 //! Before hello a failure says nothing about the command: a machine that KVM cannot run is started again under
-//! emulation, and one whose emulated processors died is started once more in a single thread. After hello nothing
-//! is repeated: what happens then is a result.
+//! emulation, and one whose emulated processors died is started once more. After hello nothing is repeated: what
+//! happens then is a result.
 
 use std::fs::File;
 use std::io::Write;
@@ -185,6 +185,7 @@ impl Vm {
             SignalGuard::block().map_err(|source| VmError::Image { op: "block signals", source })?;
         let mut engine = choice.engine;
         let mut repeated = Vec::new();
+        let mut is_second = false;
         loop {
             let mut deadlines = self.deadlines;
             if engine == Engine::Kvm && self.accel == Accel::Auto {
@@ -203,7 +204,8 @@ impl Vm {
             };
             let booted = boot(&plan, &signals, observer)?;
             let has_hello = booted.hello_after.is_some();
-            let Some(next) = next_engine(engine, self.accel, has_hello, &booted.outcome) else {
+            let next = next_engine(engine, self.accel, has_hello, is_second, &booted.outcome);
+            let Some(next) = next else {
                 return Ok(self.report(booted, engine, begun.elapsed(), repeated));
             };
             let reason = format!("{}{}", booted.outcome, last_words(&booted.last_lines));
@@ -213,6 +215,7 @@ impl Vm {
             observer.event(&Event::Retry { reason: reason.clone() });
             observer.event(&Event::Engine { engine: next, reason: None });
             repeated.push(reason);
+            is_second = engine == Engine::Tcg;
             engine = next;
         }
     }
@@ -284,19 +287,24 @@ impl Vm {
     }
 }
 
-/// What to try after a boot, if it may be repeated at all.
-fn next_engine(engine: Engine, accel: Accel, has_hello: bool, outcome: &Outcome) -> Option<Engine> {
+/// What to try after a boot, if it may be repeated at all; `is_second` says that emulation has been tried before.
+fn next_engine(
+    engine: Engine,
+    accel: Accel,
+    has_hello: bool,
+    is_second: bool,
+    outcome: &Outcome,
+) -> Option<Engine> {
     if has_hello || matches!(outcome, Outcome::Interrupted { .. }) {
         return None;
     }
     match engine {
-        Engine::Kvm => (accel == Accel::Auto).then_some(Engine::TcgMulti),
+        Engine::Kvm => (accel == Accel::Auto).then_some(Engine::Tcg),
         // A processor exception in the guest; anything that would only repeat itself is not tried again.
-        Engine::TcgMulti => {
+        Engine::Tcg => {
             let died = matches!(outcome, Outcome::Panicked { .. } | Outcome::PoweredOff { is_reset: true });
-            died.then_some(Engine::TcgSingle)
+            (died && !is_second).then_some(Engine::Tcg)
         }
-        Engine::TcgSingle => None,
     }
 }
 
@@ -338,22 +346,24 @@ mod tests {
     fn only_what_died_before_hello_is_repeated() {
         let panicked = Outcome::Panicked { reason: "early".into() };
         let hung = Outcome::Hung(Hang::Boot(Duration::from_secs(10)));
-        let next = |engine, accel, outcome| next_engine(engine, accel, false, outcome);
-        assert_eq!(next(Engine::TcgMulti, Accel::Auto, &panicked), Some(Engine::TcgSingle));
-        assert_eq!(next(Engine::TcgSingle, Accel::Auto, &panicked), None);
-        assert_eq!(next(Engine::TcgMulti, Accel::Auto, &hung), None);
-        assert_eq!(next_engine(Engine::TcgMulti, Accel::Auto, true, &panicked), None);
-        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, true, &Outcome::Stopped), None);
+        let next = |has_hello, is_second, outcome| {
+            next_engine(Engine::Tcg, Accel::Auto, has_hello, is_second, outcome)
+        };
+        assert_eq!(next(false, false, &panicked), Some(Engine::Tcg));
+        assert_eq!(next(false, true, &panicked), None);
+        assert_eq!(next(false, false, &hung), None);
+        assert_eq!(next(true, false, &panicked), None);
+        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, true, false, &Outcome::Stopped), None);
     }
 
     #[test]
     fn kvm_gives_way_to_emulation_unless_it_was_demanded() {
         let hung = Outcome::Hung(Hang::Boot(Duration::from_secs(10)));
         for outcome in [Outcome::Stopped, hung, Outcome::Panicked { reason: "early".into() }] {
-            assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, &outcome), Some(Engine::TcgMulti));
-            assert_eq!(next_engine(Engine::Kvm, Accel::Kvm, false, &outcome), None);
+            assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, false, &outcome), Some(Engine::Tcg));
+            assert_eq!(next_engine(Engine::Kvm, Accel::Kvm, false, false, &outcome), None);
         }
         let interrupted = Outcome::Interrupted { signal: 2 };
-        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, &interrupted), None);
+        assert_eq!(next_engine(Engine::Kvm, Accel::Auto, false, false, &interrupted), None);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use vm_images::{Accel, Event, Kernel, Observer, Rootfs, Stream, Vm};
 
-use crate::cmd::Cmd;
+use crate::build;
 use crate::setup::{self, Tool, Toolbox};
 use crate::workspace;
 
@@ -79,7 +79,7 @@ impl MachineArgs {
         wanted.extend(Tool::kernel(&self.kernel));
         let tools = setup::ensure(&wanted)?;
         let kernel = kernel(&self.kernel, &tools)?;
-        let init = build_init()?;
+        let init = build::guest(&["vm-init"], None)?.join("vm-init");
         let mut rootfs = Rootfs::new();
         rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
         let mut vm = Vm::new(kernel, rootfs, &init, argv, &work_dir());
@@ -105,31 +105,6 @@ pub(crate) fn kernel(name: &str, tools: &Toolbox) -> Result<Kernel> {
         bail!("--kernel {name}: neither a series that podproof knows (6.1, 6.12) nor an existing file");
     }
     Kernel::from_file(path, &cache).with_context(|| format!("--kernel {name}"))
-}
-
-/// Builds the guest's PID 1 alone: a shell in a VM needs neither probes nor runtimes.
-fn build_init() -> Result<PathBuf> {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    let dir = workspace::target().join("guest");
-    Cmd::new(workspace::cargo())
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "vm-init",
-            "--bins",
-            "--target",
-            TARGET,
-        ])
-        .arg("--target-dir")
-        .arg(&dir)
-        .dir(workspace::root())
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .run()
-        .context("cannot build the VM's init")?;
-    Ok(dir.join(TARGET).join("release/vm-init"))
 }
 
 fn finish(vm: &Vm) -> Result<ExitCode> {

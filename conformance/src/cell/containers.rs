@@ -1,12 +1,14 @@
 //! Calls of the runtime, and the containers and pods that a check makes by them.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
 
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod};
 use crate::adapter::oci::{Call, Caller, State, call};
 use crate::bundle::{Bundle, NsSource};
+use crate::observe::{self, process};
 
 impl Cell<'_> {
     /// Calls the runtime with these arguments after `--root`.
@@ -127,9 +129,30 @@ impl Cell<'_> {
     pub fn sandbox(&mut self, name: &str) -> Result<Container, Obstacle> {
         let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
         self.start(&sandbox)?;
+        self.await_sleep(&sandbox)?;
         let net = format!("/proc/{}/ns/net", sandbox.pid);
         self.helper(&["loopback", &net])?;
         Ok(sandbox)
+    }
+
+    /// Waits until the sandbox program itself is executed and sleeps: it has taken care of its signals by then, while a
+    /// runtime's `start` may return before its own init has become that program. No event tells of the first sleep, so
+    /// the state is read until it is so.
+    fn await_sleep(&self, sandbox: &Container) -> Result<(), Obstacle> {
+        let deadline = Instant::now() + self.deadline(5.0);
+        let failed =
+            |what: String| Err(Obstacle::Runtime(format!("the sandbox program of {} {what}", sandbox.id)));
+        loop {
+            let program = process::program(sandbox.pid);
+            match (process::state(sandbox.pid), program.as_deref()) {
+                (Some('S'), Some(PAUSE_PATH)) => return Ok(()),
+                (None | Some('Z'), _) => return failed("ended at once".to_owned()),
+                (state, program) if Instant::now() >= deadline => {
+                    return failed(format!("does not sleep: state {state:?}, program {program:?}"));
+                }
+                _ => observe::pause(Duration::from_millis(2)),
+            }
+        }
     }
 
     /// A pod: a sandbox and witnesses that join its net, ipc and uts namespaces, and its pid namespace when

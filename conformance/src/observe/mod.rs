@@ -20,3 +20,11 @@ pub(crate) fn poll_for(fd: &impl AsFd, timeout: Duration) {
         tracing::trace!(%errno, "poll");
     }
 }
+
+/// Lets other programs go on before the node is looked at again, where the kernel gives no event to wait for.
+pub(crate) fn pause(period: Duration) {
+    let timeout = PollTimeout::try_from(period.as_millis()).unwrap_or(PollTimeout::MAX);
+    if let Err(errno) = poll(&mut [], timeout) {
+        tracing::trace!(%errno, "poll");
+    }
+}

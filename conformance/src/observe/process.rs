@@ -68,6 +68,14 @@ pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     Ok(listed.filter(is_child).collect())
 }
 
+/// First word of a process's command line; `None` when it has none or is gone.
+#[must_use]
+pub fn program(pid: i32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let first = line.split(|byte| *byte == 0).next().filter(|first| !first.is_empty())?;
+    Some(String::from_utf8_lossy(first).into_owned())
+}
+
 /// Open descriptors of a process, as its `/proc/PID/fd` shows them.
 ///
 /// # Errors

@@ -73,13 +73,13 @@ pub(crate) struct Choice {
 /// Chooses; an error is the reason why a demanded KVM is not usable.
 pub(crate) fn choose(accel: Accel, qemu: &Path, cache_dir: &Path) -> Result<Choice, String> {
     if accel == Accel::Tcg {
-        return Ok(Choice { engine: Engine::TcgMulti, reason: None });
+        return Ok(Choice { engine: Engine::Tcg, reason: None });
     }
     match (usable(qemu, cache_dir), accel) {
         (Ok(()), _) => Ok(Choice { engine: Engine::Kvm, reason: None }),
         (Err(reason), Accel::Kvm) => Err(reason),
         (Err(reason), _) => {
-            Ok(Choice { engine: Engine::TcgMulti, reason: Some(format!("KVM is not usable: {reason}")) })
+            Ok(Choice { engine: Engine::Tcg, reason: Some(format!("KVM is not usable: {reason}")) })
         }
     }
 }
@@ -152,6 +152,6 @@ mod tests {
     #[test]
     fn emulation_is_never_questioned() {
         let choice = choose(Accel::Tcg, Path::new("/nonexistent"), Path::new("/nonexistent")).unwrap();
-        assert_eq!((choice.engine, choice.reason), (Engine::TcgMulti, None));
+        assert_eq!((choice.engine, choice.reason), (Engine::Tcg, None));
     }
 }
