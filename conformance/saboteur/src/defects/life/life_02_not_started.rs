@@ -9,11 +9,18 @@ use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
 
+const NOTHING_RUNS: &str = "it needs a program that runs, and none is executed";
+
 pub(super) const DEFECT: Defect = Defect {
     name: "life-02-not-started",
     target: "LIFE-02",
     does: "start changes the status and the program is never executed",
-    also_red: &[],
+    also_red: &[
+        ("SIG-14", NOTHING_RUNS),
+        ("LIFE-01", NOTHING_RUNS),
+        ("LIFE-03", NOTHING_RUNS),
+        ("LIFE-10", NOTHING_RUNS),
+    ],
     act,
 };
 
