@@ -11,6 +11,7 @@ use podproof_ebpf::Tracer;
 
 use crate::adapter::oci::OciRuntime;
 use crate::observe::cgroup::{Cgroup, Layout};
+use crate::observe::process;
 
 /// Programs that the suite puts into containers.
 #[derive(Debug, Clone)]
@@ -102,7 +103,9 @@ impl Run {
         for (path, error) in self.layout.remove(&self.cgroup, self.deadline(5.0)) {
             left.push(format!("cgroup {}: {error}", path.display()));
         }
-        if let Err(error) = fs::remove_dir_all(&self.dir)
+        if !process::mounts_below(&self.dir).is_empty() {
+            left.push(format!("directory {}: something is still mounted there", self.dir.display()));
+        } else if let Err(error) = fs::remove_dir_all(&self.dir)
             && error.kind() != io::ErrorKind::NotFound
         {
             left.push(format!("directory {}: {error}", self.dir.display()));

@@ -24,6 +24,10 @@ fn main() {
         as_root("a_runtime_that_is_not_executable_is_named", a_runtime_that_is_not_executable_is_named),
         as_root("a_runtime_that_always_fails_is_no_runtime", a_runtime_that_always_fails_is_no_runtime),
         as_root("a_runtime_that_hangs_is_given_up", a_runtime_that_hangs_is_given_up),
+        as_root(
+            "a_runtime_that_fails_every_call_gets_no_verdict",
+            a_runtime_that_fails_every_call_gets_no_verdict,
+        ),
         as_root("judging_the_host_needs_root", judging_the_host_needs_root),
         as_root("an_interruption_cleans_up", an_interruption_cleans_up),
     ];
@@ -159,6 +163,18 @@ fn a_runtime_that_hangs_is_given_up() -> Result<(), Failed> {
     if Path::new("/proc").join(pid.trim()).exists() {
         return Err(format!("process {} is still there", pid.trim()).into());
     }
+    nothing_left(&before)
+}
+
+fn a_runtime_that_fails_every_call_gets_no_verdict() -> Result<(), Failed> {
+    let (dir, before) = (tempfile::tempdir()?, cells());
+    let path = script(&dir, "case \"$*\" in *--version*) echo broken 1.0;; *) echo no >&2; exit 1;; esac")?;
+    let output = Command::new(env!("CARGO_BIN_EXE_podproof"))
+        .args(["run", "--witness", "/bin/true", "--pause", "/bin/true", "PID-01", "--runtime"])
+        .arg(&path)
+        .output()?;
+    expect(&output, 3, "exited with 1: no")?;
+    expect(&output, 3, "inconclusive")?;
     nothing_left(&before)
 }
 

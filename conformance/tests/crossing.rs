@@ -71,6 +71,19 @@ fn neither_witness_covers_for_the_other() {
 }
 
 #[test]
+fn each_witness_alone_shows_each_defect() {
+    every_check(|check, _, recorded| {
+        for (name, defect) in &recorded.defects {
+            let inside = Evidence { kernel: Vec::new(), ..defect.clone() };
+            expect(check, &inside, &format!("{name}, inside alone"), |verdict| verdict == "fail")?;
+            let kernel = Evidence { inside: Vec::new(), ..defect.clone() };
+            expect(check, &kernel, &format!("{name}, kernel alone"), |verdict| verdict == "fail")?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn one_witness_alone_is_inconclusive() {
     every_check(|check, good, _| {
         let inconclusive = |verdict: &str| verdict == "inconclusive";

@@ -109,6 +109,16 @@ impl OciRuntime {
         Ok(runtime)
     }
 
+    /// Whether it declares an older version of the runtime specification than this; false when it declares none.
+    #[must_use]
+    pub fn declares_before(&self, version: (u32, u32)) -> bool {
+        let declared = self.spec.as_deref().and_then(|spec| {
+            let mut numbers = spec.split(['.', '-', '+']).map(str::parse);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        });
+        declared.is_some_and(|declared: (u32, u32)| declared < version)
+    }
+
     fn ask_version(&self, scratch: &Path, timeout: Duration) -> Result<String, SubjectError> {
         let path = self.path.clone();
         let launch = |source| SubjectError::Launch { path: path.clone(), source };

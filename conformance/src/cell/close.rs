@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+
+use nix::mount::{MntFlags, umount2};
+use podproof_ebpf::event::NsKind;
 
 use super::Cell;
 use crate::chain::chain;
 use crate::observe::process;
+use crate::observe::trace::Trace;
 
 impl Cell<'_> {
     /// Deletes what the check left running, looks for what the runtime leaves behind, and removes that too.
     /// Returns what it found, and what even the suite could not remove.
     #[must_use]
     pub fn close(mut self) -> (Vec<String>, Vec<String>) {
+        self.launcher.begin_closing();
         for id in std::mem::take(&mut self.alive).into_iter().rev() {
             match self.call(&["delete", "--force", &id]) {
                 Ok(call) if call.ok() => {}
@@ -30,37 +34,39 @@ impl Cell<'_> {
         for (path, error) in self.run.layout.remove(&self.cgroup, timeout) {
             stuck.push(format!("cgroup {}: {error}", path.display()));
         }
-        for target in self.mounts() {
-            let flags = nix::mount::MntFlags::MNT_DETACH;
-            if let Err(errno) = nix::mount::umount2(target.as_str(), flags) {
-                stuck.push(format!("mount {target}: {errno}"));
+        // The last one first: it may lie on or below another.
+        while let Some(target) = process::mounts_below(&self.dir).pop() {
+            match umount2(target.as_str(), MntFlags::MNT_DETACH) {
+                Ok(()) => {}
+                Err(errno) => {
+                    stuck.push(format!("mount {target}: {errno}"));
+                    break;
+                }
             }
         }
-        if let Err(error) = fs::remove_dir_all(&self.dir) {
+        // Removing crosses mount points: what is mounted there belongs to somebody else.
+        if !process::mounts_below(&self.dir).is_empty() {
+            stuck.push(format!("directory {}: something is still mounted there", self.dir.display()));
+        } else if let Err(error) = fs::remove_dir_all(&self.dir) {
             stuck.push(format!("directory {}: {error}", self.dir.display()));
         }
         (found, stuck)
     }
 
-    fn mounts(&self) -> BTreeSet<String> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        process::mounts(&mountinfo)
-            .into_iter()
-            .filter(|mount| Path::new(&mount.target).starts_with(&self.dir))
-            .map(|mount| mount.target)
-            .collect()
-    }
-
     /// Objects of this cell that are still there although every container was deleted.
     fn leftovers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
-        if let Ok(trace) = self.trace() {
-            for birth in trace.living() {
-                let tgid = birth.child.task.tgid;
-                if tgid != self.launcher.tgid() {
-                    found.push(format!("process {tgid} ({})", birth.event.comm));
+        match self.trace() {
+            Ok(trace) => {
+                for birth in trace.living() {
+                    let tgid = birth.child.task.tgid;
+                    if tgid != self.launcher.tgid() {
+                        found.push(format!("process {tgid} ({})", birth.event.comm));
+                    }
                 }
+                found.extend(pinned_namespaces(&trace));
             }
+            Err(obstacle) => tracing::debug!(cell = self.name, %obstacle, "processes were not looked for"),
         }
         let containers = self.run.layout.existing(&self.cgroup);
         found.extend(
@@ -69,11 +75,29 @@ impl Cell<'_> {
                 .filter(|path| !path.ends_with(self.cgroup.trim_start_matches('/')))
                 .map(|path| format!("cgroup {}", path.display())),
         );
-        found.extend(self.mounts().into_iter().map(|target| format!("mount {target}")));
+        found.extend(process::mounts_below(&self.dir).into_iter().map(|target| format!("mount {target}")));
         let state = self.state_root();
         for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
             found.push(format!("state {}", entry.path().display()));
         }
         found
     }
+}
+
+/// Namespaces of this cell's tasks that a bind mount keeps (namespaces(7)).
+fn pinned_namespaces(trace: &Trace) -> Vec<String> {
+    let suites = process::namespaces(std::process::id().cast_signed());
+    let is_suites = |inode: u32| suites.values().any(|id| id.ino == u64::from(inode));
+    let inodes: BTreeSet<u32> = trace
+        .births()
+        .flat_map(|birth| NsKind::ALL.into_iter().filter_map(move |kind| birth.child.ns.get(kind)))
+        .filter(|inode| !is_suites(*inode))
+        .collect();
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    process::mounts(&mountinfo)
+        .into_iter()
+        .filter(|mount| mount.fstype == "nsfs")
+        .filter(|mount| inodes.iter().any(|inode| mount.root.ends_with(&format!(":[{inode}]"))))
+        .map(|mount| format!("namespace {} at {}", mount.root, mount.target))
+        .collect()
 }

@@ -32,7 +32,6 @@ impl Cell<'_> {
         all.extend_from_slice(arguments);
         let timeout = self.deadline(20.0);
         let call = call(&mut self.launcher, &self.run.runtime, &all, &output, caller, timeout)?;
-        self.history.push(call.clone());
         Ok(call)
     }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use podproof_ebpf::Scope;
 
-use crate::adapter::oci::Call;
 use crate::chain::chain;
 use crate::launcher::{Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
@@ -128,8 +127,6 @@ pub struct Cell<'r> {
     /// Containers that were created and not deleted.
     alive: Vec<String>,
     calls: u32,
-    /// Every call of the runtime, for the report.
-    pub history: Vec<Call>,
 }
 
 impl<'r> Cell<'r> {
@@ -170,7 +167,6 @@ impl<'r> Cell<'r> {
             cgroup,
             alive: Vec::new(),
             calls: 0,
-            history: Vec::new(),
         })
     }
 

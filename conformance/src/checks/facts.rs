@@ -79,7 +79,7 @@ pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn
 }
 
 /// A key for System V objects that no other check and no other run uses.
-pub(super) fn shm_key(check: u8) -> i32 {
+pub(crate) fn shm_key(check: u8) -> i32 {
     let run = std::process::id().cast_signed() & 0xF_FFFF;
     0x7000_0000 | run << 8 | i32::from(check)
 }

@@ -13,6 +13,8 @@ mod reap;
 mod sec;
 mod sig;
 
+pub(crate) use facts::shm_key;
+
 use crate::catalog::Requirement;
 use crate::cell::{Cell, Obstacle};
 use crate::evidence::Evidence;

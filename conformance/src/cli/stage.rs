@@ -15,6 +15,7 @@ use crate::chain::chain;
 use crate::checks;
 use crate::interrupt;
 use crate::observe::cgroup::Layout;
+use crate::observe::process;
 use crate::observe::snapshot::Snapshot;
 use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
@@ -38,6 +39,16 @@ pub(super) struct StageArgs {
     /// Multiplies every deadline, for slow machines.
     #[arg(long, value_name = "FACTOR", env = "PODPROOF_DEADLINE_FACTOR", default_value_t = 1.0)]
     deadline_factor: f64,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Removing crosses mount points: what is still mounted there belongs to somebody else.
+        if !process::mounts_below(self.base.path()).is_empty() {
+            self.base.disable_cleanup(true);
+            eprintln!("podproof: {} is kept: something is still mounted there", self.base.path().display());
+        }
+    }
 }
 
 /// A place to judge runtimes in.
@@ -162,7 +173,9 @@ impl Stage {
 /// What the names of everything that a run makes contain: its own mark, and the ids of its containers.
 fn marks(run: &Run) -> Vec<String> {
     let ids = checks::all().map(|check| format!("{}-", check.requirement.id.to_lowercase()));
-    ids.chain([run.cgroup.clone()]).collect()
+    // Keys of the suite's segments begin with its process id.
+    let key = format!("key {:#x}", checks::shm_key(0) >> 8);
+    ids.chain([run.cgroup.clone(), key]).collect()
 }
 
 fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {

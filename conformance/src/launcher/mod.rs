@@ -118,8 +118,10 @@ pub struct Ran {
 pub struct Launcher {
     socket: OwnedFd,
     child: Child,
-    /// It still works on something that nobody waits for.
-    is_behind: bool,
+    /// Answers that nobody waits for any more.
+    behind: usize,
+    /// The cell closes: an interruption no longer counts.
+    is_closing: bool,
 }
 
 impl Launcher {
@@ -144,7 +146,7 @@ impl Launcher {
             .stdout(Stdio::null())
             .spawn()
             .map_err(start)?;
-        Ok(Self { socket: ours, child, is_behind: false })
+        Ok(Self { socket: ours, child, behind: 0, is_closing: false })
     }
 
     /// Thread group id of the launcher.
@@ -199,6 +201,11 @@ impl Launcher {
         }
     }
 
+    /// From here on requests are waited for even after an interruption: they clean up after it.
+    pub fn begin_closing(&mut self) {
+        self.is_closing = true;
+    }
+
     fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Reply, LauncherError> {
         let packet = serde_json::to_vec(request)
             .map_err(|error| LauncherError::Protocol { what: format!("cannot be asked: {error}") })?;
@@ -206,18 +213,18 @@ impl Launcher {
             .map_err(|source| LauncherError::Socket { op: "send", source })?;
         // The launcher keeps the deadline; this one only catches a launcher that hangs.
         let deadline = Instant::now() + timeout + Duration::from_secs(30);
-        let is_cleaning = matches!(request, Request::KillAll { .. });
-        if let Some(event) = interrupt::event().filter(|_| !is_cleaning) {
+        if let Some(event) = interrupt::event().filter(|_| !self.is_closing) {
             let ready = wait_readable(&[self.socket.as_fd(), event], Some(deadline))
                 .map_err(|source| LauncherError::Socket { op: "poll", source })?;
             if !ready.first().copied().unwrap_or(false) && interrupt::requested().is_some() {
-                self.is_behind = true;
+                self.behind += 1;
                 return Err(LauncherError::Interrupted);
             }
         }
-        // The answer to what was interrupted comes first.
-        if std::mem::take(&mut self.is_behind) {
+        // The answers to what was interrupted come first.
+        while self.behind > 0 {
             receive(self.socket.as_fd(), Some(deadline))?;
+            self.behind -= 1;
         }
         let reply = receive(self.socket.as_fd(), Some(deadline))?
             .ok_or_else(|| LauncherError::Protocol { what: "did not answer, or ended".to_owned() })?;

@@ -129,7 +129,7 @@ pub fn mounts(mountinfo: &str) -> Vec<Mount> {
             let mut left = left.split(' ').skip(2);
             let device = left.next()?.to_owned();
             let root = left.next()?.to_owned();
-            let target = left.next()?.to_owned();
+            let target = unescaped(left.next()?);
             let mut right = right.split(' ');
             Some(Mount {
                 device,
@@ -140,6 +140,34 @@ pub fn mounts(mountinfo: &str) -> Vec<Mount> {
             })
         })
         .collect()
+}
+
+/// A path of mountinfo with its octal escapes undone (`\\040` is a space).
+fn unescaped(path: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        match after.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                rest = &after[3..];
+            }
+            None => {
+                plain.push('\\');
+                rest = after;
+            }
+        }
+    }
+    plain + rest
+}
+
+/// Targets of this process's mounts below a directory, in the order in which they were mounted.
+#[must_use]
+pub fn mounts_below(dir: &Path) -> Vec<String> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let targets = mounts(&mountinfo).into_iter().map(|mount| mount.target);
+    targets.filter(|target| Path::new(target).starts_with(dir)).collect()
 }
 
 /// `CLOCK_BOOTTIME` in nanoseconds: the clock of the trace.
@@ -158,11 +186,11 @@ mod tests {
     #[test]
     fn mountinfo_lines_are_parsed() {
         let text = "29 1 0:26 / / rw,relatime shared:1 master:2 - tmpfs none rw,size=5k\n\
-                    30 29 0:5 /sub /dev rw - devtmpfs udev rw\n";
+                    30 29 0:5 /sub /dev/a\\040b rw - devtmpfs udev rw\n";
         let mounts = mounts(text);
         assert_eq!(mounts[0].fstype, "tmpfs");
         assert_eq!(mounts[1].root, "/sub");
-        assert_eq!(mounts[1].target, "/dev");
+        assert_eq!(mounts[1].target, "/dev/a b");
     }
 
     #[test]

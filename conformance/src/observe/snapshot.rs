@@ -28,8 +28,9 @@ impl Snapshot {
         }
         let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
         for line in segments.lines().skip(1) {
-            let number = line.split_whitespace().nth(1).unwrap_or_default();
-            objects.insert(format!("shared memory segment {number}"));
+            let key =
+                line.split_whitespace().next().and_then(|key| key.parse::<i64>().ok()).unwrap_or_default();
+            objects.insert(format!("shared memory segment with key {key:#x}"));
         }
         for found in procfs::process::all_processes().into_iter().flatten().flatten() {
             if found.root().is_ok_and(|root| root.starts_with(dir)) {
@@ -40,12 +41,11 @@ impl Snapshot {
     }
 
     /// What is here, was not there before, and carries one of these marks where other programs of the node could have made
-    /// it as well (a cgroup, a mount).
+    /// it as well (anything but a process).
     #[must_use]
     pub fn since(&self, before: &Self, marks: &[String]) -> Vec<String> {
         let is_ours = |object: &&String| {
-            let is_shared = object.starts_with("cgroup") || object.starts_with("mount");
-            !is_shared || marks.iter().any(|mark| object.contains(mark.as_str()))
+            object.starts_with("process") || marks.iter().any(|mark| object.contains(mark.as_str()))
         };
         self.objects.difference(&before.objects).filter(is_ours).cloned().collect()
     }

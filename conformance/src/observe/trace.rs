@@ -142,12 +142,6 @@ impl Trace {
         };
         reaps().find(|(_, by)| *by == ReapSource::ReleaseTask).or_else(|| reaps().next())
     }
-
-    /// The kernel freed the leader of this group.
-    #[must_use]
-    pub fn freed(&self, tgid: u32) -> bool {
-        self.events.iter().any(|event| matches!(&event.kind, EventKind::Free { task } if task.tid == tgid))
-    }
 }
 
 /// Whether the task belongs to the process with this number.

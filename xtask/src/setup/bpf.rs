@@ -70,8 +70,8 @@ fn unpacked_rust(dir: &Path) -> Result<Found, String> {
 
 /// A rustc of the user's that comes with the target.
 fn prebuilt() -> Option<Found> {
-    let candidates = [host::in_path("rustc")?, PathBuf::from("/usr/bin/rustc")];
-    candidates.iter().find_map(|rustc| rust_at(rustc, None).ok())
+    let mut candidates = host::in_path("rustc").into_iter().chain([PathBuf::from("/usr/bin/rustc")]);
+    candidates.find_map(|rustc| rust_at(&rustc, None).ok())
 }
 
 /// Tries a rustc: it runs and has a `core` for the target.

@@ -87,7 +87,11 @@ pub(crate) fn conformance(_context: &Context) -> Result<Tally> {
     for series in SERIES {
         command = command.args(["--kernel", series]);
     }
-    counted(command)
+    let mut tally = counted(command)?;
+    // In a VM podrt has everything that a check needs, so a skip is a step back.
+    let is_complete = tally.skipped == 0 && tally.passed > 0;
+    tally.add(&Tally::check("podrt is judged by every check", is_complete));
+    Ok(tally)
 }
 
 /// Every defect against its own check and those that share its scenario; against all in a full run.

@@ -90,6 +90,10 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         let kills = cgroup.keyed("memory.events.local", "oom_kill");
         evidence.kernel_if(&format!("oom_kill.{name}"), kills, source);
     }
+    let source = format!("{}/memory.events.local", in_a.dir().display());
+    evidence.kernel_if("limit_reached.a", in_a.keyed("memory.events.local", "oom"), source);
+    let source = format!("{}/memory.max", a.v2().dir().display());
+    evidence.kernel_if("memory.max.a", a.v2().read("memory.max").ok(), source);
     evidence.kernel("b.ended", trace.end_of(b.pid).is_some(), "tp_btf/sched_process_exit, up to the fence");
     facts::keep_trace(&mut evidence, &trace, |kind| {
         matches!(kind, EventKind::OomVictim { .. } | EventKind::Exec { .. } | EventKind::Exit { .. })
@@ -120,10 +124,13 @@ fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
     let (own, elsewhere) = (side.number("victims.in_a")?, side.number("victims.elsewhere")?);
     let (kills_a, kills_b) = (side.number("oom_kill.a")?, side.number("oom_kill.b")?);
     let ended = side.flag("b.ended")?;
+    // Where the limit stands: a limit of the pod's cgroup kills in a as well, and would kill in b.
+    let (limit, reached) = (side.text("memory.max.a")?, side.number("limit_reached.a")?);
     let observed = format!(
-        "victims in a's cgroup: {own}, elsewhere: {elsewhere}; oom_kill of a: {kills_a}, of b: {kills_b}; b ended: \
-         {ended}"
+        "victims in a's cgroup: {own}, elsewhere: {elsewhere}; oom_kill of a: {kills_a}, of b: {kills_b}; memory.max \
+         of a: {limit}, reached there {reached} times; b ended: {ended}"
     );
-    let holds = own > 0 && elsewhere == 0 && kills_a > 0 && kills_b == 0 && !ended;
+    let is_own_limit = limit == LIMIT.to_string() && reached > 0;
+    let holds = own > 0 && elsewhere == 0 && kills_a > 0 && kills_b == 0 && is_own_limit && !ended;
     Ok(Finding::new(holds, "a victim of the OOM killer in a's cgroup only, and b goes on", observed))
 }

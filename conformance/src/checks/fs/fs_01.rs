@@ -44,7 +44,7 @@ const CONFIGURED: [&str; 5] = ["/", "/proc", "/dev", "/dev/mqueue", SOCKET_DIR];
 /// Where runtimes mount more of their own (runtime-spec config-linux.md#default-filesystems, masked paths).
 const KERNELS_PLACES: [&str; 3] = ["/proc/", "/sys/", "/dev/"];
 /// Views of the kernel, not storage: the same device number shows in every namespace.
-const KERNEL_VIEWS: [&str; 4] = ["sysfs", "cgroup", "cgroup2", "proc"];
+const KERNEL_VIEWS: [&str; 3] = ["sysfs", "cgroup", "cgroup2"];
 /// What may be there: fresh instances, and views.
 const KERNEL_TYPES: [&str; 8] =
     ["proc", "sysfs", "cgroup", "cgroup2", "tmpfs", "devtmpfs", "devpts", "mqueue"];

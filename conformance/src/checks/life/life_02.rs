@@ -66,8 +66,8 @@ fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
         (side.number("marker.lines")?, side.flag("witness.called")?, side.text("state.status")?);
     Ok(Finding::new(
         lines == 1 && called && status == "running",
-        "one line in the marker file and status running",
-        format!("{lines} lines, status {status}"),
+        "one line in the marker file, the program calls, and the status is running",
+        format!("{lines} lines, the program called: {called}, status {status}"),
     ))
 }
 

@@ -1,8 +1,5 @@
 //! LIFE-10: a deleted container is unknown, and its id is free.
 
-use std::fs;
-use std::path::Path;
-
 use podproof_ebpf::event::EventKind;
 
 use crate::adapter::oci::Caller;
@@ -13,7 +10,7 @@ use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
-use crate::observe::trace::Trace;
+use crate::observe::trace::{Exec, Trace, is};
 
 const REQUIREMENT: Requirement = Requirement {
     id: "LIFE-10",
@@ -45,7 +42,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.wait(first.pid, cell.deadline(5.0))?;
     succeeded(&cell.delete(&first.id)?)?;
     let known = cell.call(&["state", &first.id])?.ok();
-    let (cgroups, mounts) = (cgroups(cell, &first), mounts(cell));
+    let (cgroups, mounts) = (cgroups(cell, &first), process::mounts_below(cell.dir()));
     // Refusing it is what this check looks for, so it is a fact and no obstacle.
     let (mut second, create) = cell.try_create(&bundle, &Caller::default())?;
     let runs = create.ok() && cell.call(&["start", &second.id])?.ok() && cell.greet(&mut second).is_ok();
@@ -53,7 +50,11 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
     let mut evidence = Evidence::default();
     evidence.inside("second.runs", runs, "witness a: hello of the second container");
-    evidence.kernel("processes.left", left(&trace, &first, create.started_ns), "tp_btf/sched_process_exit");
+    evidence.kernel_if(
+        "processes.left",
+        left(&trace, &first, create.started_ns),
+        "tp_btf/sched_process_exit",
+    );
     evidence.kernel("cgroups.left", cgroups, "cgroup file systems, before the second create");
     evidence.kernel("mounts.left", mounts, "/proc/self/mountinfo of the node, before the second create");
     let again = trace
@@ -75,8 +76,10 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 }
 
 /// Processes born into the first container's pid namespace that had not ended at this time.
-fn left(trace: &Trace, first: &Container, at_ns: u64) -> Vec<u32> {
-    let Some(exec) = trace.execs().find(|exec| exec.filename == first.program) else { return Vec::new() };
+fn left(trace: &Trace, first: &Container, at_ns: u64) -> Option<Vec<u32>> {
+    let is_first = |exec: &Exec<'_>| is(exec.task.task, first.pid) && exec.event.time_ns <= at_ns;
+    let exec = trace.execs().find(|exec| exec.filename == first.program && is_first(exec))?;
+    let pid_ns = exec.task.ns.pid?;
     let ended = |tgid: u32| {
         trace
             .exits()
@@ -84,27 +87,17 @@ fn left(trace: &Trace, first: &Container, at_ns: u64) -> Vec<u32> {
     };
     let mut born: Vec<u32> = trace
         .births()
-        .filter(|birth| birth.event.time_ns <= at_ns && birth.child.ns.pid == exec.task.ns.pid)
+        .filter(|birth| birth.event.time_ns <= at_ns && birth.child.ns.pid == Some(pid_ns))
         .map(|birth| birth.child.task.tgid)
         .filter(|tgid| !ended(*tgid))
         .collect();
     born.dedup();
-    born
+    Some(born)
 }
 
 fn cgroups(cell: &Cell<'_>, container: &Container) -> Vec<String> {
     let left = cell.run.layout.existing(&container.cgroup);
     left.into_iter().map(|path| path.display().to_string()).collect()
-}
-
-/// Mounts of the node below the cell's directory, where the bundle is.
-fn mounts(cell: &Cell<'_>) -> Vec<String> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    process::mounts(&mountinfo)
-        .into_iter()
-        .map(|mount| mount.target)
-        .filter(|target| Path::new(target).starts_with(cell.dir()))
-        .collect()
 }
 
 const EXPECTED: &str = "state does not know the id, and a second container with it is created and runs";

@@ -1,7 +1,8 @@
 //! NS-01: one network namespace for all containers of a pod.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 
+use super::membership;
 use crate::catalog::{Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -31,21 +32,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let pod = cell.pod(false, &["a", "b"])?;
-    let trace = cell.trace()?;
-    let mut evidence = Evidence::default();
-    facts::node_ns(&mut evidence, "node", std::process::id().cast_signed(), "net");
-    facts::node_ns(&mut evidence, "pause", pod.sandbox.pid, "net");
-    facts::kernel_node_ns(&mut evidence, "net");
-    facts::kernel_ns(&mut evidence, &trace, &pod.sandbox, NsKind::Net);
-    for member in &pod.members {
-        facts::inside_ns(&mut evidence, member, "net");
-        facts::kernel_ns(&mut evidence, &trace, member, NsKind::Net);
-    }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
-    Ok(evidence)
+    membership::observe(cell, NsKind::Net, false)
 }
 
 fn rule(side: &Side<'_>) -> Result<Finding, Gap> {

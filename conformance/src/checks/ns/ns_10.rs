@@ -41,7 +41,7 @@ const REQUIREMENT: Requirement = Requirement {
     subject: Subject::Runtime,
     scenario: "The suite holds a new namespace of each type. Container a lists six of them by path, b the user \
                namespace, c the time namespace. A user or time namespace that the runtime refuses with an \
-               error is a skip with that reason.",
+               error, or that is newer than the specification that it declares, is a skip with that reason.",
     inside: "Each witness reads its /proc/self/ns, and the suite took the identity of each path before create.",
     kernel: "The namespaces that each program was executed in (sched_process_exec), against the same paths.",
     defects: &[("ns-10-cgroup-forgotten", "the path of a cgroup namespace is opened and never joined")],
@@ -73,7 +73,7 @@ fn play(cell: &mut Cell<'_>, holders: &Holders) -> Result<Evidence, Obstacle> {
             Ok(container) => made.push((container, types)),
             Err(reason) => {
                 refused.push(types.join(", "));
-                reasons.push(format!("{}: create {reason}", types.join(", ")));
+                reasons.push(format!("{}: {reason}", types.join(", ")));
             }
         }
     }
@@ -136,9 +136,16 @@ fn join(
         let identity = serde_json::json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
         bundle = bundle.with("/linux/uidMappings", identity.clone()).with("/linux/gidMappings", identity);
     }
+    // Time namespaces came with version 1.1.0 of the specification.
+    if types.contains(&"time") && cell.run.runtime.declares_before((1, 1)) {
+        let declared = cell.run.runtime.spec.as_deref().unwrap_or("an older version");
+        return Ok(Err(format!("newer than runtime-spec {declared}, which the runtime declares")));
+    }
     let (mut container, call) = cell.try_create(&bundle, &Caller::default())?;
-    if !call.ok() {
-        return Ok(Err(call.end()));
+    match call.code {
+        Some(0) => {}
+        Some(_) => return Ok(Err(format!("create {}", call.end()))),
+        None => return Err(Obstacle::Runtime(call.summary())),
     }
     cell.start(&container)?;
     cell.greet(&mut container)?;

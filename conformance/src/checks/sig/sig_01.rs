@@ -37,13 +37,17 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let status = cell.wait(sandbox.pid, cell.deadline(5.0))?;
     let trace = cell.trace()?;
 
+    let term = trace.signals_to(sandbox.pid).find(|sent| sent.signal == SIGTERM);
+    if term.is_none() {
+        // The runtime's fault, and no verdict on the sandbox program.
+        return Err(Obstacle::Runtime("the runtime's kill sent no SIGTERM to the sandbox".to_owned()));
+    }
     let mut evidence = Evidence::default();
     let source = "node: waitid(2) by the suite";
     evidence.inside("ended", status.is_some(), source);
     if let Some(code) = status.and_then(|status| status.code()) {
         evidence.inside("exit.code", code, source);
     }
-    let term = trace.signals_to(sandbox.pid).find(|sent| sent.signal == SIGTERM);
     if let Some(term) = term {
         evidence.kernel("term.ignored", term.result == SignalResult::Ignored, term.event.source.clone());
     }

@@ -16,6 +16,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("PID-05", "PPid in /proc/self/status is the parent's number on the node"),
         ("REAP-01", "the orphan's number is looked up among the processes of the node"),
         ("REAP-02", "zombies of the whole node are counted"),
+        ("FS-01", "the node's proc is mounted in the container"),
         ("REAP-06", "zombies of the whole node are counted"),
         ("REAP-15", "the witness looks for its main thread by a number that /proc does not use"),
     ],
