@@ -26,13 +26,13 @@ pub(crate) fn spin(wall_ms: u64) -> Result<Value, Failure> {
     let wall_ns = wall_ms.saturating_mul(1_000_000);
     let child = sys::fork(&[], || {
         let wall = || now_ns(ClockId::CLOCK_MONOTONIC);
+        let cpu = || now_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID);
+        // The span of wall time encloses that of CPU time, which began before, with the fork.
         let spun = wall().and_then(|begin| {
-            loop {
-                let passed = wall()?.saturating_sub(begin);
-                if passed >= wall_ns {
-                    return Ok((now_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID)?, passed));
-                }
-            }
+            let cpu_begin = cpu()?;
+            while wall()?.saturating_sub(begin) < wall_ns {}
+            let used = cpu()?.saturating_sub(cpu_begin);
+            Ok((used, wall()?.saturating_sub(begin)))
         });
         match spun {
             Ok((cpu_ns, wall_ns)) => {
