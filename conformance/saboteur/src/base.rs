@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::call::Call;
 
@@ -36,6 +37,18 @@ impl Base {
     /// Passes the call on; the exit code of the good runtime.
     pub(crate) fn pass(&self, call: &Call) -> Result<u8> {
         run(self.command(call))
+    }
+
+    /// Passes a `state` call on and prints its answer with this change; the exit code.
+    pub(crate) fn answer(&self, call: &Call, change: impl FnOnce(&mut Value)) -> Result<u8> {
+        let output = self.ask(call)?;
+        if !output.status.success() {
+            return Ok(1);
+        }
+        let mut state = serde_json::from_slice(&output.stdout).context("parse the state")?;
+        change(&mut state);
+        println!("{state}");
+        Ok(0)
     }
 
     /// Passes the call on and keeps what it prints.

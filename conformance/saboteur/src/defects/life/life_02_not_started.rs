@@ -32,15 +32,11 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
             fs::write(&started, "").with_context(|| format!("write {}", started.display()))?;
             Ok(0)
         }
-        "state" if started.exists() => {
-            let output = base.ask(call)?;
-            let mut state: Value = serde_json::from_slice(&output.stdout).context("parse the state")?;
+        "state" if started.exists() => base.answer(call, |state| {
             if state["status"] == "created" {
                 state["status"] = Value::from("running");
             }
-            println!("{state}");
-            Ok(0)
-        }
+        }),
         "delete" => {
             let code = base.pass(call)?;
             if started.exists() {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::base::Base;
@@ -21,16 +21,11 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if call.verb() != "state" {
         return base.pass(call);
     }
-    let output = base.ask(call)?;
-    if !output.status.success() {
-        return Ok(1);
-    }
-    let mut state: Value = serde_json::from_slice(&output.stdout).context("parse the state")?;
-    if let Some(inner) = inner_pid(&state["pid"]) {
-        state["pid"] = Value::from(inner);
-    }
-    println!("{state}");
-    Ok(0)
+    base.answer(call, |state| {
+        if let Some(inner) = inner_pid(&state["pid"]) {
+            state["pid"] = Value::from(inner);
+        }
+    })
 }
 
 /// The last number of NSpid: the innermost. `None` when there is no such process.

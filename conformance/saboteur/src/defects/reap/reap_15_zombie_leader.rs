@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::base::Base;
@@ -21,15 +21,10 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if call.verb() != "state" {
         return base.pass(call);
     }
-    let output = base.ask(call)?;
-    if !output.status.success() {
-        return Ok(1);
-    }
-    let mut state: Value = serde_json::from_slice(&output.stdout).context("parse the state")?;
-    let status = fs::read_to_string(format!("/proc/{}/status", state["pid"])).unwrap_or_default();
-    if status.lines().any(|line| line.starts_with("State:\tZ")) {
-        state["status"] = Value::from("stopped");
-    }
-    println!("{state}");
-    Ok(0)
+    base.answer(call, |state| {
+        let status = fs::read_to_string(format!("/proc/{}/status", state["pid"])).unwrap_or_default();
+        if status.lines().any(|line| line.starts_with("State:\tZ")) {
+            state["status"] = Value::from("stopped");
+        }
+    })
 }
