@@ -5,7 +5,7 @@ use podproof_abi as abi;
 use podproof_abi::{Header, NsInodes, kind};
 
 use crate::event::{
-    Creds, Event, EventKind, NsSet, ReapSource, SignalAction, SignalResult, TaskRef, TaskView,
+    Creds, Event, EventKind, NsSet, ReapSource, Reaper, SignalAction, SignalResult, TaskRef, TaskView,
 };
 use crate::history::{History, numbers, task_ref};
 
@@ -89,7 +89,16 @@ pub(crate) fn events(
             {
                 push(hook, EventKind::Reparent { task: process, from, to: task.parent });
             }
-            push(hook, EventKind::Exit { task, status: r.status, group_dead: r.group_dead != 0 });
+            push(
+                hook,
+                EventKind::Exit {
+                    task,
+                    status: r.status,
+                    group_dead: r.group_dead != 0,
+                    oom: None,
+                    tracer: None,
+                },
+            );
         }
         kind::FREE => {
             let r: abi::Free = record(bytes)?;
@@ -115,7 +124,12 @@ pub(crate) fn events(
         }
         kind::OOM => {
             let r: abi::Oom = record(bytes)?;
-            let kind = EventKind::OomVictim { task: task_ref(r.task), cgroup_id: r.cgroup_id };
+            let kind = EventKind::OomVictim {
+                task: task_ref(r.task),
+                cgroup_id: r.cgroup_id,
+                constraint: None,
+                limit_cgroup_id: None,
+            };
             push("tp_btf/mark_victim", kind);
         }
         kind::WAIT => {
@@ -129,7 +143,16 @@ pub(crate) fn events(
             let task = task_ref(r.task);
             history.released(task);
             let ns_pids = numbers(&r.nr, r.level);
-            push("fentry/release_task", EventKind::Reap { task, ns_pids, by: ReapSource::ReleaseTask });
+            push(
+                "fentry/release_task",
+                EventKind::Reap {
+                    task,
+                    ns_pids,
+                    by: ReapSource::ReleaseTask,
+                    reaper: Reaper::Unknown,
+                    zombie_ns: None,
+                },
+            );
         }
         kind::CGROUP_MKDIR | kind::CGROUP_RMDIR | kind::CGROUP_ATTACH => {
             let (hook, kind) = cgroup(header.kind, bytes)?;
@@ -160,6 +183,7 @@ fn exec(r: &abi::Exec) -> EventKind {
             no_new_privs: r.no_new_privs != 0,
             seccomp_mode: r.seccomp_mode,
         },
+        root: None,
     }
 }
 
@@ -210,14 +234,20 @@ fn reap_by_wait(r: &abi::Wait, history: &History) -> Option<EventKind> {
     }
     match ended {
         Some(ended) if ended.is_released() => None,
-        Some(ended) => {
-            Some(EventKind::Reap { task: ended.task, ns_pids: ended.ns_pids.clone(), by: ReapSource::Wait })
-        }
+        Some(ended) => Some(EventKind::Reap {
+            task: ended.task,
+            ns_pids: ended.ns_pids.clone(),
+            by: ReapSource::Wait,
+            reaper: Reaper::Unknown,
+            zombie_ns: None,
+        }),
         // A child from before the scope; in the initial namespace its number is enough.
         None if r.level == 0 => Some(EventKind::Reap {
             task: TaskRef { tid: r.nr, tgid: r.nr, start_ns: 0 },
             ns_pids: vec![r.nr],
             by: ReapSource::Wait,
+            reaper: Reaper::Unknown,
+            zombie_ns: None,
         }),
         None => None,
     }

@@ -198,6 +198,43 @@ pub struct Creds {
     pub seccomp_mode: u32,
 }
 
+/// The root directory of a task (proc_pid_root(5)), by the mount that it lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootMount {
+    /// Id of the mount, as in the first field of `/proc/PID/mountinfo`.
+    pub mount_id: u32,
+    /// Major number of the device of its file system.
+    pub dev_major: u32,
+    /// Minor number of it.
+    pub dev_minor: u32,
+    /// The root directory is the root of that mount, as pivot_root(2) leaves it; false after chroot(2) into a directory.
+    pub is_mount_root: bool,
+}
+
+/// Whose rule made the kernel run out of memory (`enum oom_constraint`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OomConstraint {
+    /// The whole machine.
+    Global,
+    /// The memory nodes of a cpuset.
+    Cpuset,
+    /// A NUMA policy.
+    MemoryPolicy,
+    /// The limit of a memory cgroup.
+    Memcg,
+}
+
+/// Which system call waited for children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitCall {
+    /// wait4(2), which waitpid(2) is made of.
+    Wait4,
+    /// waitid(2)
+    Waitid,
+}
+
 /// What became of a generated signal (`TRACE_SIGNAL_*` of the kernel).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -236,6 +273,20 @@ pub enum ReapSource {
     Wait,
 }
 
+/// In which role a dead process was reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reaper {
+    /// Its parent, by birth or by adoption.
+    Parent,
+    /// Its tracer (ptrace(2)), which is not its parent.
+    Tracer,
+    /// The kernel itself: the parent ignores `SIGCHLD` or has `SA_NOCLDWAIT` set.
+    Auto,
+    /// The source does not tell.
+    Unknown,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -266,6 +317,15 @@ pub enum EventKind {
         old_tid: u32,
         /// Credentials that the program starts with.
         creds: Creds,
+        /// Its root directory; `None` where the kernel's structures do not tell.
+        root: Option<RootMount>,
+    },
+    /// execve or execveat failed.
+    ExecFailed {
+        /// Path argument.
+        filename: String,
+        /// The error, positive.
+        errno: i32,
     },
     /// A task ended. `group_dead` marks the end of a process, whichever of its threads shows it: look for the `tgid`.
     /// (Threads that end together may show theirs after that; and when a thread executes a program, the old
@@ -277,6 +337,10 @@ pub enum EventKind {
         status: u32,
         /// It was the last thread of its group; true for exactly one.
         group_dead: bool,
+        /// The OOM killer had chosen its process; `None` where the kernel's structures do not tell.
+        oom: Option<bool>,
+        /// Who traced it (ptrace(2)).
+        tracer: Option<TaskRef>,
     },
     /// The parent was told of the end of its child; unless it ignores that, a zombie exists from here on.
     ZombieStart {
@@ -293,22 +357,39 @@ pub enum EventKind {
         task: TaskRef,
         /// Its numbers, outermost first.
         ns_pids: Vec<u32>,
-        /// How this was seen; `current` is the reaper. `current` equal to `task`: the kernel itself (auto-reap).
+        /// How this was seen; `current` is the reaper, or the dead task itself when the kernel reaped it (auto-reap).
         by: ReapSource,
+        /// In which role.
+        reaper: Reaper,
+        /// From the start of the zombie to here, in nanoseconds; `None` when that start was not seen.
+        zombie_ns: Option<u64>,
+    },
+    /// wait4 or waitid returned, whatever it brought.
+    Wait {
+        /// Which call.
+        call: WaitCall,
+        /// `WNOHANG`, `WUNTRACED`, `WNOWAIT` and the like.
+        options: u32,
+        /// Return value: for wait4 the child's number (0: nothing yet), for waitid 0, or the negated errno.
+        ret: i64,
+        /// The child's number in the pid namespace of the caller, when there is one.
+        child: Option<u32>,
+        /// Wait status (wait4), `si_code` (waitid), where the caller asked for it.
+        status: Option<u32>,
     },
     /// The kernel freed the leader of a process, a grace period or more after its release: the process is gone with all its
-    /// threads. Does not prove when or by whom; and the kernel may keep a task for long, so its absence proves nothing.
+    /// threads. Does not prove when or by whom (though without fentry it is all that shows an auto-reap); and the kernel may keep a task for long, so its absence proves nothing.
     Free {
         /// Who is gone.
         task: TaskRef,
     },
-    /// A process got another parent. Seen at its end, by comparison with its birth.
+    /// A process has another parent than when it was last seen: compared at its birth, its execs and its end.
     Reparent {
         /// The orphan.
         task: TaskRef,
-        /// Parent at birth.
+        /// Parent before.
         from: TaskRef,
-        /// Parent at the end of its last thread: a subreaper, or PID 1 of its namespace.
+        /// Parent at this moment: a subreaper, or PID 1 of its namespace.
         to: TaskRef,
     },
     /// A signal was sent.
@@ -341,6 +422,10 @@ pub enum EventKind {
         task: TaskRef,
         /// Its cgroup.
         cgroup_id: u64,
+        /// Why; `None` when the source does not tell (without fentry).
+        constraint: Option<OomConstraint>,
+        /// The cgroup whose limit was hit, for a limit of a memory cgroup and where the source tells.
+        limit_cgroup_id: Option<u64>,
     },
     /// A cgroup was made.
     CgroupMkdir {
@@ -372,6 +457,50 @@ pub enum EventKind {
         task: TaskRef,
         /// With all threads of the group.
         threadgroup: bool,
+    },
+    /// A cgroup was told to freeze or to thaw (`cgroup.freeze`), itself or with an ancestor.
+    CgroupFreeze {
+        /// Its id.
+        id: u64,
+        /// Hierarchy.
+        hierarchy: u32,
+        /// Path from the root of the hierarchy.
+        path: String,
+        /// Freeze, not thaw.
+        freeze: bool,
+    },
+    /// All tasks of a cgroup stand still, or some do no longer (`frozen` in `cgroup.events`).
+    CgroupFrozen {
+        /// Its id.
+        id: u64,
+        /// Hierarchy.
+        hierarchy: u32,
+        /// Path from the root of the hierarchy.
+        path: String,
+        /// All stand still.
+        frozen: bool,
+    },
+    /// A cgroup got its first task, or lost its last one, in itself or below (`populated` in `cgroup.events`).
+    CgroupPopulated {
+        /// Its id.
+        id: u64,
+        /// Hierarchy.
+        hierarchy: u32,
+        /// Path from the root of the hierarchy.
+        path: String,
+        /// It has tasks.
+        populated: bool,
+    },
+    /// A file of a cgroup was written: a limit was set, a process moved, a controller enabled.
+    CgroupWrite {
+        /// Id of the cgroup.
+        cgroup_id: u64,
+        /// Name of the file: `memory.max`.
+        file: String,
+        /// What was written, without the last newline, cut at 63 bytes.
+        value: String,
+        /// Bytes written, or the negated errno.
+        ret: i64,
     },
     /// setns(2) returned.
     Setns {
@@ -434,6 +563,70 @@ pub enum EventKind {
         /// Mount namespace of the caller.
         mnt_ns: Option<u32>,
     },
+    /// chroot(2) returned.
+    Chroot {
+        /// Path argument.
+        path: String,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// fsopen(2) returned: a file system is about to be made.
+    Fsopen {
+        /// File system type.
+        fstype: String,
+        /// The descriptor, or the negated errno.
+        ret: i64,
+    },
+    /// open_tree(2) returned: a mount was copied (`OPEN_TREE_CLONE`), or only opened.
+    OpenTree {
+        /// Path argument.
+        path: String,
+        /// `OPEN_TREE_*` and `AT_*` flags.
+        flags: u64,
+        /// The descriptor, or the negated errno.
+        ret: i64,
+    },
+    /// move_mount(2) returned: a mount, usually a new one, was put in its place.
+    MoveMount {
+        /// Path of the source; empty when its descriptor is the mount.
+        from: String,
+        /// Path of the target.
+        target: String,
+        /// `MOVE_MOUNT_*` flags.
+        flags: u64,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// mount_setattr(2) returned.
+    MountSetattr {
+        /// Path argument.
+        path: String,
+        /// `MOUNT_ATTR_*` that were set.
+        set: u64,
+        /// `MOUNT_ATTR_*` that were cleared.
+        clear: u64,
+        /// `AT_*` flags.
+        flags: u64,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: Option<u32>,
+    },
+    /// sethostname(2) or setdomainname(2) returned.
+    Hostname {
+        /// The name, cut at 64 bytes.
+        name: String,
+        /// The NIS domain name, not the host name.
+        domain: bool,
+        /// Return value.
+        ret: i64,
+        /// UTS namespace of the caller.
+        uts_ns: Option<u32>,
+    },
     /// shmget(2) returned.
     Shmget {
         /// Key.
@@ -455,5 +648,10 @@ pub enum EventKind {
         ret: i64,
         /// IPC namespace of the caller.
         ipc_ns: Option<u32>,
+    },
+    /// Records of this scope found no room here: between the event before this one and the event after it.
+    Gap {
+        /// How many.
+        lost: u64,
     },
 }

@@ -200,6 +200,20 @@ impl Scope {
         }
     }
 
+    /// Takes what has come since the last call, in order; waits for something until `timeout`. What was taken is no longer in
+    /// [`Scope::events`]. Empty when nothing came, or nothing more will.
+    #[must_use]
+    pub fn take(&self, timeout: Duration) -> Vec<Event> {
+        let nothing_new = |state: &mut LogState| !state.ended && state.events.is_empty();
+        let mut state = self
+            .log
+            .changed
+            .wait_timeout_while(lock(&self.log.state), timeout, nothing_new)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        std::mem::take(&mut state.events)
+    }
+
     /// Records of this scope that were lost, and runs of any probe that the kernel skipped while it was open. While it is
     /// not 0, the absence of an event proves nothing.
     #[must_use]

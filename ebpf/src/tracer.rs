@@ -31,13 +31,17 @@ pub struct TraceOptions {
     /// Attach the system call hooks too: setns, unshare, wait, mount, shm, failed clones. They slow every system
     /// call of the machine by some tens of nanoseconds.
     pub syscalls: bool,
+    /// Write events into the ring for the scopes that are open.
+    pub events: bool,
+    /// Keep counters per cgroup and for the node in kernel maps.
+    pub counters: bool,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
 }
 
 impl Default for TraceOptions {
     fn default() -> Self {
-        Self { syscalls: true, ring_bytes: 8 << 20 }
+        Self { syscalls: true, events: true, counters: false, ring_bytes: 8 << 20 }
     }
 }
 

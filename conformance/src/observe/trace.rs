@@ -95,7 +95,7 @@ impl Trace {
     /// All ends of tasks.
     pub fn exits(&self) -> impl DoubleEndedIterator<Item = Exit<'_>> {
         self.events.iter().filter_map(|event| match &event.kind {
-            EventKind::Exit { task, status, group_dead } => {
+            EventKind::Exit { task, status, group_dead, .. } => {
                 Some(Exit { event, task, status: *status, group_dead: *group_dead })
             }
             _ => None,
@@ -171,7 +171,7 @@ pub fn words(event: &Event) -> String {
             creds.uid,
             inodes(&task.ns)
         ),
-        EventKind::Exit { task, status, group_dead } => {
+        EventKind::Exit { task, status, group_dead, .. } => {
             let part = if *group_dead { "" } else { " (other threads go on)" };
             format!("{who} ends{}{}{part}", numbers(&task.ns_pids), wait_status(*status))
         }
@@ -208,7 +208,7 @@ pub fn words(event: &Event) -> String {
             };
             format!("{who} takes signal {signal}: {action}")
         }
-        EventKind::OomVictim { task, cgroup_id } => {
+        EventKind::OomVictim { task, cgroup_id, .. } => {
             format!("the OOM killer takes {} in cgroup {cgroup_id}", task.tgid)
         }
         EventKind::CgroupMkdir { id, path, .. } => format!("{who} makes cgroup {path} (id {id})"),
@@ -235,6 +235,7 @@ pub fn words(event: &Event) -> String {
             )
         }
         EventKind::Shmat { id, ret, .. } => format!("{who} shmat({id}){}", result(*ret)),
+        other => format!("{who} {other:?}"),
     };
     format!("{:>12.6} {what}  [{}]", seconds(event.time_ns), event.source)
 }

@@ -184,7 +184,7 @@ fn oom() -> Res<()> {
 fn check_oom(seen: &Observed) -> Res<()> {
     let child = seen.task("child")?;
     let (event, victim, cgroup_id) = seen.one("victim", |event| match event.kind {
-        EventKind::OomVictim { task, cgroup_id } => Some((event, task, cgroup_id)),
+        EventKind::OomVictim { task, cgroup_id, .. } => Some((event, task, cgroup_id)),
         _ => None,
     })?;
     truth("the child is the victim", child.is(&victim))?;

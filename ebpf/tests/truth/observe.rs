@@ -176,7 +176,7 @@ impl Observed {
     /// The end of a process: event, view, status.
     pub(crate) fn death(&self, task: &TaskTruth) -> Res<(&Event, &TaskView, u32)> {
         self.one(&format!("end of {}", task.tid), |event| match &event.kind {
-            EventKind::Exit { task: view, status, group_dead: true } if task.is(&view.task) => {
+            EventKind::Exit { task: view, status, group_dead: true, .. } if task.is(&view.task) => {
                 Some((event, view, *status))
             }
             _ => None,

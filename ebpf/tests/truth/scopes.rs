@@ -360,7 +360,7 @@ fn flood() -> Res<()> {
 /// With a ring of one page: the flood must lose, and what it lost and what was seen must add up; a scope that is active
 /// afterwards must lose nothing.
 fn loss(_tracer: &Tracer) -> Res<Completion> {
-    let tracer = Tracer::start(&TraceOptions { syscalls: true, ring_bytes: 4096 })?;
+    let tracer = Tracer::start(&TraceOptions { ring_bytes: 4096, ..TraceOptions::default() })?;
     let (flooding, calm) = (tracer.open_scope()?, tracer.open_scope()?);
     let mut child = start("scene::flood")?;
     flooding.add_thread_group(child.id())?;
@@ -410,7 +410,8 @@ fn fence(tracer: &Tracer) -> Res<Completion> {
 }
 
 fn fence_without_tracer(_tracer: &Tracer) -> Res<Completion> {
-    let tracer = Tracer::start(&TraceOptions { syscalls: false, ring_bytes: 1 << 16 })?;
+    let tracer =
+        Tracer::start(&TraceOptions { syscalls: false, ring_bytes: 1 << 16, ..TraceOptions::default() })?;
     truth("without system calls, no probe of tier 2", tracer.probes().iter().all(|probe| probe.tier != 2))?;
     let scope = tracer.open_scope()?;
     drop(tracer);
