@@ -36,6 +36,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
@@ -52,6 +53,7 @@ pub(crate) struct Btf<'a> {
     starts: Vec<usize>,
     structs: HashMap<&'a str, Vec<u32>>,
     typedefs: HashMap<&'a str, u32>,
+    functions: HashMap<&'a str, u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -105,6 +107,7 @@ impl<'a> Btf<'a> {
             starts: vec![0],
             structs: HashMap::new(),
             typedefs: HashMap::new(),
+            functions: HashMap::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -129,6 +132,9 @@ impl<'a> Btf<'a> {
                 KIND_STRUCT if !name.is_empty() => self.structs.entry(name).or_default().push(id),
                 KIND_TYPEDEF => {
                     self.typedefs.insert(name, id);
+                }
+                KIND_FUNC => {
+                    self.functions.insert(name, id);
                 }
                 _ => {}
             }
@@ -220,19 +226,48 @@ impl<'a> Btf<'a> {
 
     /// Byte offset of `path` (members joined by dots) in the struct `owner`, and the size of what is there.
     fn locate(&self, id: u32, owner: &str, path: &str) -> Result<(u32, u32), BtfError> {
+        let (bit_offset, bits, ty) = self.locate_bits(id, owner, path)?;
+        if bits != 0 || bit_offset % 8 != 0 {
+            return Err(BtfError::BitField { owner: owner.into(), path: path.into() });
+        }
+        Ok((bit_offset / 8, self.size_of(ty)?))
+    }
+
+    /// Bit offset of `path`, the size of a bit-field in bits or 0, and the type.
+    fn locate_bits(&self, id: u32, owner: &str, path: &str) -> Result<(u32, u32, Type), BtfError> {
         let mut ty = self.type_by_id(id)?;
-        let mut bit_offset = 0;
+        let (mut bit_offset, mut bit_size) = (0, 0);
         for name in path.split('.') {
             let Some((offset, bits, inner)) = self.find_member(ty, name)? else {
                 return Err(BtfError::NoMember { owner: owner.into(), path: path.into() });
             };
             bit_offset += offset;
-            if bits != 0 || bit_offset % 8 != 0 {
-                return Err(BtfError::BitField { owner: owner.into(), path: path.into() });
-            }
+            bit_size = bits;
             ty = inner;
         }
-        Ok((bit_offset / 8, self.size_of(ty)?))
+        Ok((bit_offset, bit_size, ty))
+    }
+
+    /// Position of a bit-field of one bit, counted in bits from the start of the struct (little-endian).
+    pub(crate) fn bit(&self, owner: &str, path: &str) -> Result<u32, BtfError> {
+        let id = self.structs.get(owner).and_then(|ids| ids.first());
+        let id = id.ok_or_else(|| BtfError::NoStruct { owner: owner.into() })?;
+        match self.locate_bits(*id, owner, path)? {
+            (offset, 1, _) => Ok(offset),
+            (_, found, _) => Err(BtfError::Size {
+                owner: owner.into(),
+                path: path.into(),
+                found: found.div_ceil(8),
+                wanted: 1,
+            }),
+        }
+    }
+
+    /// How many parameters a function has; `None` when the kernel has no such function.
+    pub(crate) fn n_parameters(&self, function: &str) -> Result<Option<u32>, BtfError> {
+        let Some(id) = self.functions.get(function) else { return Ok(None) };
+        let prototype = self.resolve(self.type_by_id(*id)?.size_or_type)?;
+        Ok((prototype.kind == KIND_FUNC_PROTO).then_some(prototype.n_entries))
     }
 
     /// Byte offset of a member of at least `wanted` bytes. Where several structs have the name, those without the
@@ -344,7 +379,10 @@ mod tests {
         b.ty("", KIND_FUNC_PROTO, 3, false, 0, &[0, 6, 0, 6, 0, 1]); // 7: (void *, void *, int)
         b.ty("", KIND_PTR, 0, false, 7, &[]); // 8
         b.ty("btf_trace_hook", KIND_TYPEDEF, 0, false, 8, &[]); // 9
-        // 10: a second struct of the same name, without the members
+        b.ty("do_it", KIND_FUNC, 1, false, 7, &[]); // 10
+        let one = b.string("one");
+        b.ty("switches", KIND_STRUCT, 1, true, 4, &[one, 1, 1 << 24 | 9]); // 11
+        // 12: a second struct of the same name, without the members
         b.ty("pid", KIND_STRUCT, 1, false, 4, &[flags, 1, 0]);
         b.bytes()
     }
@@ -374,6 +412,17 @@ mod tests {
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.tracepoint("hook"), Ok(Some(Prototype { n_args: 2, first_is_pointer: true })));
         assert_eq!(btf.tracepoint("nothing"), Ok(None));
+    }
+
+    #[test]
+    fn finds_single_bits_and_counts_parameters() {
+        let bytes = sample();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.bit("switches", "one"), Ok(9));
+        assert!(matches!(btf.bit("bits", "flags"), Err(BtfError::Size { .. })));
+        assert!(matches!(btf.bit("pid", "level"), Err(BtfError::Size { .. })));
+        assert_eq!(btf.n_parameters("do_it"), Ok(Some(3)));
+        assert_eq!(btf.n_parameters("nothing"), Ok(None));
     }
 
     #[test]

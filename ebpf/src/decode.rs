@@ -5,13 +5,15 @@ use podproof_abi as abi;
 use podproof_abi::{Header, NsInodes, kind};
 
 use crate::event::{
-    Creds, Event, EventKind, NsSet, ReapSource, Reaper, SignalAction, SignalResult, TaskRef, TaskView,
+    Creds, Event, EventKind, NsSet, OomConstraint, ReapSource, Reaper, RootMount, SignalAction, SignalResult,
+    TaskRef, TaskView, WaitCall,
 };
 use crate::history::{History, numbers, task_ref};
 
 const CLONE_THREAD: u64 = 0x1_0000;
 const SIGCHLD: u32 = 17;
 const WUNTRACED_OR_CONTINUED: u32 = 2 | 8;
+const WNOWAIT: u32 = 0x0100_0000;
 
 /// A record that the reader cannot understand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +49,8 @@ pub(crate) fn events(
     out: &mut Vec<Event>,
 ) -> Result<(), Malformed> {
     let header = header(bytes)?;
-    let mut push = |hook: &'static str, kind: EventKind| {
-        let seq = *next_seq;
-        *next_seq += 1;
-        out.push(Event {
-            seq,
-            time_ns: header.boot_ns,
-            cpu: header.cpu,
-            scope,
-            current: TaskRef { tid: header.tid, tgid: header.tgid, start_ns: header.start_ns },
-            comm: c_string(&header.comm),
-            source: hook.into(),
-            kind,
-        });
-    };
+    let mut push =
+        |hook: &'static str, kind: EventKind| push_event(&header, scope, next_seq, out, hook, kind);
     match header.kind {
         kind::NEW_TASK => {
             let r: abi::NewTask = record(bytes)?;
@@ -74,30 +64,29 @@ pub(crate) fn events(
         }
         kind::EXEC => {
             let r: abi::Exec = record(bytes)?;
-            history.executed(&r.task);
-            push("tp_btf/sched_process_exec", exec(&r));
+            let hook = "tp_btf/sched_process_exec";
+            if let Some((process, from)) = history.executed(&r.task) {
+                push(hook, EventKind::Reparent { task: process, from, to: task_ref(r.task.parent) });
+            }
+            push(hook, exec(&r));
         }
         kind::EXIT => {
             let r: abi::Exit = record(bytes)?;
             let hook = "tp_btf/sched_process_exit";
             let task = task_view(&r.task);
             if r.task.task.tid == r.task.task.tgid {
-                history.leader_ended(&r.task);
+                history.leader_ended(&r.task, r.tracer.tgid);
             }
             if r.group_dead != 0
                 && let Some((process, from)) = history.group_ended(&r.task)
             {
                 push(hook, EventKind::Reparent { task: process, from, to: task.parent });
             }
+            let oom = (r.has_oom != 0).then_some(r.oom != 0);
+            let tracer = (r.tracer.tgid != 0).then(|| task_ref(r.tracer));
             push(
                 hook,
-                EventKind::Exit {
-                    task,
-                    status: r.status,
-                    group_dead: r.group_dead != 0,
-                    oom: None,
-                    tracer: None,
-                },
+                EventKind::Exit { task, status: r.status, group_dead: r.group_dead != 0, oom, tracer },
             );
         }
         kind::FREE => {
@@ -108,8 +97,9 @@ pub(crate) fn events(
             let r: abi::SignalGenerate = record(bytes)?;
             let hook = "tp_btf/signal_generate";
             push(hook, signal_generate(&r)?);
-            if let Some(zombie) = zombie_start(&r, &header, history) {
-                push(hook, zombie);
+            if let Some((task, parent)) = zombie_start(&r, &header, history) {
+                history.zombie(task, header.boot_ns);
+                push(hook, EventKind::ZombieStart { task, parent, si_code: r.code });
             }
         }
         kind::SIGNAL_DELIVER => {
@@ -124,37 +114,38 @@ pub(crate) fn events(
         }
         kind::OOM => {
             let r: abi::Oom = record(bytes)?;
-            let kind = EventKind::OomVictim {
-                task: task_ref(r.task),
-                cgroup_id: r.cgroup_id,
-                constraint: None,
-                limit_cgroup_id: None,
-            };
-            push("tp_btf/mark_victim", kind);
+            push("tp_btf/mark_victim", oom(&r));
         }
         kind::WAIT => {
             let r: abi::Wait = record(bytes)?;
-            if let Some(kind) = reap_by_wait(&r, history) {
-                push("tp_btf/sys_exit", kind);
+            let hook = "tp_btf/sys_exit";
+            if let Some((task, ns_pids)) = reap_by_wait(&r, &header, history) {
+                let zombie_ns = history.reaped(task, header.boot_ns);
+                let (by, reaper) = (ReapSource::Wait, Reaper::Parent);
+                push(hook, EventKind::Reap { task, ns_pids, by, reaper, zombie_ns });
             }
+            push(hook, wait(&r));
         }
         kind::RELEASE => {
             let r: abi::Release = record(bytes)?;
             let task = task_ref(r.task);
             history.released(task);
-            let ns_pids = numbers(&r.nr, r.level);
-            push(
-                "fentry/release_task",
-                EventKind::Reap {
-                    task,
-                    ns_pids,
-                    by: ReapSource::ReleaseTask,
-                    reaper: Reaper::Unknown,
-                    zombie_ns: None,
-                },
-            );
+            let zombie_ns = history.reaped(task, header.boot_ns);
+            let reaper = match r.role {
+                abi::reaper::PARENT => Reaper::Parent,
+                abi::reaper::TRACER => Reaper::Tracer,
+                abi::reaper::AUTO => Reaper::Auto,
+                _ => return Err(Malformed),
+            };
+            let (ns_pids, by) = (numbers(&r.nr, r.level), ReapSource::ReleaseTask);
+            push("fentry/release_task", EventKind::Reap { task, ns_pids, by, reaper, zombie_ns });
         }
-        kind::CGROUP_MKDIR | kind::CGROUP_RMDIR | kind::CGROUP_ATTACH => {
+        kind::CGROUP_FREEZE
+        | kind::CGROUP_FROZEN
+        | kind::CGROUP_POPULATED
+        | kind::CGROUP_MKDIR
+        | kind::CGROUP_RMDIR
+        | kind::CGROUP_ATTACH => {
             let (hook, kind) = cgroup(header.kind, bytes)?;
             push(hook, kind);
         }
@@ -183,7 +174,13 @@ fn exec(r: &abi::Exec) -> EventKind {
             no_new_privs: r.no_new_privs != 0,
             seccomp_mode: r.seccomp_mode,
         },
-        root: None,
+        root: (r.has_root != 0).then_some(RootMount {
+            mount_id: r.root_mount_id,
+            // The kernel's own dev_t has 20 bits of minor number.
+            dev_major: r.root_dev >> 20,
+            dev_minor: r.root_dev & 0xf_ffff,
+            is_mount_root: r.root_is_mount_root != 0,
+        }),
     }
 }
 
@@ -207,8 +204,8 @@ fn signal_generate(r: &abi::SignalGenerate) -> Result<EventKind, Malformed> {
 }
 
 /// A `SIGCHLD` of the kernel for a child that ended. The child is the sender's process; or, when a dying parent hands
-/// its zombies on, one that ended earlier.
-fn zombie_start(r: &abi::SignalGenerate, header: &Header, history: &History) -> Option<EventKind> {
+/// its zombies on, one that ended earlier. Returns it, and who was told.
+fn zombie_start(r: &abi::SignalGenerate, header: &Header, history: &History) -> Option<(TaskRef, TaskRef)> {
     if r.signal != SIGCHLD || !(1..=3).contains(&r.code) {
         return None;
     }
@@ -218,11 +215,15 @@ fn zombie_start(r: &abi::SignalGenerate, header: &Header, history: &History) -> 
     } else {
         history.by_number(r.target_pid_ns, r.chld_pid)?.task
     };
-    Some(EventKind::ZombieStart { task, parent: task_ref(r.target), si_code: r.code })
+    Some((task, task_ref(r.target)))
 }
 
-/// A wait that took a child, unless the exact release is known already.
-fn reap_by_wait(r: &abi::Wait, history: &History) -> Option<EventKind> {
+/// A wait that took a child, unless the exact release is known already. A tracer that is not the parent takes only
+/// the status: the zombie stays for the parent.
+fn reap_by_wait(r: &abi::Wait, header: &Header, history: &History) -> Option<(TaskRef, Vec<u32>)> {
+    if r.ret < 0 || r.nr == 0 || r.options & WNOWAIT != 0 {
+        return None;
+    }
     let ended = history.by_number(r.pid_ns, r.nr);
     let ends_a_zombie = match (r.has_status != 0, r.is_waitid != 0) {
         (true, true) => (1..=3).contains(&r.status),
@@ -234,23 +235,66 @@ fn reap_by_wait(r: &abi::Wait, history: &History) -> Option<EventKind> {
     }
     match ended {
         Some(ended) if ended.is_released() => None,
-        Some(ended) => Some(EventKind::Reap {
-            task: ended.task,
-            ns_pids: ended.ns_pids.clone(),
-            by: ReapSource::Wait,
-            reaper: Reaper::Unknown,
-            zombie_ns: None,
-        }),
+        Some(ended) if ended.tracer_tgid == header.tgid && ended.parent_tgid != header.tgid => None,
+        Some(ended) => Some((ended.task, ended.ns_pids.clone())),
         // A child from before the scope; in the initial namespace its number is enough.
-        None if r.level == 0 => Some(EventKind::Reap {
-            task: TaskRef { tid: r.nr, tgid: r.nr, start_ns: 0 },
-            ns_pids: vec![r.nr],
-            by: ReapSource::Wait,
-            reaper: Reaper::Unknown,
-            zombie_ns: None,
-        }),
+        None if r.level == 0 => Some((TaskRef { tid: r.nr, tgid: r.nr, start_ns: 0 }, vec![r.nr])),
         None => None,
     }
+}
+
+fn wait(r: &abi::Wait) -> EventKind {
+    EventKind::Wait {
+        call: if r.is_waitid != 0 { WaitCall::Waitid } else { WaitCall::Wait4 },
+        options: r.options,
+        ret: r.ret,
+        child: (r.nr != 0).then_some(r.nr),
+        status: (r.has_status != 0).then_some(r.status),
+    }
+}
+
+fn oom(r: &abi::Oom) -> EventKind {
+    let constraint = match r.constraint {
+        _ if r.has_constraint == 0 => None,
+        0 => Some(OomConstraint::Global),
+        1 => Some(OomConstraint::Cpuset),
+        2 => Some(OomConstraint::MemoryPolicy),
+        3 => Some(OomConstraint::Memcg),
+        _ => None,
+    };
+    EventKind::OomVictim {
+        task: task_ref(r.task),
+        cgroup_id: r.cgroup_id,
+        constraint,
+        limit_cgroup_id: (r.limit_cgroup_id != 0).then_some(r.limit_cgroup_id),
+    }
+}
+
+/// Where records of this scope were lost: noticed at the next one that found room.
+pub(crate) fn gap(header: &Header, scope: u32, lost: u64, next_seq: &mut u64, out: &mut Vec<Event>) {
+    push_event(header, scope, next_seq, out, "ring", EventKind::Gap { lost });
+}
+
+fn push_event(
+    header: &Header,
+    scope: u32,
+    next_seq: &mut u64,
+    out: &mut Vec<Event>,
+    hook: &'static str,
+    kind: EventKind,
+) {
+    let seq = *next_seq;
+    *next_seq += 1;
+    out.push(Event {
+        seq,
+        time_ns: header.boot_ns,
+        cpu: header.cpu,
+        scope,
+        current: TaskRef { tid: header.tid, tgid: header.tgid, start_ns: header.start_ns },
+        comm: c_string(&header.comm),
+        source: hook.into(),
+        kind,
+    });
 }
 
 fn cgroup(kind: u16, bytes: &[u8]) -> Result<(&'static str, EventKind), Malformed> {
@@ -266,11 +310,22 @@ fn cgroup(kind: u16, bytes: &[u8]) -> Result<(&'static str, EventKind), Malforme
         return Ok(("tp_btf/cgroup_attach_task", kind));
     }
     let r: abi::Cgroup = record(bytes)?;
-    let (id, hierarchy, path) = (r.id, r.hierarchy, c_string(&r.path));
-    Ok(if kind == kind::CGROUP_MKDIR {
-        ("tp_btf/cgroup_mkdir", EventKind::CgroupMkdir { id, hierarchy, path })
-    } else {
-        ("tp_btf/cgroup_rmdir", EventKind::CgroupRmdir { id, hierarchy, path })
+    let (id, hierarchy, path, value) = (r.id, r.hierarchy, c_string(&r.path), r.value != 0);
+    Ok(match kind {
+        kind::CGROUP_MKDIR => ("tp_btf/cgroup_mkdir", EventKind::CgroupMkdir { id, hierarchy, path }),
+        kind::CGROUP_RMDIR => ("tp_btf/cgroup_rmdir", EventKind::CgroupRmdir { id, hierarchy, path }),
+        kind::CGROUP_FREEZE => {
+            let hook = if value { "tp_btf/cgroup_freeze" } else { "tp_btf/cgroup_unfreeze" };
+            (hook, EventKind::CgroupFreeze { id, hierarchy, path, freeze: value })
+        }
+        kind::CGROUP_FROZEN => {
+            ("tp_btf/cgroup_notify_frozen", EventKind::CgroupFrozen { id, hierarchy, path, frozen: value })
+        }
+        kind::CGROUP_POPULATED => (
+            "tp_btf/cgroup_notify_populated",
+            EventKind::CgroupPopulated { id, hierarchy, path, populated: value },
+        ),
+        _ => return Err(Malformed),
     })
 }
 
@@ -280,6 +335,31 @@ fn syscall(kind: u16, bytes: &[u8]) -> Result<EventKind, Malformed> {
             let r: abi::CloneFailed = record(bytes)?;
             EventKind::CloneFailed { flags: r.flags, errno: r.errno.cast_signed() }
         }
+        kind::EXEC_FAILED => {
+            let r: abi::ExecFailed = record(bytes)?;
+            EventKind::ExecFailed { filename: c_string(&r.filename), errno: r.errno.cast_signed() }
+        }
+        kind::CGROUP_WRITE => {
+            let r: abi::CgroupWrite = record(bytes)?;
+            let value = c_string(&r.value);
+            EventKind::CgroupWrite {
+                cgroup_id: r.id,
+                file: c_string(&r.file),
+                value: value.strip_suffix('\n').unwrap_or(&value).into(),
+                ret: r.ret,
+            }
+        }
+        kind::MOVE_MOUNT => {
+            let r: abi::MoveMount = record(bytes)?;
+            let (from, target) = (c_string(&r.from), c_string(&r.target));
+            EventKind::MoveMount { from, target, flags: r.flags, ret: r.ret, mnt_ns: inode(r.mnt_ns) }
+        }
+        kind::CHROOT
+        | kind::FSOPEN
+        | kind::OPEN_TREE
+        | kind::MOUNT_SETATTR
+        | kind::HOSTNAME
+        | kind::DOMAINNAME => path(kind, &record(bytes)?),
         kind::SETNS | kind::UNSHARE => {
             let r: abi::NsSwitch = record(bytes)?;
             let before = if r.has_before != 0 { ns_set(&r.before) } else { NsSet::default() };
@@ -321,6 +401,20 @@ fn syscall(kind: u16, bytes: &[u8]) -> Result<EventKind, Malformed> {
         }
         _ => return Err(Malformed),
     })
+}
+
+/// The calls with one string.
+fn path(kind: u16, r: &abi::Path) -> EventKind {
+    let (path, flags, ret, ns) = (c_string(&r.path), r.flags, r.ret, inode(r.ns));
+    match kind {
+        kind::CHROOT => EventKind::Chroot { path, ret, mnt_ns: ns },
+        kind::FSOPEN => EventKind::Fsopen { fstype: path, ret },
+        kind::OPEN_TREE => EventKind::OpenTree { path, flags, ret },
+        kind::MOUNT_SETATTR => {
+            EventKind::MountSetattr { path, set: r.set, clear: r.clear, flags, ret, mnt_ns: ns }
+        }
+        _ => EventKind::Hostname { name: path, domain: kind == kind::DOMAINNAME, ret, uts_ns: ns },
+    }
 }
 
 fn task_view(view: &abi::TaskView) -> TaskView {

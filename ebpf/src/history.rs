@@ -14,6 +14,10 @@ type Seen = (u32, u32);
 pub(crate) struct Ended {
     pub(crate) task: TaskRef,
     pub(crate) ns_pids: Vec<u32>,
+    /// Thread group of its parent at the end of its leader.
+    pub(crate) parent_tgid: u32,
+    /// Thread group of its tracer at that moment; 0 without one.
+    pub(crate) tracer_tgid: u32,
     /// Its release was seen exactly, so that the return of a wait adds nothing.
     released: bool,
 }
@@ -21,9 +25,11 @@ pub(crate) struct Ended {
 /// Births and ends, in the order of the ring.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// By thread group id: the process, and its parent when it was born.
+    /// By thread group id: the process, and its parent when it was last seen.
     born: HashMap<u32, (TaskRef, TaskRef)>,
     ended: HashMap<Seen, Ended>,
+    /// Zombies, and when their parent was told, on the clock of the records.
+    zombies: HashMap<TaskRef, u64>,
 }
 
 pub(crate) fn task_ref(id: podproof_abi::TaskId) -> TaskRef {
@@ -45,30 +51,49 @@ impl History {
         for key in seen(view) {
             self.ended.remove(&key);
         }
+        self.zombies.retain(|task, _since| task.tgid != view.task.tgid);
         self.born.insert(view.task.tgid, (task_ref(view.task), task_ref(view.parent)));
     }
 
     /// The leader of a process ended; other threads of it may live on.
-    pub(crate) fn leader_ended(&mut self, view: &TaskView) {
-        let task = task_ref(view.task);
-        let ended = Ended { task, ns_pids: numbers(&view.nr, view.level), released: false };
+    pub(crate) fn leader_ended(&mut self, view: &TaskView, tracer_tgid: u32) {
+        let ended = Ended {
+            task: task_ref(view.task),
+            ns_pids: numbers(&view.nr, view.level),
+            parent_tgid: view.parent.tgid,
+            tracer_tgid,
+            released: false,
+        };
         for key in seen(view) {
             self.ended.insert(key, ended.clone());
         }
     }
 
     /// A program was executed. If another thread than the leader did it, the leader has ended, and the thread has taken
-    /// over its numbers.
-    pub(crate) fn executed(&mut self, view: &TaskView) {
+    /// over its numbers. Returns the process and its parent before, when it has another one.
+    pub(crate) fn executed(&mut self, view: &TaskView) -> Option<(TaskRef, TaskRef)> {
         for key in seen(view) {
             self.ended.remove(&key);
         }
+        let (process, parent) = self.born.get_mut(&view.task.tgid)?;
+        let before = std::mem::replace(parent, task_ref(view.parent));
+        (before.tgid != view.parent.tgid).then_some((*process, before))
     }
 
-    /// The last thread of a process ended. Returns the process and its parent at birth, when it has another one now.
+    /// The last thread of a process ended. Returns the process and its parent before, when it has another one.
     pub(crate) fn group_ended(&mut self, view: &TaskView) -> Option<(TaskRef, TaskRef)> {
         let (process, parent) = self.born.remove(&view.task.tgid)?;
         (parent.tgid != view.parent.tgid).then_some((process, parent))
+    }
+
+    /// A parent was told of the end of its child: a zombie from here on, unless it was one already.
+    pub(crate) fn zombie(&mut self, task: TaskRef, time_ns: u64) {
+        self.zombies.entry(task).or_insert(time_ns);
+    }
+
+    /// A zombie is no more. Returns how long it was one, if its start was seen.
+    pub(crate) fn reaped(&mut self, task: TaskRef, time_ns: u64) -> Option<u64> {
+        Some(time_ns.saturating_sub(self.zombies.remove(&task)?))
     }
 
     /// A process was released.

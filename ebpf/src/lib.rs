@@ -15,17 +15,24 @@
 //! because all numbers are those of the initial namespace.
 
 mod btf;
+pub mod counters;
 mod decode;
 pub mod event;
 mod history;
 mod load;
 mod missed;
 mod offsets;
+mod probe;
+mod programs;
+mod ring;
 mod scope;
 mod stream;
 mod sys;
 mod tracer;
 
-pub use load::{LoadError, ProbeStatus};
+pub use load::LoadError;
+pub use probe::ProbeStatus;
+pub use programs::AttachError;
+pub use ring::KindCount;
 pub use scope::{Scope, TraceError};
 pub use tracer::{TraceOptions, Tracer};

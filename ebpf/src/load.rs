@@ -2,15 +2,15 @@
 
 use std::io;
 
-use aya::programs::{Program, ProgramError, ProgramFd};
-use aya::{Btf as AyaBtf, Ebpf, EbpfError, EbpfLoader};
-use podproof_abi::need;
-use serde::{Deserialize, Serialize};
+use aya::programs::ProgramError;
+use aya::{Btf as AyaBtf, EbpfError, EbpfLoader};
+use podproof_abi::{MAX_TAGS, Mode, Offsets};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError};
-use crate::missed::Missed;
 use crate::offsets::KernelLayout;
+use crate::probe::{Mechanism, PROBES, Probe};
+use crate::programs::{Entry, Programs};
 use crate::tracer::TraceOptions;
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -64,6 +64,18 @@ pub enum LoadError {
         /// Where it failed, with errno and the verifier's last lines.
         reason: String,
     },
+    /// The descriptor of a program could not be duplicated.
+    #[error("cannot duplicate the descriptor of a probe")]
+    Duplicate {
+        /// The cause.
+        source: io::Error,
+    },
+    /// A program could not be taken off its hook.
+    #[error("cannot detach")]
+    Detach {
+        /// The cause.
+        source: crate::programs::AttachError,
+    },
     /// The embedded object is not the one that this loader was written for.
     #[error("the BPF object has no {what}; run cargo xtask build")]
     Incomplete {
@@ -78,124 +90,102 @@ pub enum LoadError {
     },
 }
 
-/// What became of one program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeStatus {
-    /// The hook.
-    pub name: String,
-    /// 1 BTF tracepoints, 2 system calls, 3 fentry.
-    pub tier: u8,
-    /// `tp_btf` or `fentry`.
-    pub mechanism: String,
-    /// Without it no tracer starts.
-    pub required: bool,
-    /// It runs.
-    pub attached: bool,
-    /// Why it does not.
-    pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mechanism {
-    TpBtf,
-    Fentry,
-}
-
-struct Probe {
-    name: &'static str,
-    tier: u8,
-    mechanism: Mechanism,
-    required: bool,
-    needs: u32,
-}
-
-const fn tracepoint(name: &'static str, tier: u8, required: bool, needs: u32) -> Probe {
-    Probe { name, tier, mechanism: Mechanism::TpBtf, required, needs: needs | need::TASK }
-}
-
-/// All programs, in the order in which they are attached: the ends of a life before its beginnings, so that no task
-/// is seen to begin whose end would be missed.
-const PROBES: &[Probe] = &[
-    tracepoint("sched_process_free", 1, true, 0),
-    tracepoint("sched_process_exit", 1, true, need::EXIT),
-    tracepoint("signal_generate", 1, true, need::SIGNAL),
-    tracepoint("signal_deliver", 1, true, need::SIGNAL),
-    tracepoint("sched_process_exec", 1, true, need::EXEC),
-    tracepoint("mark_victim", 1, false, 0),
-    tracepoint("cgroup_rmdir", 1, false, need::CGROUP),
-    tracepoint("cgroup_attach_task", 1, false, need::CGROUP),
-    tracepoint("cgroup_mkdir", 1, false, need::CGROUP),
-    tracepoint("sys_exit", 2, true, need::SYSCALL),
-    tracepoint("sys_enter", 2, true, need::SYSCALL),
-    Probe { name: "release_task", tier: 3, mechanism: Mechanism::Fentry, required: false, needs: need::TASK },
-    tracepoint("task_newtask", 1, true, 0),
-];
-
-/// The loaded object and the fate of its programs.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) ebpf: Ebpf,
-    pub(crate) probes: Vec<ProbeStatus>,
-    pub(crate) missed: Missed,
-}
-
 /// Creates the maps, then loads and attaches every program that this kernel can run.
-pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Loaded, LoadError> {
+pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Programs, LoadError> {
+    load_with(object, options, |_offsets| {})
+}
+
+/// The same with a change to the offsets, by which a test sees what a wrong one leads to.
+pub(crate) fn load_with(
+    object: &[u8],
+    options: &TraceOptions,
+    change: impl FnOnce(&mut Offsets),
+) -> Result<Programs, LoadError> {
     check_pid_namespace()?;
     if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
         return Err(LoadError::RingSize { bytes: options.ring_bytes });
     }
     let bytes =
         std::fs::read(KERNEL_BTF).map_err(|source| LoadError::Read { path: KERNEL_BTF.into(), source })?;
-    let layout_error = |error: BtfError| LoadError::Layout { reason: error.to_string() };
     let btf = Btf::parse(&bytes).map_err(layout_error)?;
-    let layout = KernelLayout::read(&btf).map_err(layout_error)?;
+    let mut layout = KernelLayout::read(&btf).map_err(layout_error)?;
+    change(&mut layout.offsets);
     let aya_btf = AyaBtf::from_sys_fs().map_err(|error| LoadError::Layout { reason: error.to_string() })?;
+    let mode = Mode {
+        events: options.events.into(),
+        counters: options.counters.into(),
+        host_mnt_ns: host_mnt_ns(),
+        host_pid_ns: INITIAL_PID_NS_INODE,
+    };
 
-    let mut ebpf = EbpfLoader::new()
+    // Maps of an output that is not wanted have one entry, since a map of none cannot be made.
+    let sized = |wanted: bool, size: u32| if wanted { size } else { 1 };
+    let ebpf = EbpfLoader::new()
         .btf(Some(&aya_btf))
         .override_global("OFFS", bytemuck::bytes_of(&layout.offsets), true)
-        .map_max_entries("EVENTS", options.ring_bytes)
+        .override_global("MODE", bytemuck::bytes_of(&mode), true)
+        .map_max_entries("EVENTS", if options.events { options.ring_bytes } else { 4096 })
+        .map_max_entries("COUNTERS", sized(options.counters, options.max_cgroups))
+        .map_max_entries("TAGS", sized(options.events, MAX_TAGS))
         .load(object)
         .map_err(|source| LoadError::Object { source: Box::new(source) })?;
 
-    let mut probes = vec![];
-    let mut attached = vec![];
-    for probe in PROBES.iter().filter(|probe| probe.tier != 2 || options.syscalls) {
-        let reason = if let Some(missing) = layout.refusal(probe.needs) {
-            Some(missing.to_string())
-        } else if probe.mechanism == Mechanism::TpBtf
-            && btf.tracepoint(probe.name).map_err(layout_error)?.is_none()
-        {
-            Some(format!("this kernel has no tracepoint {}", probe.name))
+    let mut programs = Programs::new(ebpf);
+    for probe in PROBES {
+        if !probe.serves(options.events, options.counters) || (probe.tier == 2 && !options.syscalls) {
+            continue;
+        }
+        // Without releases nobody would end a zombie.
+        let is_idle = probe.name == "signal_generate" && !options.events && !programs.has("release_task");
+        let result = if is_idle {
+            Err("not needed: release_task is not attached".to_owned())
         } else {
-            match attach(&mut ebpf, probe, &aya_btf) {
-                Ok(program) => {
-                    attached.push(program);
-                    None
-                }
-                Err(reason) => Some(reason),
-            }
+            usable(probe, &layout, &btf).and_then(|()| programs.attach(probe, &aya_btf))
         };
-        if let (true, Some(reason)) = (probe.required, &reason) {
+        if let (true, false, Err(reason)) = (probe.required, is_idle, &result) {
             return Err(LoadError::Required { name: probe.name.into(), reason: reason.clone() });
         }
-        tracing::debug!(probe = probe.name, reason = reason.as_deref(), "probe");
-        probes.push(ProbeStatus {
-            name: probe.name.into(),
-            tier: probe.tier,
-            mechanism: match probe.mechanism {
-                Mechanism::TpBtf => "tp_btf".into(),
-                Mechanism::Fentry => "fentry".into(),
-            },
-            required: probe.required,
-            attached: reason.is_none(),
-            reason,
+        tracing::debug!(probe = probe.name, reason = result.as_ref().err(), "probe");
+        programs.entries.push(match result {
+            Ok(attached) => attached,
+            Err(reason) => Entry::refused(probe, reason),
         });
     }
-    probes.sort_by_key(|probe| probe.tier);
-    Ok(Loaded { ebpf, probes, missed: Missed::of(attached) })
+    Ok(programs)
 }
+
+fn layout_error(error: BtfError) -> LoadError {
+    LoadError::Layout { reason: error.to_string() }
+}
+
+/// Whether the kernel has what the program hooks and reads.
+fn usable(probe: &Probe, layout: &KernelLayout, btf: &Btf<'_>) -> Result<(), String> {
+    if let Some(missing) = layout.refusal(probe.needs) {
+        return Err(missing.to_string());
+    }
+    let kind = if probe.mechanism == Mechanism::TpBtf { "tracepoint" } else { "function" };
+    let absent = || format!("this kernel has no {kind} {}", probe.hook);
+    if probe.mechanism == Mechanism::TpBtf {
+        return btf.tracepoint(probe.hook).map_err(|error| error.to_string())?.map(drop).ok_or_else(absent);
+    }
+    let found = btf.n_parameters(probe.hook).map_err(|error| error.to_string())?.ok_or_else(absent)?;
+    match probe.n_parameters {
+        Some(wanted) if wanted != found => {
+            Err(format!("{} has {found} parameters on this kernel, expected {wanted}", probe.hook))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Inode of the mount namespace that the machine began with; 0 when it cannot be told.
+fn host_mnt_ns() -> u32 {
+    let link = std::fs::read_link("/proc/1/ns/mnt").ok();
+    let inode = link.as_deref().and_then(|link| link.to_str()?.strip_prefix("mnt:[")?.strip_suffix(']'));
+    inode.and_then(|inode| inode.parse().ok()).unwrap_or(0)
+}
+
+/// `PROC_PID_INIT_INO`
+const INITIAL_PID_NS_INODE: u32 = 0xEFFF_FFFC;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NS: &str = "pid:[4026531836]";
@@ -210,28 +200,8 @@ fn check_pid_namespace() -> Result<(), LoadError> {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: &AyaBtf) -> Result<ProgramFd, String> {
-    let program = ebpf.program_mut(probe.name).ok_or("the BPF object has no such program")?;
-    let loading = |error: ProgramError| refusal("load", &error);
-    let attaching = |error: ProgramError| refusal("attach", &error);
-    let fd = match program {
-        Program::BtfTracePoint(program) => {
-            program.load(probe.name, btf).map_err(loading)?;
-            program.attach().map_err(attaching)?;
-            program.fd().map_err(attaching)?
-        }
-        Program::FEntry(program) => {
-            program.load(probe.name, btf).map_err(loading)?;
-            program.attach().map_err(attaching)?;
-            program.fd().map_err(attaching)?
-        }
-        _ => return Err("the BPF object has another type of program under this name".into()),
-    };
-    fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))
-}
-
 /// Step, errno, and what the verifier said last.
-fn refusal(step: &str, error: &ProgramError) -> String {
+pub(crate) fn refusal(step: &str, error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -32,6 +32,7 @@ impl KernelLayout {
         let mut offsets: Offsets = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
         offsets.exit_has_group_dead =
             u32::from(btf.tracepoint("sched_process_exit")?.is_some_and(|prototype| prototype.n_args >= 2));
+        offsets.signal_is_subreaper_bit = btf.bit("signal_struct", "is_child_subreaper").unwrap_or(MISSING);
         offsets.victim_is_task =
             u32::from(btf.tracepoint("mark_victim")?.is_some_and(|prototype| prototype.first_is_pointer));
         Ok(Self { offsets, missing })

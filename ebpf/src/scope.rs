@@ -10,6 +10,7 @@ use podproof_abi::START_TICK_NS;
 use thiserror::Error;
 
 use crate::event::Event;
+use crate::programs::AttachError;
 use crate::stream::{Log, LogState, lock};
 use crate::tracer::Shared;
 
@@ -44,6 +45,14 @@ pub enum TraceError {
         scope: u32,
         /// The cause.
         source: MapError,
+    },
+    /// A program that is there for scopes only could not be attached.
+    #[error("cannot open scope {scope}")]
+    Attach {
+        /// The scope.
+        scope: u32,
+        /// The cause.
+        source: AttachError,
     },
     /// The kernel refused to run the program that writes marks.
     #[error("cannot run the fence program for scope {scope}")]

@@ -9,11 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use podproof_abi::kind;
+use podproof_abi::{Header, kind};
 
 use crate::decode;
 use crate::event::Event;
 use crate::history::History;
+use crate::ring::Received;
 
 /// How long the reader leaves the ring alone. Waking it per event would cost the traced program four times as much.
 const POLL: Duration = Duration::from_millis(2);
@@ -42,6 +43,8 @@ pub(crate) struct LogState {
     pub(crate) malformed: u64,
     /// No more will come.
     pub(crate) ended: bool,
+    /// Losses that stand in `events` as gaps, as the kernel counts them.
+    lost_seen: u32,
     history: History,
 }
 
@@ -59,6 +62,8 @@ pub(crate) struct Registry {
     controlled: Condvar,
     /// Records without a readable header.
     pub(crate) malformed: AtomicU64,
+    /// Records by kind.
+    pub(crate) received: Received,
 }
 
 impl Registry {
@@ -153,6 +158,7 @@ fn drain(ring: &mut RingBuf<MapData>, registry: &Registry, next_seq: &mut u64) {
             registry.malformed.fetch_add(1, Ordering::Relaxed);
             continue;
         };
+        let mut understood = true;
         for scope in [header.scope, header.peer_scope] {
             if scope == 0 {
                 continue;
@@ -165,18 +171,26 @@ fn drain(ring: &mut RingBuf<MapData>, registry: &Registry, next_seq: &mut u64) {
                     None => continue,
                 },
             };
-            write(log, scope, header.kind, bytes, next_seq);
+            understood &= write(log, scope, &header, bytes, next_seq);
         }
+        registry.received.count(header.kind, understood);
     }
     for log in touched.values() {
         log.changed.notify_all();
     }
 }
 
-fn write(log: &Log, scope: u32, kind: u16, bytes: &[u8], next_seq: &mut u64) {
+/// False for a record that makes no sense.
+fn write(log: &Log, scope: u32, header: &Header, bytes: &[u8], next_seq: &mut u64) -> bool {
     let mut state = lock(&log.state);
-    let LogState { events, awaited, malformed, history, .. } = &mut *state;
-    let understood = if kind == kind::FENCE {
+    let LogState { events, awaited, malformed, history, lost_seen, .. } = &mut *state;
+    let lost_more = header.lost.wrapping_sub(*lost_seen);
+    // Two CPUs may read the count in another order than their records stand in: never backwards.
+    if header.scope == scope && lost_more != 0 && lost_more < u32::MAX / 2 {
+        *lost_seen = header.lost;
+        decode::gap(header, scope, lost_more.into(), next_seq, events);
+    }
+    let understood = if header.kind == kind::FENCE {
         decode::fence_cookie(bytes).map(|cookie| {
             awaited.remove(&cookie);
         })
@@ -186,4 +200,5 @@ fn write(log: &Log, scope: u32, kind: u16, bytes: &[u8], next_seq: &mut u64) {
     if understood.is_err() {
         *malformed += 1;
     }
+    understood.is_ok()
 }

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
-use podproof_abi::MAX_SCOPES;
+use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES};
 
-use crate::load::{LoadError, Loaded, ProbeStatus, load};
+use crate::counters::{self, CounterError, CounterMaps, Snapshot, ZombieView};
+use crate::load::{LoadError, load};
 use crate::missed::Missed;
+use crate::probe::{Probe, ProbeStatus};
+use crate::programs::{AttachError, Programs};
+use crate::ring::{self, EmittedMap, KindCount};
 use crate::scope::{Scope, TraceError};
 use crate::stream::{Reader, Registry, lock};
 use crate::sys;
@@ -28,8 +32,8 @@ const CLOSE_PASSES: usize = 4;
 /// What to trace with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceOptions {
-    /// Attach the system call hooks too: setns, unshare, wait, mount, shm, failed clones. They slow every system
-    /// call of the machine by some tens of nanoseconds.
+    /// Attach the system call hooks too, while a scope is open: setns, unshare, wait, mounts, shm, cgroup files, failed
+    /// clones and execs. They slow every system call of the machine by some tens of nanoseconds.
     pub syscalls: bool,
     /// Write events into the ring for the scopes that are open.
     pub events: bool,
@@ -37,11 +41,13 @@ pub struct TraceOptions {
     pub counters: bool,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
+    /// Cgroups that can be counted at once; the counters of one take some 800 bytes.
+    pub max_cgroups: u32,
 }
 
 impl Default for TraceOptions {
     fn default() -> Self {
-        Self { syscalls: true, events: true, counters: false, ring_bytes: 8 << 20 }
+        Self { syscalls: true, events: true, counters: false, ring_bytes: 8 << 20, max_cgroups: MAX_COUNTED }
     }
 }
 
@@ -53,6 +59,12 @@ pub(crate) struct Shared {
     cgroups: Mutex<HashMap<MapData, u64, u32>>,
     fence: ProgramFd,
     pub(crate) missed: Missed,
+    counters: CounterMaps,
+    emitted: EmittedMap,
+    control: Mutex<Array<MapData, [u32; 2]>>,
+    /// Gone with the tracer.
+    programs: Mutex<Option<Programs>>,
+    open_scopes: Mutex<usize>,
     last_scope: AtomicU32,
     last_cookie: AtomicU64,
     /// Losses of scopes that are closed.
@@ -69,7 +81,7 @@ impl Shared {
     }
 
     pub(crate) fn tag_thread_group(&self, tgid: u32, scope: u32, start_ns: u64) -> Result<(), MapError> {
-        // The layout of abi::Tag: scope, not ended, start time.
+        // The layout of abi::Tag: scope, padding, start time.
         lock(&self.tags).insert(tgid, [u64::from(scope), start_ns], 0)
     }
 
@@ -84,6 +96,30 @@ impl Shared {
 
     fn set_slot(&self, scope: u32, open: bool) -> Result<(), MapError> {
         lock(&self.slots).set(scope, [u64::from(open), 0], 0)
+    }
+
+    /// One scope more. The first one attaches the programs that are there for scopes only.
+    fn scope_opened(&self) -> Result<(), AttachError> {
+        let mut open = lock(&self.open_scopes);
+        if *open == 0
+            && let Some(programs) = lock(&self.programs).as_mut()
+        {
+            programs.attach_again(is_on_demand)?;
+        }
+        *open += 1;
+        Ok(())
+    }
+
+    /// One scope less.
+    fn scope_closed(&self) {
+        let mut open = lock(&self.open_scopes);
+        *open -= 1;
+        if *open == 0
+            && let Some(programs) = lock(&self.programs).as_mut()
+            && let Err(error) = programs.detach(is_on_demand)
+        {
+            tracing::warn!(%error, "cannot detach a probe");
+        }
     }
 
     /// Ends a scope that lost so many records: nothing is recorded for it from here on, and its tags go.
@@ -117,22 +153,32 @@ impl Shared {
         }
         drop(cgroups);
         self.registry.close(scope);
+        self.scope_closed();
     }
+}
+
+/// Whether a program is attached only while a scope is open.
+fn is_on_demand(probe: &Probe) -> bool {
+    probe.tier == 2
 }
 
 /// Programs that are loaded and attached, and the reader of their events. Dropping it detaches them; scopes that are
 /// still open get nothing more.
 pub struct Tracer {
-    // Dropped in this order: detach, then stop reading.
-    _ebpf: Mutex<Ebpf>,
     _reader: Reader,
-    probes: Vec<ProbeStatus>,
     shared: Arc<Shared>,
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Detach first; the reader stops after that.
+        drop(lock(&self.shared.programs).take());
+    }
 }
 
 impl fmt::Debug for Tracer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracer").field("probes", &self.probes).finish_non_exhaustive()
+        f.debug_struct("Tracer").finish_non_exhaustive()
     }
 }
 
@@ -145,30 +191,108 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(LoadError::NoProbes);
         }
-        let Loaded { mut ebpf, probes, missed } = load(OBJECT, options)?;
-        let fence = load_fence(&mut ebpf)?;
+        Self::from_programs(load(OBJECT, options)?)
+    }
+
+    fn from_programs(mut programs: Programs) -> Result<Self, LoadError> {
+        let has = |name: &str| programs.has(name);
+        let available = Arc::new(counters::available(has));
+        let has_release = has("release_task");
+        let duplicate = |source| LoadError::Duplicate { source };
+        let missed = Missed::of(programs.descriptors().map_err(duplicate)?);
+        programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
+        let ebpf = &mut programs.ebpf;
+        let fence = load_fence(ebpf)?;
         let object = |source: MapError| LoadError::Object { source: Box::new(source.into()) };
         let registry = Arc::new(Registry::default());
         let shared = Arc::new(Shared {
-            slots: Mutex::new(Array::try_from(take(&mut ebpf, "SLOTS")?).map_err(object)?),
-            tags: Mutex::new(HashMap::try_from(take(&mut ebpf, "TAGS")?).map_err(object)?),
-            cgroups: Mutex::new(HashMap::try_from(take(&mut ebpf, "CGROUPS")?).map_err(object)?),
+            slots: Mutex::new(Array::try_from(take(ebpf, "SLOTS")?).map_err(object)?),
+            tags: Mutex::new(HashMap::try_from(take(ebpf, "TAGS")?).map_err(object)?),
+            cgroups: Mutex::new(HashMap::try_from(take(ebpf, "CGROUPS")?).map_err(object)?),
             fence,
             missed,
+            counters: CounterMaps {
+                cgroups: Mutex::new(HashMap::try_from(take(ebpf, "COUNTERS")?).map_err(object)?),
+                node: Mutex::new(PerCpuArray::try_from(take(ebpf, "NODE")?).map_err(object)?),
+                zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
+                available,
+            },
+            emitted: Mutex::new(PerCpuArray::try_from(take(ebpf, "EMITTED")?).map_err(object)?),
+            control: Mutex::new(Array::try_from(take(ebpf, "CONTROL")?).map_err(object)?),
+            programs: Mutex::new(None),
+            open_scopes: Mutex::new(0),
             registry: Arc::clone(&registry),
             last_scope: AtomicU32::new(0),
             last_cookie: AtomicU64::new(0),
             lost_before: AtomicU64::new(0),
         });
-        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(object)?;
+        let control = Control { has_release: has_release.into(), pad: 0 };
+        lock(&shared.control).set(0, bytemuck::cast::<_, [u32; 2]>(control), 0).map_err(object)?;
+        let ring = RingBuf::try_from(take(ebpf, "EVENTS")?).map_err(object)?;
         let reader = Reader::start(ring, registry).map_err(|source| LoadError::Reader { source })?;
-        Ok(Self { _ebpf: Mutex::new(ebpf), _reader: reader, probes, shared })
+        *lock(&shared.programs) = Some(programs);
+        Ok(Self { _reader: reader, shared })
     }
 
-    /// What became of each program.
+    /// What became of each program, and how often it ran.
     #[must_use]
-    pub fn probes(&self) -> &[ProbeStatus] {
-        &self.probes
+    pub fn probes(&self) -> Vec<ProbeStatus> {
+        lock(&self.shared.programs).as_ref().map(Programs::status).unwrap_or_default()
+    }
+
+    /// Takes all programs off their hooks; they and their maps stay loaded. Open scopes and counters see nothing
+    /// until [`Tracer::attach`], and nobody tells them.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn detach(&self) -> Result<(), AttachError> {
+        lock(&self.shared.programs).as_mut().map_or(Ok(()), |programs| programs.detach(|_probe| true))
+    }
+
+    /// Puts all programs on their hooks again; those that are there for scopes only while one is open.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(&self) -> Result<(), AttachError> {
+        let open = lock(&self.shared.open_scopes);
+        let wanted = |probe: &Probe| *open > 0 || !is_on_demand(probe);
+        lock(&self.shared.programs).as_mut().map_or(Ok(()), |programs| programs.attach_again(wanted))
+    }
+
+    /// Counts for a cgroup of the v2 hierarchy that was there before the tracer, by its id (the inode of its directory).
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn count_cgroup(&self, id: u64) -> Result<(), CounterError> {
+        self.shared.counters.begin(id)
+    }
+
+    /// Ends counting for a cgroup, which may be gone for long.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn forget_cgroup(&self, id: u64) -> Result<(), CounterError> {
+        self.shared.counters.end(id)
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn counters(&self) -> Result<Snapshot, CounterError> {
+        self.shared.counters.snapshot()
+    }
+
+    /// Processes that wait to be reaped; empty, and not to be relied on, where `release_task` is not attached.
+    #[must_use]
+    pub fn zombies(&self) -> Vec<ZombieView> {
+        self.shared.counters.zombies()
+    }
+
+    /// What the ring was given, by kind of record.
+    #[must_use]
+    pub fn ring(&self) -> Vec<(&'static str, KindCount)> {
+        ring::counts(&self.shared.emitted, &self.shared.registry.received)
     }
 
     /// Opens a scope that watches nobody yet.
@@ -185,6 +309,10 @@ impl Tracer {
         if let Err(source) = self.shared.set_slot(id, true) {
             self.shared.registry.close(id);
             return Err(TraceError::Map { op: "open the slot", scope: id, source });
+        }
+        if let Err(source) = self.shared.scope_opened() {
+            self.shared.registry.close(id);
+            return Err(TraceError::Attach { scope: id, source });
         }
         Ok(Scope::new(id, log, Arc::clone(&self.shared)))
     }

@@ -159,7 +159,7 @@ impl Stage {
     }
 
     fn probes(&self) -> Vec<ProbeReport> {
-        let probes = self.tracer.as_ref().map_or(&[][..], |tracer| tracer.probes());
+        let probes = self.tracer.as_ref().map_or_else(|_| vec![], |tracer| tracer.probes());
         let report = |probe: &podproof_ebpf::ProbeStatus| ProbeReport {
             name: probe.name.clone(),
             mechanism: probe.mechanism.clone(),

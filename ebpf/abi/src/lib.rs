@@ -7,16 +7,24 @@
 
 #![no_std]
 
+mod counter;
 mod map;
 mod offsets;
 mod record;
 
-pub use map::{MAX_CGROUPS, MAX_PENDING, MAX_SCOPES, MAX_TAGS, START_TICK_NS, Slot, Tag};
+pub use counter::{
+    Counter, Counts, N_COUNTERS, N_NS, NS_FLAGS, NS_MASK, PF_KTHREAD, ZOMBIE_BOUNDS_NS, Zombie,
+};
+pub use map::{
+    Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS, MAX_ZOMBIES,
+    Mode, OomKill, START_TICK_NS, Slot, Tag,
+};
 #[cfg(feature = "user")]
 pub use offsets::Field;
 pub use offsets::{MISSING, Offsets, need};
 pub use record::{
-    ABI_VERSION, Attach, Cgroup, CloneFailed, Exec, Exit, Fence, Free, Header, MAX_LEVELS, Mount, NewTask,
-    NsInodes, NsSwitch, Oom, PATH_LEN, PivotRoot, Release, STR_LEN, Shm, SignalDeliver, SignalGenerate,
-    TaskId, TaskView, Umount, Wait, kind,
+    ABI_VERSION, Attach, Cgroup, CgroupWrite, CloneFailed, Exec, ExecFailed, Exit, FILE_LEN, Fence, Free,
+    Header, MAX_LEVELS, Mount, MoveMount, NewTask, NsInodes, NsSwitch, Oom, PATH_LEN, Path, PivotRoot,
+    Release, STR_LEN, Shm, SignalDeliver, SignalGenerate, TaskId, TaskView, Umount, VALUE_LEN, Wait, kind,
+    reaper,
 };

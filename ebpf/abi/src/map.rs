@@ -6,7 +6,13 @@ pub const MAX_SCOPES: u32 = 4096;
 pub const MAX_TAGS: u32 = 32_768;
 /// Cgroups that may carry a tag at once.
 pub const MAX_CGROUPS: u32 = 8192;
-/// Threads that may be inside setns(2) or unshare(2) at once.
+/// Cgroups that may be counted at once, unless the loader asks for another number.
+pub const MAX_COUNTED: u32 = 16_384;
+/// Zombies, and orphans, that may be known at once.
+pub const MAX_ZOMBIES: u32 = 32_768;
+/// Groups of threads that may end at the same moment.
+pub const MAX_ENDING: u32 = 1024;
+/// Threads that may be inside setns(2), unshare(2) or the OOM killer at once.
 pub const MAX_PENDING: u32 = 4096;
 
 /// Resolution of start times in /proc (USER_HZ is 100 on every supported architecture).
@@ -19,8 +25,8 @@ pub const START_TICK_NS: u64 = 10_000_000;
 pub struct Tag {
     /// The scope.
     pub scope: u32,
-    /// 1 once a thread of the group was reported as the last one.
-    pub ended: u32,
+    /// Zero.
+    pub pad: u32,
     /// `start_boottime` of the group's leader, or less than [`START_TICK_NS`] before it when user space set the tag.
     /// Tells a process from a later one with the same number.
     pub start_ns: u64,
@@ -39,3 +45,57 @@ pub struct Slot {
 
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Slot>() == 16);
+
+/// Value of the map from thread to the OOM kill that it is carrying out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct OomKill {
+    /// The cgroup whose limit was hit, or 0.
+    pub limit_cgroup_id: u64,
+    /// `enum oom_constraint`.
+    pub constraint: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// What the programs do, told by the loader before they are loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Mode {
+    /// 1 to write records for open scopes.
+    pub events: u32,
+    /// 1 to keep counters.
+    pub counters: u32,
+    /// Inode of the machine's first mount namespace.
+    pub host_mnt_ns: u32,
+    /// Inode of the initial pid namespace.
+    pub host_pid_ns: u32,
+}
+
+/// The one entry of the array `CONTROL`, which the loader changes after the load.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Control {
+    /// 1 while `release_task` is attached: zombies are kept track of.
+    pub has_release: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Records of one kind on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Emitted {
+    /// Written into the ring.
+    pub emitted: u64,
+    /// Found no room.
+    pub lost: u64,
+}
+
+const _: () = assert!(size_of::<OomKill>() == 16);
+const _: () = assert!(size_of::<Mode>() == 16);
+const _: () = assert!(size_of::<Emitted>() == 16);

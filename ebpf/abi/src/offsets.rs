@@ -21,6 +21,12 @@ pub mod need {
     pub const CGROUP: u32 = 1 << 4;
     /// Registers at a system call.
     pub const SYSCALL: u32 = 1 << 5;
+    /// The OOM killer's own structure.
+    pub const OOM: u32 = 1 << 6;
+    /// The options of a wait.
+    pub const WAIT: u32 = 1 << 7;
+    /// The arguments of a clone.
+    pub const CLONE: u32 = 1 << 8;
     /// Nothing breaks without it: the value is absent from the records.
     pub const OPTIONAL: u32 = 0;
 }
@@ -49,13 +55,20 @@ macro_rules! offsets {
             $(#[doc = concat!("`", $owner, ".", $path, "`")] pub $name: u32,)*
             /// 1 when `sched_process_exit` has its second argument, `group_dead`.
             pub exit_has_group_dead: u32,
+            /// Byte and bit of `signal_struct.is_child_subreaper`: byte offset times 8 plus the bit.
+            pub signal_is_subreaper_bit: u32,
             /// 1 when `mark_victim` passes a task, 0 when it passes only a number.
             pub victim_is_task: u32,
         }
 
         impl Offsets {
             /// No field known.
-            pub const UNKNOWN: Self = Self { $($name: MISSING,)* exit_has_group_dead: 0, victim_is_task: 0 };
+            pub const UNKNOWN: Self = Self {
+                $($name: MISSING,)*
+                exit_has_group_dead: 0,
+                signal_is_subreaper_bit: MISSING,
+                victim_is_task: 0,
+            };
 
             /// The fields to look up, in the order of the members.
             #[cfg(feature = "user")]
@@ -77,6 +90,9 @@ offsets! {
     task_real_cred: "task_struct"."real_cred", 8, TASK;
     task_cgroups: "task_struct"."cgroups", 8, TASK;
     task_exit_signal: "task_struct"."exit_signal", 4, TASK;
+    task_flags: "task_struct"."flags", 4, TASK;
+    task_parent: "task_struct"."parent", 8, TASK;
+    task_ptrace: "task_struct"."ptrace", 4, TASK;
     pid_level: "pid"."level", 4, TASK;
     pid_numbers: "pid"."numbers", 0, TASK;
     nsproxy_uts: "nsproxy"."uts_ns", 8, TASK;
@@ -105,6 +121,11 @@ offsets! {
     signal_live: "signal_struct"."live.counter", 4, EXIT;
     signal_flags: "signal_struct"."flags", 4, EXIT;
     signal_group_exit_code: "signal_struct"."group_exit_code", 4, EXIT;
+    signal_nr_threads: "signal_struct"."nr_threads", 4, EXIT;
+    signal_oom_mm: "signal_struct"."oom_mm", 8, OPTIONAL;
+    task_exit_state: "task_struct"."exit_state", 4, EXIT;
+    task_children: "task_struct"."children", 8, EXIT;
+    task_sibling: "task_struct"."sibling", 8, EXIT;
 
     binprm_filename: "linux_binprm"."filename", 8, EXEC;
     cred_euid: "cred"."euid.val", 4, EXEC;
@@ -116,6 +137,14 @@ offsets! {
     cred_cap_ambient: "cred"."cap_ambient", 8, EXEC;
     task_atomic_flags: "task_struct"."atomic_flags", 8, EXEC;
     task_seccomp_mode: "task_struct"."seccomp.mode", 4, OPTIONAL;
+    task_fs: "task_struct"."fs", 8, OPTIONAL;
+    fs_root_mnt: "fs_struct"."root.mnt", 8, OPTIONAL;
+    fs_root_dentry: "fs_struct"."root.dentry", 8, OPTIONAL;
+    vfsmount_root: "vfsmount"."mnt_root", 8, OPTIONAL;
+    vfsmount_sb: "vfsmount"."mnt_sb", 8, OPTIONAL;
+    mount_mnt: "mount"."mnt", 0, OPTIONAL;
+    mount_id: "mount"."mnt_id", 4, OPTIONAL;
+    super_dev: "super_block"."s_dev", 4, OPTIONAL;
 
     siginfo_code: "kernel_siginfo"."si_code", 4, SIGNAL;
     siginfo_chld_pid: "kernel_siginfo"."_sifields._sigchld._pid", 4, SIGNAL;
@@ -131,5 +160,27 @@ offsets! {
     regs_arg1: "pt_regs"."si", 8, SYSCALL;
     regs_arg2: "pt_regs"."dx", 8, SYSCALL;
     regs_arg3: "pt_regs"."r10", 8, SYSCALL;
+    regs_arg4: "pt_regs"."r8", 8, SYSCALL;
     task_syscall_status: "task_struct"."thread_info.status", 4, SYSCALL;
+
+    oom_memcg: "oom_control"."memcg", 8, OOM;
+    oom_constraint: "oom_control"."constraint", 4, OOM;
+    memcg_cgroup: "mem_cgroup"."css.cgroup", 8, OOM;
+
+    wait_flags: "wait_opts"."wo_flags", 4, WAIT;
+    wait_stat: "wait_opts"."wo_stat", 4, WAIT;
+
+    clone_args_flags: "kernel_clone_args"."flags", 8, CLONE;
+
+    task_files: "task_struct"."files", 8, OPTIONAL;
+    files_fdt: "files_struct"."fdt", 8, OPTIONAL;
+    fdtable_max: "fdtable"."max_fds", 4, OPTIONAL;
+    fdtable_fd: "fdtable"."fd", 8, OPTIONAL;
+    file_inode: "file"."f_inode", 8, OPTIONAL;
+    inode_sb: "inode"."i_sb", 8, OPTIONAL;
+    inode_private: "inode"."i_private", 8, OPTIONAL;
+    super_magic: "super_block"."s_magic", 8, OPTIONAL;
+    kernfs_name: "kernfs_node"."name", 8, OPTIONAL;
+    kernfs_parent: "kernfs_node"."parent", 8, OPTIONAL;
+    kernfs_rcu_parent: "kernfs_node"."__parent", 8, OPTIONAL;
 }

@@ -4,7 +4,7 @@
 //! the kernel had no such namespace there. Strings end at the first zero byte; what follows it is undefined.
 
 /// Version of everything in this crate; a reader refuses records of another one.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 /// Pid namespaces that a record can describe, outermost first. A record of a task that is nested deeper is
 /// counted as lost.
 pub const MAX_LEVELS: usize = 8;
@@ -12,6 +12,10 @@ pub const MAX_LEVELS: usize = 8;
 pub const STR_LEN: usize = 128;
 /// Bytes of a path that the kernel made.
 pub const PATH_LEN: usize = 256;
+/// Bytes of the name of a file in a cgroup.
+pub const FILE_LEN: usize = 32;
+/// Bytes of what is written to it.
+pub const VALUE_LEN: usize = 64;
 
 /// Values of [`Header::kind`].
 pub mod kind {
@@ -57,6 +61,43 @@ pub mod kind {
     pub const SHMAT: u16 = 20;
     /// [`Fence`](super::Fence)
     pub const FENCE: u16 = 21;
+    /// [`ExecFailed`](super::ExecFailed)
+    pub const EXEC_FAILED: u16 = 22;
+    /// [`Cgroup`](super::Cgroup)
+    pub const CGROUP_FREEZE: u16 = 23;
+    /// [`Cgroup`](super::Cgroup)
+    pub const CGROUP_FROZEN: u16 = 24;
+    /// [`Cgroup`](super::Cgroup)
+    pub const CGROUP_POPULATED: u16 = 25;
+    /// [`CgroupWrite`](super::CgroupWrite)
+    pub const CGROUP_WRITE: u16 = 26;
+    /// [`Path`](super::Path)
+    pub const CHROOT: u16 = 27;
+    /// [`Path`](super::Path)
+    pub const FSOPEN: u16 = 28;
+    /// [`Path`](super::Path)
+    pub const OPEN_TREE: u16 = 29;
+    /// [`Path`](super::Path)
+    pub const MOUNT_SETATTR: u16 = 30;
+    /// [`MoveMount`](super::MoveMount)
+    pub const MOVE_MOUNT: u16 = 31;
+    /// [`Path`](super::Path)
+    pub const HOSTNAME: u16 = 32;
+    /// [`Path`](super::Path)
+    pub const DOMAINNAME: u16 = 33;
+
+    /// Kinds, the unused 0 included.
+    pub const N: u32 = 34;
+}
+
+/// Values of [`Release::role`].
+pub mod reaper {
+    /// The parent.
+    pub const PARENT: u32 = 1;
+    /// A tracer that is not the parent.
+    pub const TRACER: u32 = 2;
+    /// The kernel: nobody waits for the task.
+    pub const AUTO: u32 = 3;
 }
 
 macro_rules! records {
@@ -93,8 +134,8 @@ records! {
         tid: u32,
         /// Its thread group.
         tgid: u32,
-        /// Zero.
-        pad: u32,
+        /// Records of `scope` lost up to here, the low 32 bits.
+        lost: u32,
         /// Its `start_boottime`.
         start_ns: u64,
         /// Its cgroup in the v2 hierarchy.
@@ -172,7 +213,7 @@ records! {
     }
 
     /// `sched_process_exec`
-    Exec = 552; {
+    Exec = 568; {
         /// Begins the record.
         header: Header,
         /// The task after the exec.
@@ -189,6 +230,14 @@ records! {
         caps: [u64; 5],
         /// 0 none, 1 strict, 2 filter.
         seccomp_mode: u32,
+        /// 1 when the members about the root directory are known.
+        has_root: u32,
+        /// Id of the mount that the root directory lies on.
+        root_mount_id: u32,
+        /// `dev_t` of its file system as the kernel keeps it: 20 bits of minor number.
+        root_dev: u32,
+        /// 1 when the root directory is the root of that mount.
+        root_is_mount_root: u32,
         /// Zero.
         pad: u32,
         /// Path of the program.
@@ -196,7 +245,7 @@ records! {
     }
 
     /// `sched_process_exit`
-    Exit = 240; {
+    Exit = 264; {
         /// Begins the record.
         header: Header,
         /// The task.
@@ -205,6 +254,12 @@ records! {
         status: u32,
         /// 1 for the last thread of its group.
         group_dead: u32,
+        /// 1 for a victim of the OOM killer; only with `has_oom`.
+        oom: u32,
+        /// 1 when `oom` is known.
+        has_oom: u32,
+        /// Leader of its tracer; zeros without one.
+        tracer: TaskId,
     }
 
     /// `sched_process_free` of a group leader
@@ -261,7 +316,8 @@ records! {
         pad: u32,
     }
 
-    /// `cgroup_mkdir`, `cgroup_rmdir`
+    /// `cgroup_mkdir`, `cgroup_rmdir`, `cgroup_freeze`, `cgroup_unfreeze`, `cgroup_notify_frozen`,
+    /// `cgroup_notify_populated`
     Cgroup = 344; {
         /// Begins the record.
         header: Header,
@@ -269,8 +325,8 @@ records! {
         id: u64,
         /// `cgroup_root.hierarchy_id`.
         hierarchy: u32,
-        /// Zero.
-        pad: u32,
+        /// 1 for freeze, frozen, populated.
+        value: u32,
         /// From the root of the hierarchy.
         path: [u8; PATH_LEN],
     }
@@ -292,20 +348,42 @@ records! {
     }
 
     /// `mark_victim`
-    Oom = 96; {
+    Oom = 112; {
         /// Begins the record.
         header: Header,
         /// The victim; only `tid` is set where the kernel passes a number.
         task: TaskId,
         /// Its cgroup, or 0.
         cgroup_id: u64,
+        /// The cgroup whose limit was hit, or 0.
+        limit_cgroup_id: u64,
+        /// `enum oom_constraint`; only with `has_constraint`.
+        constraint: u32,
+        /// 1 when it and the limit's cgroup are known.
+        has_constraint: u32,
     }
 
-    /// wait4(2) or waitid(2) that returned a child.
-    Wait = 104; {
+    /// write(2) or pwrite64(2) to a file of a cgroup.
+    CgroupWrite = 184; {
         /// Begins the record.
         header: Header,
-        /// The child's number in the pid namespace of the caller.
+        /// The cgroup.
+        id: u64,
+        /// Return value.
+        ret: i64,
+        /// Name of the file.
+        file: [u8; FILE_LEN],
+        /// What was written.
+        value: [u8; VALUE_LEN],
+    }
+
+    /// wait4(2) or waitid(2)
+    Wait = 112; {
+        /// Begins the record.
+        header: Header,
+        /// Return value.
+        ret: i64,
+        /// The child's number in the pid namespace of the caller; 0 when there is none, or it is not known.
         nr: u32,
         /// Options of the call.
         options: u32,
@@ -331,8 +409,8 @@ records! {
         task: TaskId,
         /// Nesting of its pid namespace.
         level: u32,
-        /// Zero.
-        pad: u32,
+        /// One of [`reaper`].
+        role: u32,
         /// Its number at each level.
         nr: [u32; MAX_LEVELS],
     }
@@ -347,6 +425,18 @@ records! {
         errno: u32,
         /// Zero.
         pad: u32,
+    }
+
+    /// execve(2) or execveat(2) that failed
+    ExecFailed = 336; {
+        /// Begins the record.
+        header: Header,
+        /// Positive error.
+        errno: u32,
+        /// Zero.
+        pad: u32,
+        /// Path argument.
+        filename: [u8; PATH_LEN],
     }
 
     /// setns(2) or unshare(2)
@@ -419,6 +509,44 @@ records! {
         put_old: [u8; STR_LEN],
     }
 
+    /// A call with one string: chroot(2), fsopen(2), open_tree(2), mount_setattr(2), sethostname(2), setdomainname(2).
+    Path = 240; {
+        /// Begins the record.
+        header: Header,
+        /// Flags argument.
+        flags: u64,
+        /// `attr_set` of mount_setattr.
+        set: u64,
+        /// `attr_clr` of mount_setattr.
+        clear: u64,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller; UTS namespace for the names.
+        ns: u32,
+        /// Zero.
+        pad: u32,
+        /// The string.
+        path: [u8; STR_LEN],
+    }
+
+    /// move_mount(2)
+    MoveMount = 352; {
+        /// Begins the record.
+        header: Header,
+        /// Flags argument.
+        flags: u64,
+        /// Return value.
+        ret: i64,
+        /// Mount namespace of the caller.
+        mnt_ns: u32,
+        /// Zero.
+        pad: u32,
+        /// Source argument.
+        from: [u8; STR_LEN],
+        /// Target argument.
+        target: [u8; STR_LEN],
+    }
+
     /// shmget(2) and shmat(2)
     Shm = 104; {
         /// Begins the record.
@@ -444,4 +572,20 @@ records! {
         /// Given by who asked.
         cookie: u64,
     }
+}
+
+impl NsInodes {
+    /// No namespace known.
+    pub const NONE: Self = Self {
+        mnt: 0,
+        uts: 0,
+        ipc: 0,
+        net: 0,
+        pid_for_children: 0,
+        cgroup: 0,
+        user: 0,
+        time: 0,
+        time_for_children: 0,
+        pid: 0,
+    };
 }

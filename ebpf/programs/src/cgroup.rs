@@ -1,23 +1,18 @@
-//! Cgroups made, removed and joined, in any hierarchy. Tags live in the v2 hierarchy only, whose number is 0: ids of
-//! other hierarchies are numbered apart from it.
+//! Cgroups made, removed, joined, frozen and populated, in any hierarchy. Tags and counters live in the v2 hierarchy only, whose
+//! number is 0: ids of other hierarchies are numbered apart from it.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{Attach, Cgroup, PATH_LEN, kind};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
+use aya_ebpf::macros::{btf_tracepoint, fentry};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
+use podproof_abi::{Attach, Cgroup, Counter, PATH_LEN, kind};
 
+use crate::count::{self, Counting, map_full};
 use crate::emit::emit;
-use crate::kernel::{off, rd, task_id};
-use crate::maps::CGROUPS;
+use crate::kernel::{cgroup_id, id_of_cgroup, keeps_counters, off, rd, task_id, writes_events};
+use crate::maps::{CGROUPS, MOVING};
 use crate::scope::{self, Scopes, lose};
 
 const DEFAULT_HIERARCHY: u32 = 0;
-
-#[inline(always)]
-fn id(cgroup: usize) -> u64 {
-    let kn: usize = rd(cgroup, off!(cgroup_kn));
-    rd(kn, off!(kernfs_id))
-}
 
 #[inline(always)]
 fn hierarchy(cgroup: usize) -> u32 {
@@ -31,36 +26,56 @@ fn copy_path(path: usize, out: &mut [u8; PATH_LEN]) {
     _ = unsafe { bpf_probe_read_kernel_str_bytes(path as *const u8, out) };
 }
 
-/// `cgroup_mkdir(cgrp, path)`: a child of a tagged cgroup is tagged.
+/// Writes a record about a cgroup for its own scope and that of the current task.
+#[inline(always)]
+fn show(own: u32, kind: u16, id: u64, hierarchy: u32, path: usize, value: u32) {
+    let Some(scopes) = Scopes::of(own, scope::of_current()) else { return };
+    emit::<Cgroup>(scopes, kind, |record| {
+        record.id = id;
+        record.hierarchy = hierarchy;
+        record.value = value;
+        copy_path(path, &mut record.path);
+    });
+}
+
+/// `cgroup_mkdir(cgrp, path)`: a child of a tagged cgroup is tagged; counting begins.
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
     let cgroup: usize = ctx.arg(0);
     let path: usize = ctx.arg(1);
-    let (id, hierarchy) = (id(cgroup), hierarchy(cgroup));
+    let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
+    if keeps_counters() && hierarchy == DEFAULT_HIERARCHY {
+        count::begin(id);
+        Counting::node().count(Counter::CgroupsCreated);
+    }
+    if !writes_events() {
+        return 0;
+    }
     let mut inherited = 0;
     if hierarchy == DEFAULT_HIERARCHY {
         let parent_css: usize = rd(cgroup, off!(cgroup_self_parent));
         let parent: usize = rd(parent_css, off!(css_cgroup));
-        inherited = scope::of_cgroup(self::id(parent));
+        inherited = scope::of_cgroup(id_of_cgroup(parent));
         if inherited != 0 && CGROUPS.insert(id, inherited, 0).is_err() {
             lose(inherited);
         }
     }
-    let Some(scopes) = Scopes::of(inherited, scope::of_current()) else { return 0 };
-    emit::<Cgroup>(scopes, kind::CGROUP_MKDIR, |record| {
-        record.id = id;
-        record.hierarchy = hierarchy;
-        copy_path(path, &mut record.path);
-    });
+    show(inherited, kind::CGROUP_MKDIR, id, hierarchy, path, 0);
     0
 }
 
-/// `cgroup_rmdir(cgrp, path)`: ends the tag.
+/// `cgroup_rmdir(cgrp, path)`: ends the tag, but not the counting: zombies may still be reaped.
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> u32 {
     let cgroup: usize = ctx.arg(0);
     let path: usize = ctx.arg(1);
-    let (id, hierarchy) = (id(cgroup), hierarchy(cgroup));
+    let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
+    if keeps_counters() && hierarchy == DEFAULT_HIERARCHY {
+        Counting::node().count(Counter::CgroupsRemoved);
+    }
+    if !writes_events() {
+        return 0;
+    }
     let mut own = 0;
     if hierarchy == DEFAULT_HIERARCHY {
         own = scope::of_cgroup(id);
@@ -68,12 +83,47 @@ pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> u32 {
             _ = CGROUPS.remove(id);
         }
     }
-    let Some(scopes) = Scopes::of(own, scope::of_current()) else { return 0 };
-    emit::<Cgroup>(scopes, kind::CGROUP_RMDIR, |record| {
-        record.id = id;
-        record.hierarchy = hierarchy;
-        copy_path(path, &mut record.path);
-    });
+    show(own, kind::CGROUP_RMDIR, id, hierarchy, path, 0);
+    0
+}
+
+/// A record of a cgroup whose scope does not change by it.
+#[inline(always)]
+fn changed(ctx: &BtfTracePointContext, kind: u16, value: u32) {
+    let cgroup: usize = ctx.arg(0);
+    let path: usize = ctx.arg(1);
+    let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
+    let own = if hierarchy == DEFAULT_HIERARCHY { scope::of_cgroup(id) } else { 0 };
+    show(own, kind, id, hierarchy, path, value);
+}
+
+/// `cgroup_freeze(cgrp, path)`
+#[btf_tracepoint(function = "cgroup_freeze")]
+pub(crate) fn cgroup_freeze(ctx: BtfTracePointContext) -> u32 {
+    changed(&ctx, kind::CGROUP_FREEZE, 1);
+    0
+}
+
+/// `cgroup_unfreeze(cgrp, path)`
+#[btf_tracepoint(function = "cgroup_unfreeze")]
+pub(crate) fn cgroup_unfreeze(ctx: BtfTracePointContext) -> u32 {
+    changed(&ctx, kind::CGROUP_FREEZE, 0);
+    0
+}
+
+/// `cgroup_notify_frozen(cgrp, path, val)`
+#[btf_tracepoint(function = "cgroup_notify_frozen")]
+pub(crate) fn cgroup_notify_frozen(ctx: BtfTracePointContext) -> u32 {
+    let value: u32 = ctx.arg(2);
+    changed(&ctx, kind::CGROUP_FROZEN, u32::from(value != 0));
+    0
+}
+
+/// `cgroup_notify_populated(cgrp, path, val)`
+#[btf_tracepoint(function = "cgroup_notify_populated")]
+pub(crate) fn cgroup_notify_populated(ctx: BtfTracePointContext) -> u32 {
+    let value: u32 = ctx.arg(2);
+    changed(&ctx, kind::CGROUP_POPULATED, u32::from(value != 0));
     0
 }
 
@@ -84,7 +134,20 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> u32 {
     let path: usize = ctx.arg(1);
     let task: usize = ctx.arg(2);
     let threadgroup: u32 = ctx.arg(3);
-    let (id, hierarchy) = (id(cgroup), hierarchy(cgroup));
+    let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
+    let has_all = threadgroup & 0xff != 0;
+    if keeps_counters() && hierarchy == DEFAULT_HIERARCHY && has_all {
+        Counting::of(id).count(Counter::MigrationsIn);
+        let mover = bpf_get_current_pid_tgid();
+        if let Some(from) = MOVING.get_ptr(mover) {
+            // SAFETY: a map's value; the key is this thread's own.
+            Counting::of(unsafe { *from }).count(Counter::MigrationsOut);
+            _ = MOVING.remove(mover);
+        }
+    }
+    if !writes_events() {
+        return 0;
+    }
     let moved = task_id(task);
     let mut scope = scope::of_tgid(moved.tgid);
     if scope == 0 && hierarchy == DEFAULT_HIERARCHY {
@@ -98,9 +161,23 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> u32 {
     emit::<Attach>(scopes, kind::CGROUP_ATTACH, |record| {
         record.id = id;
         record.hierarchy = hierarchy;
-        record.threadgroup = threadgroup & 1;
+        record.threadgroup = u32::from(has_all);
         record.task = moved;
         copy_path(path, &mut record.path);
     });
+    0
+}
+
+/// `cgroup_attach_task(dst_cgrp, leader, threadgroup)` is about to move a process: the tracepoint of this name comes when the
+/// cgroup before is forgotten already.
+#[fentry(function = "cgroup_attach_task")]
+pub(crate) fn cgroup_attach_task_entry(ctx: FEntryContext) -> u32 {
+    let cgroup: usize = ctx.arg(0);
+    let leader: usize = ctx.arg(1);
+    if hierarchy(cgroup) == DEFAULT_HIERARCHY
+        && MOVING.insert(bpf_get_current_pid_tgid(), cgroup_id(leader), 0).is_err()
+    {
+        map_full();
+    }
     0
 }

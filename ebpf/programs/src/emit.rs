@@ -7,9 +7,10 @@ use aya_ebpf::helpers::{
 };
 use podproof_abi::{ABI_VERSION, Header};
 
+use crate::atomic;
 use crate::kernel::{current, off, rd};
-use crate::maps::EVENTS;
-use crate::scope::{Scopes, lose};
+use crate::maps::{EMITTED, EVENTS};
+use crate::scope::{Scopes, lose, lost};
 
 /// Emits a record; without room, counts a loss for its scopes.
 #[inline(always)]
@@ -28,7 +29,18 @@ pub(crate) fn emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut
 /// `R` begins with a [`Header`] and is a multiple of 8 bytes long, as every record of the ABI.
 #[inline(always)]
 pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut R)) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<R>(0) else { return false };
+    let stats = EMITTED.get_ptr_mut(u32::from(kind));
+    let Some(mut entry) = EVENTS.reserve::<R>(0) else {
+        if let Some(stats) = stats {
+            // SAFETY: a field of a map's value.
+            atomic::add(unsafe { &raw mut (*stats).lost }, 1);
+        }
+        return false;
+    };
+    if let Some(stats) = stats {
+        // SAFETY: a field of a map's value.
+        atomic::add(unsafe { &raw mut (*stats).emitted }, 1);
+    }
     let record = entry.as_mut_ptr();
     let words = record.cast::<u64>();
     let mut i = 0;
@@ -51,6 +63,7 @@ pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(
     }
     header.scope = scopes.scope;
     header.peer_scope = scopes.peer;
+    header.lost = lost(scopes.scope);
     header.tid = pid_tgid as u32;
     header.tgid = (pid_tgid >> 32) as u32;
     header.start_ns = rd(current(), off!(task_start));

@@ -15,6 +15,27 @@ macro_rules! off {
 }
 pub(crate) use off;
 
+/// A part of what the programs are to do.
+macro_rules! mode {
+    ($field:ident) => {
+        // SAFETY: MODE is a valid static; volatile, because the loader replaces it after the compiler saw it.
+        unsafe { core::ptr::read_volatile(&raw const $crate::MODE.$field) }
+    };
+}
+pub(crate) use mode;
+
+/// Whether records are written for open scopes.
+#[inline(always)]
+pub(crate) fn writes_events() -> bool {
+    mode!(events) != 0
+}
+
+/// Whether counters are kept.
+#[inline(always)]
+pub(crate) fn keeps_counters() -> bool {
+    mode!(counters) != 0
+}
+
 /// Reads `T` at `offset` of the kernel object at `p`.
 #[inline(always)]
 pub(crate) fn rd<T: Copy>(p: usize, offset: u32) -> T {
@@ -52,6 +73,12 @@ pub(crate) fn task_id(task: Task) -> TaskId {
 pub(crate) fn cgroup_id(task: Task) -> u64 {
     let css_set: usize = rd(task, off!(task_cgroups));
     let cgroup: usize = rd(css_set, off!(css_set_dfl_cgrp));
+    id_of_cgroup(cgroup)
+}
+
+/// Id of a cgroup.
+#[inline(always)]
+pub(crate) fn id_of_cgroup(cgroup: usize) -> u64 {
     let kn: usize = rd(cgroup, off!(cgroup_kn));
     rd(kn, off!(kernfs_id))
 }
@@ -84,12 +111,38 @@ pub(crate) fn number_at(task: Task, level: u32) -> (u32, u32) {
     if pid == 0 || rd::<u32>(pid, off!(pid_level)) < level {
         return (0, 0);
     }
+    if level == 0 {
+        return (rd(task, off!(task_pid)), mode!(host_pid_ns));
+    }
     // The mask is for the verifier of 6.1, which wants the product to be bounded.
     let upid = pid + off!(pid_numbers) as usize + (((level & 31) as usize) << 4);
     match probe::<Upid>(upid) {
         Some(upid) => (upid.nr, probe(upid.ns + off!(pid_ns_inum) as usize).unwrap_or(0)),
         None => (0, 0),
     }
+}
+
+/// Whether the task leads PID 1 of a pid namespace below the initial one.
+#[inline(always)]
+pub(crate) fn is_init(leader: Task) -> bool {
+    let pid: usize = rd(leader, off!(task_thread_pid));
+    if pid == 0 {
+        return false;
+    }
+    let level: u32 = rd(pid, off!(pid_level));
+    level > 0 && number_at(leader, level).0 == 1
+}
+
+/// Whether the process adopts orphans (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+#[inline(always)]
+pub(crate) fn is_subreaper(task: Task) -> bool {
+    let bit = off!(signal_is_subreaper_bit);
+    if bit == MISSING {
+        return false;
+    }
+    let signal: usize = rd(task, off!(task_signal));
+    // The verifier knows no bit-fields.
+    probe::<u8>(signal + (bit >> 3) as usize).is_some_and(|byte| byte >> (bit & 7) & 1 != 0)
 }
 
 /// Fills in the task's number at each level and, if wanted, the pid namespace there. `nr` is zeroed already.
@@ -100,8 +153,16 @@ pub(crate) fn numbers(task: Task, nr: *mut u32, pid_ns: Option<*mut u32>) {
         return;
     }
     let level: u32 = rd(pid, off!(pid_level));
+    // The outermost number is the task's own, so most tasks need no look into the array.
+    let (tid, host): (u32, u32) = (rd(task, off!(task_pid)), mode!(host_pid_ns));
+    // SAFETY: both arrays have MAX_LEVELS members.
+    unsafe { nr.write(tid) };
+    if let Some(pid_ns) = pid_ns {
+        // SAFETY: as above.
+        unsafe { pid_ns.write(host) };
+    }
     let base = pid + off!(pid_numbers) as usize;
-    let mut i = 0usize;
+    let mut i = 1usize;
     while i < MAX_LEVELS {
         if i as u32 > level {
             break;

@@ -16,23 +16,31 @@
 #![feature(core_intrinsics)]
 #![allow(unsafe_code, reason = "kernel memory is read through raw pointers that the verifier checks")]
 
+mod atomic;
 mod cgroup;
+mod count;
 mod emit;
 mod fence;
 mod kernel;
 mod maps;
+mod namespace;
 mod oom;
 mod reap;
 mod scope;
 mod signal;
 mod syscall;
 mod task;
+mod wait;
 
-use podproof_abi::Offsets;
+use podproof_abi::{Mode, Offsets};
 
 /// Replaced by the loader before the programs are loaded; the section is frozen then, so that the verifier sees constants.
 #[unsafe(no_mangle)]
 static OFFS: Offsets = Offsets::UNKNOWN;
+
+/// Replaced in the same way: what is not wanted is not even verified.
+#[unsafe(no_mangle)]
+static MODE: Mode = Mode { events: 0, counters: 0, host_mnt_ns: 0, host_pid_ns: 0 };
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]

@@ -1,12 +1,20 @@
 //! Every map, with its size and its reason.
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, RingBuf};
-use podproof_abi::{MAX_CGROUPS, MAX_PENDING, MAX_SCOPES, MAX_TAGS, NsInodes, Slot, Tag};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use podproof_abi::{
+    Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS,
+    MAX_ZOMBIES, NsInodes, OomKill, Slot, Tag, Zombie, kind,
+};
 
 /// All records, in one order. The loader sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Record kind to how many were written, and how many found no room.
+#[map]
+pub(crate) static EMITTED: PerCpuArray<Emitted> = PerCpuArray::with_max_entries(kind::N, 0);
 
 /// Thread group id to scope: set from outside for a launcher, inherited at task creation, kept until the leader is freed, so
 /// that a zombie and its reap still belong to their scope.
@@ -24,3 +32,51 @@ pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SCOPES, 0);
 /// Thread (`pid_tgid`) inside setns or unshare to its namespaces at entry.
 #[map]
 pub(crate) static PENDING: HashMap<u64, NsInodes> = HashMap::with_max_entries(MAX_PENDING, 0);
+
+/// The same for setns, where its entry and return are hooked for the counters.
+#[map]
+pub(crate) static JOINING: HashMap<u64, NsInodes> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+
+/// Leader of a group of several threads, by its `start_boottime` and number, to a mark: of threads that end at the same
+/// moment the first one to set it is the last of its group. Forgetting an old one is harmless.
+#[map]
+pub(crate) static ENDING: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(MAX_ENDING, 0);
+
+/// What the loader switches while the programs run.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Cgroup id (v2) to its counters. Entries are made at mkdir, and by user space for the cgroups that were there before; only
+/// user space removes them. The loader sets the size.
+#[map]
+pub(crate) static COUNTERS: HashMap<u64, Counts> =
+    HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
+
+/// The counters of the node: what is counted for no cgroup is in it too.
+#[map]
+pub(crate) static NODE: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
+
+/// An all-zero value for new entries of `COUNTERS`, which is too large for the stack.
+#[map]
+pub(crate) static ZEROES: Array<Counts> = Array::with_max_entries(1, 0);
+
+/// Thread group id to the zombie that it is, while releases are seen.
+#[map]
+pub(crate) static ZOMBIES: HashMap<u32, Zombie> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
+
+/// Thread group id of an orphan that lives to its `start_boottime`.
+#[map]
+pub(crate) static ORPHANS: HashMap<u32, u64> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
+
+/// Thread (`pid_tgid`) in the OOM killer to what it found.
+#[map]
+pub(crate) static OOM_KILLS: HashMap<u64, OomKill> =
+    HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+
+/// Thread (`pid_tgid`) that moves a process to the process's cgroup before.
+#[map]
+pub(crate) static MOVING: HashMap<u64, u64> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+
+/// Inode of a pid namespace that is ending to a mark.
+#[map]
+pub(crate) static DYING: HashMap<u32, u8> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);

@@ -1,12 +1,49 @@
-//! The victim of the OOM killer.
+//! The OOM killer: its victims, and whose limit made it act.
 
-use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{Oom, TaskId, kind};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::{btf_tracepoint, fentry, fexit};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext};
+use podproof_abi::{Counter, Oom, OomKill, TaskId, kind};
 
+use crate::count::{Counting, map_full};
 use crate::emit::emit;
-use crate::kernel::{cgroup_id, off, task_id};
+use crate::kernel::{cgroup_id, id_of_cgroup, off, rd, task_id};
+use crate::maps::OOM_KILLS;
 use crate::scope::{self, Scopes};
+
+/// `oom_kill_process(oc, message)`: `current` ran out of memory. What is found is kept until the function returns.
+#[fentry(function = "oom_kill_process")]
+pub(crate) fn oom_kill_process(ctx: FEntryContext) -> u32 {
+    let control: usize = ctx.arg(0);
+    let memcg: usize = rd(control, off!(oom_memcg));
+    let mut kill = OomKill { limit_cgroup_id: 0, constraint: rd(control, off!(oom_constraint)), pad: 0 };
+    if memcg != 0 {
+        kill.limit_cgroup_id = id_of_cgroup(rd(memcg, off!(memcg_cgroup)));
+    }
+    if OOM_KILLS.insert(bpf_get_current_pid_tgid(), kill, 0).is_err() {
+        map_full();
+    }
+    0
+}
+
+/// `oom_kill_process` returns.
+#[fexit(function = "oom_kill_process")]
+pub(crate) fn oom_kill_process_return(_ctx: FExitContext) -> u32 {
+    _ = OOM_KILLS.remove(bpf_get_current_pid_tgid());
+    0
+}
+
+/// `__oom_kill_process(victim, message)`: one of the victims, as a task on every kernel.
+#[fentry(function = "__oom_kill_process")]
+pub(crate) fn oom_kill_victim(ctx: FEntryContext) -> u32 {
+    let victim: usize = ctx.arg(0);
+    if let Some(kill) = OOM_KILLS.get_ptr(bpf_get_current_pid_tgid()) {
+        // SAFETY: a map's value; the key is this thread's own.
+        let constraint = unsafe { (*kill).constraint };
+        Counting::of(cgroup_id(victim)).count_in::<4>(Counter::OomKillsGlobal, constraint);
+    }
+    0
+}
 
 /// `mark_victim(task, uid)`, or `mark_victim(pid)` on older kernels. `current` is whoever ran out of memory.
 #[btf_tracepoint(function = "mark_victim")]
@@ -15,14 +52,26 @@ pub(crate) fn mark_victim(ctx: BtfTracePointContext) -> u32 {
     if off!(victim_is_task) != 0 {
         let victim: usize = ctx.arg(0);
         let Some(scopes) = Scopes::of(scope::of_task(victim), of_current) else { return 0 };
-        emit::<Oom>(scopes, kind::OOM, |record| {
-            record.task = task_id(victim);
-            record.cgroup_id = cgroup_id(victim);
-        });
+        show(scopes, task_id(victim), cgroup_id(victim));
     } else {
         let tid: u32 = ctx.arg(0);
         let Some(scopes) = Scopes::of(scope::of_tgid(tid), of_current) else { return 0 };
-        emit::<Oom>(scopes, kind::OOM, |record| record.task = TaskId { tid, tgid: 0, start_ns: 0 });
+        show(scopes, TaskId { tid, tgid: 0, start_ns: 0 }, 0);
     }
     0
+}
+
+#[inline(always)]
+fn show(scopes: Scopes, task: TaskId, cgroup_id: u64) {
+    emit::<Oom>(scopes, kind::OOM, |record| {
+        record.task = task;
+        record.cgroup_id = cgroup_id;
+        if let Some(kill) = OOM_KILLS.get_ptr(bpf_get_current_pid_tgid()) {
+            // SAFETY: a map's value; the key is this thread's own.
+            let kill = unsafe { *kill };
+            record.has_constraint = 1;
+            record.constraint = kill.constraint;
+            record.limit_cgroup_id = kill.limit_cgroup_id;
+        }
+    });
 }

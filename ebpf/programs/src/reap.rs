@@ -1,11 +1,17 @@
 //! `release_task`, where fentry is allowed: the exact moment of a reap, and who did it.
 
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
-use podproof_abi::{Release, kind};
+use podproof_abi::{Counter, Release, TaskId, ZOMBIE_BOUNDS_NS, kind, reaper};
 
+use crate::count::Counting;
 use crate::emit::emit;
-use crate::kernel::{level, numbers, task_id};
+use crate::kernel::{
+    Task, cgroup_id, current, is_init, is_subreaper, keeps_counters, level, numbers, off, rd, task_id,
+    writes_events,
+};
+use crate::maps::{ORPHANS, ZOMBIES};
 use crate::scope::{self, Scopes, lose};
 
 /// `release_task(p)`: `current` is the reaper, or `p` itself when nobody waits for it. The end of a plain
@@ -18,6 +24,13 @@ pub(crate) fn release_task(ctx: FEntryContext) -> u32 {
     if id.tid != id.tgid {
         return 0;
     }
+    let role = role(task, id.tgid);
+    if keeps_counters() {
+        count(task, id, role);
+    }
+    if !writes_events() {
+        return 0;
+    }
     let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), scope::of_current()) else { return 0 };
     let Some(level) = level(task) else {
         lose(scopes.scope);
@@ -26,7 +39,69 @@ pub(crate) fn release_task(ctx: FEntryContext) -> u32 {
     emit::<Release>(scopes, kind::RELEASE, |record| {
         record.task = id;
         record.level = level;
+        record.role = role;
         numbers(task, (&raw mut record.nr).cast(), None);
     });
     0
+}
+
+/// What `current` is to the dead task. A tracer has been unlinked from it by now, so it is known only by being neither the
+/// parent nor a process that ends itself: such a one hands its zombies on to a new parent, and those that the new
+/// parent ignores are released by the kernel.
+#[inline(always)]
+fn role(task: Task, tgid: u32) -> u32 {
+    const PF_EXITING: u32 = 4;
+    let by = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if by == tgid {
+        return reaper::AUTO;
+    }
+    let real_parent: usize = rd(task, off!(task_real_parent));
+    if rd::<u32>(real_parent, off!(task_tgid)) == by {
+        reaper::PARENT
+    } else if rd::<u32>(current(), off!(task_flags)) & PF_EXITING == 0 {
+        reaper::TRACER
+    } else {
+        reaper::AUTO
+    }
+}
+
+#[inline(always)]
+fn count(task: Task, id: TaskId, role: u32) {
+    let counting = Counting::of(cgroup_id(task));
+    let by = match role {
+        reaper::AUTO => 5,
+        reaper::TRACER => 4,
+        _ => {
+            let leader: usize = rd(current(), off!(task_group_leader));
+            if rd::<u32>(leader, off!(task_tgid)) == 1 {
+                3
+            } else if is_init(leader) {
+                1
+            } else if is_subreaper(leader) {
+                2
+            } else {
+                0
+            }
+        }
+    };
+    counting.count_in::<6>(Counter::ReapsParent, by);
+    _ = ORPHANS.remove(id.tgid);
+    let Some(zombie) = ZOMBIES.get_ptr(id.tgid) else { return };
+    // SAFETY: a map's value; nobody else writes it any more.
+    let zombie = unsafe { *zombie };
+    _ = ZOMBIES.remove(id.tgid);
+    if zombie.start_ns != id.start_ns {
+        return;
+    }
+    // SAFETY: the helper has no preconditions.
+    let age = unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(zombie.since_ns);
+    let mut bucket = 0;
+    while bucket < ZOMBIE_BOUNDS_NS.len() {
+        if age <= ZOMBIE_BOUNDS_NS[bucket] {
+            break;
+        }
+        bucket += 1;
+    }
+    counting.count_in::<9>(Counter::ZombieLe0, bucket as u32);
+    counting.add(Counter::ZombieSumNs, age);
 }

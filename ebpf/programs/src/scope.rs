@@ -4,6 +4,7 @@
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid};
 use podproof_abi::Tag;
 
+use crate::atomic;
 use crate::kernel::{Task, cgroup_id, current, off, rd};
 use crate::maps::{CGROUPS, SLOTS, TAGS};
 
@@ -88,24 +89,10 @@ fn adopt(task: Task, tgid: u32, cgroup_id: u64) -> u32 {
     scope
 }
 
-/// True for the first caller of a thread group: of several threads that end together, one is the last.
-#[inline(always)]
-pub(crate) fn claim_end(tgid: u32) -> bool {
-    let Some(tag) = TAGS.get_ptr_mut(tgid) else { return true };
-    // SAFETY: the map's value is aligned and lives as long as the map; nobody else writes this member but whole tags.
-    let before = unsafe {
-        core::intrinsics::atomic_xchg::<u32, { core::intrinsics::AtomicOrdering::SeqCst }>(
-            &raw mut (*tag).ended,
-            1,
-        )
-    };
-    before == 0
-}
-
 /// Tags a thread group. A full map is a loss: later records of the group will be missing.
 #[inline(always)]
 pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
-    if TAGS.insert(tgid, Tag { scope, ended: 0, start_ns }, 0).is_err() {
+    if TAGS.insert(tgid, Tag { scope, pad: 0, start_ns }, 0).is_err() {
         lose(scope);
     }
 }
@@ -114,12 +101,17 @@ pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
 #[inline(always)]
 pub(crate) fn lose(scope: u32) {
     if let Some(slot) = SLOTS.get_ptr_mut(scope) {
-        // SAFETY: the map's value is aligned and lives as long as the map; every writer uses an atomic addition.
-        unsafe {
-            core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::SeqCst }>(
-                &raw mut (*slot).lost,
-                1,
-            );
-        }
+        // SAFETY: a field of a map's value.
+        atomic::add(unsafe { &raw mut (*slot).lost }, 1);
+    }
+}
+
+/// The losses of a scope so far, the low 32 bits.
+#[inline(always)]
+pub(crate) fn lost(scope: u32) -> u32 {
+    match SLOTS.get_ptr(scope) {
+        // SAFETY: a field of a map's value.
+        Some(slot) => unsafe { (&raw const (*slot).lost).read_volatile() as u32 },
+        None => 0,
     }
 }

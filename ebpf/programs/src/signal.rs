@@ -1,11 +1,17 @@
 //! Signals: sent (with the result) and taken. A `SIGCHLD` that tells of an end marks the start of a zombie.
 
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{SignalDeliver, SignalGenerate, kind};
+use podproof_abi::{SignalDeliver, SignalGenerate, Zombie, kind};
 
+use crate::count::map_full;
 use crate::emit::emit;
-use crate::kernel::{current, level, number_at, numbers, off, probe, rd, task_id};
+use crate::kernel::{
+    Task, cgroup_id, current, is_init, keeps_counters, level, number_at, numbers, off, probe, rd, task_id,
+    writes_events,
+};
+use crate::maps::{CONTROL, ZOMBIES};
 use crate::scope::{self, Scopes, lose};
 
 const SIGCHLD: u32 = 17;
@@ -19,6 +25,12 @@ const SEND_SIG_PRIV: u64 = 1;
 pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
     let target: usize = ctx.arg(2);
     let sender = current();
+    if keeps_counters() && ctx.arg::<u32>(0) == SIGCHLD {
+        note_zombie(target, sender, ctx.arg(1));
+    }
+    if !writes_events() {
+        return 0;
+    }
     let of_target = scope::of_task(target);
     let of_sender = scope::of_current();
     let Some(scopes) = Scopes::of(of_target, of_sender) else { return 0 };
@@ -56,6 +68,33 @@ pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
         }
     });
     0
+}
+
+/// Remembers since when the sender is a zombie, while there is a hook that will end it. A dying process also tells the new
+/// parents of zombies that it hands on; those are known already, and it is no zombie itself at that moment.
+#[inline(always)]
+fn note_zombie(parent: Task, sender: Task, info: u64) {
+    let has_release = CONTROL.get(0).is_some_and(|control| control.has_release != 0);
+    if !has_release || info <= SEND_SIG_PRIV {
+        return;
+    }
+    let code: i32 = probe(info as usize + off!(siginfo_code) as usize).unwrap_or(0);
+    let leader: usize = rd(sender, off!(task_group_leader));
+    if !(1..=3).contains(&code) || rd::<u32>(leader, off!(task_exit_state)) == 0 {
+        return;
+    }
+    let told: usize = rd(parent, off!(task_group_leader));
+    let zombie = Zombie {
+        // SAFETY: the helper has no preconditions.
+        since_ns: unsafe { bpf_ktime_get_boot_ns() },
+        start_ns: rd(leader, off!(task_start)),
+        cgroup_id: cgroup_id(leader),
+        parent_tgid: rd(told, off!(task_tgid)),
+        parent_is_init: u32::from(is_init(told)),
+    };
+    if ZOMBIES.insert(rd::<u32>(leader, off!(task_tgid)), zombie, 0).is_err() {
+        map_full();
+    }
 }
 
 /// `signal_deliver(sig, info, ka)`: `current` takes it.

@@ -1,24 +1,70 @@
 //! Birth, exec, end and release of tasks.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_bytes};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{Exec, Exit, Free, MISSING, NewTask, START_TICK_NS, kind};
+use podproof_abi::{
+    Counter, Exec, Exit, Free, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, PF_KTHREAD, START_TICK_NS, kind,
+};
 
+use crate::count::{Counting, map_full};
 use crate::emit::emit;
-use crate::kernel::{cgroup_id, level, off, rd, task_id, view};
-use crate::maps::TAGS;
+use crate::kernel::{
+    Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
+    writes_events,
+};
+use crate::maps::{DYING, ENDING, ORPHANS, TAGS};
 use crate::scope::{self, Scopes, lose};
 
 const CLONE_THREAD: u64 = 0x1_0000;
 /// `SIGNAL_GROUP_EXIT` in `signal_struct.flags`.
 const SIGNAL_GROUP_EXIT: u32 = 4;
+/// Children of one process that are looked at when it ends; the rest counts as refused by a full map.
+const MAX_CHILDREN: u32 = 256;
 
 /// `task_newtask(task, clone_flags)`: a task exists and has not run. `current` called clone.
 #[btf_tracepoint(function = "task_newtask")]
 pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
     let child: usize = ctx.arg(0);
     let flags: u64 = ctx.arg(1);
+    if keeps_counters() {
+        count_birth(child, flags);
+    }
+    if writes_events() {
+        show_birth(child, flags);
+    }
+    0
+}
+
+#[inline(always)]
+fn count_birth(child: Task, flags: u64) {
+    let is_kernel = rd::<u32>(child, off!(task_flags)) & PF_KTHREAD != 0;
+    let counting = if is_kernel { Counting::node() } else { Counting::of(cgroup_id(child)) };
+    counting.count(if flags & CLONE_THREAD == 0 { Counter::ForksProcess } else { Counter::ForksThread });
+    if flags & NS_MASK != 0 {
+        // SAFETY: the helper has no preconditions.
+        count_namespaces(
+            Counting::of(unsafe { bpf_get_current_cgroup_id() }),
+            Counter::NsClonedCgroup,
+            flags,
+        );
+    }
+}
+
+/// Adds one for each type of namespace in `flags`, from the counter `first` on.
+#[inline(always)]
+pub(crate) fn count_namespaces(counting: Counting, first: Counter, flags: u64) {
+    let mut i = 0;
+    while i < N_NS {
+        if flags & NS_FLAGS[i] != 0 {
+            counting.count_in::<{ N_NS as u32 }>(first, i as u32);
+        }
+        i += 1;
+    }
+}
+
+#[inline(always)]
+fn show_birth(child: Task, flags: u64) {
     let mut scope = scope::of_current();
     if flags & CLONE_THREAD == 0 {
         let id = task_id(child);
@@ -32,23 +78,28 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
             _ = TAGS.remove(id.tgid);
         }
     }
-    let Some(scopes) = Scopes::of(scope, 0) else { return 0 };
+    let Some(scopes) = Scopes::of(scope, 0) else { return };
     let Some(level) = level(child) else {
         lose(scope);
-        return 0;
+        return;
     };
     emit::<NewTask>(scopes, kind::NEW_TASK, |record| {
         view(child, level, &mut record.child);
         record.flags = flags;
     });
-    0
 }
 
-/// `sched_process_exec(task, old_pid, bprm)`: the new program's credentials are committed.
+/// `sched_process_exec(task, old_pid, bprm)`: the new program's credentials are committed. The task is the current one.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
+    if keeps_counters() {
+        // SAFETY: the helper has no preconditions.
+        Counting::of(unsafe { bpf_get_current_cgroup_id() }).count(Counter::Execs);
+    }
+    if !writes_events() {
+        return 0;
+    }
     let task: usize = ctx.arg(0);
-    // The task is the current one.
     let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
     let Some(level) = level(task) else {
         lose(scopes.scope);
@@ -72,6 +123,7 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
         if off!(task_seccomp_mode) != MISSING {
             record.seccomp_mode = rd(task, off!(task_seccomp_mode));
         }
+        root(task, record);
         let filename: usize = rd(bprm, off!(binprm_filename));
         // SAFETY: the helper checks the address; the record's array bounds the copy.
         _ = unsafe { bpf_probe_read_kernel_str_bytes(filename as *const u8, &mut record.filename) };
@@ -79,34 +131,193 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
-/// `sched_process_exit(task[, group_dead])`, per thread; namespaces, cgroup and parent are still set.
+/// The root directory of the task, where all of the structures on the way to it are known.
+#[inline(always)]
+fn root(task: Task, record: &mut Exec) {
+    let known = off!(task_fs) != MISSING
+        && off!(fs_root_mnt) != MISSING
+        && off!(fs_root_dentry) != MISSING
+        && off!(vfsmount_root) != MISSING
+        && off!(vfsmount_sb) != MISSING
+        && off!(mount_mnt) != MISSING
+        && off!(mount_id) != MISSING
+        && off!(super_dev) != MISSING;
+    if !known {
+        return;
+    }
+    let fs: usize = rd(task, off!(task_fs));
+    if fs == 0 {
+        return;
+    }
+    let mnt: usize = rd(fs, off!(fs_root_mnt));
+    let dentry: usize = rd(fs, off!(fs_root_dentry));
+    // The mount is around its vfsmount, which the verifier does not know.
+    let Some(id) = probe::<u32>((mnt + off!(mount_id) as usize).wrapping_sub(off!(mount_mnt) as usize))
+    else {
+        return;
+    };
+    record.has_root = 1;
+    record.root_mount_id = id;
+    record.root_is_mount_root = u32::from(rd::<usize>(mnt, off!(vfsmount_root)) == dentry);
+    let sb: usize = rd(mnt, off!(vfsmount_sb));
+    record.root_dev = rd(sb, off!(super_dev));
+}
+
+/// `sched_process_exit(task[, group_dead])`, per thread; namespaces, cgroup and parent are still set. The task is the
+/// current one.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
+    let scopes = if writes_events() { Scopes::of(scope::of_current(), 0) } else { None };
+    if !keeps_counters() && scopes.is_none() {
+        return 0;
+    }
     let task: usize = ctx.arg(0);
-    // The task is the current one.
-    let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
+    let signal: usize = rd(task, off!(task_signal));
+    let group_dead = if off!(exit_has_group_dead) != 0 {
+        ctx.arg::<u64>(1) & 0xff != 0
+    } else {
+        is_last_of_group(task, signal)
+    };
+    if keeps_counters() && group_dead {
+        count_end(task, signal);
+    }
+    if let Some(scopes) = scopes {
+        show_end(scopes, task, signal, group_dead);
+    }
+    0
+}
+
+/// Whether no thread of the group lives on. All threads that end together see the count at 0: of several the first
+/// to be here is taken.
+#[inline(always)]
+fn is_last_of_group(task: Task, signal: usize) -> bool {
+    if rd::<u32>(signal, off!(signal_live)) != 0 {
+        return false;
+    }
+    if rd::<u32>(signal, off!(signal_nr_threads)) == 1 {
+        return true;
+    }
+    let leader: usize = rd(task, off!(task_group_leader));
+    let key = [rd::<u64>(leader, off!(task_start)), u64::from(rd::<u32>(task, off!(task_tgid)))];
+    const BPF_NOEXIST: u64 = 1;
+    ENDING.insert(key, 1, BPF_NOEXIST).is_ok()
+}
+
+/// Wait status of a task that ends.
+#[inline(always)]
+fn status(task: Task, signal: usize) -> u32 {
+    // Both are read before one is chosen: the compiler would otherwise choose between the two addresses, which
+    // the verifier cannot follow.
+    let of_group: u32 = rd(signal, off!(signal_group_exit_code));
+    let of_task: u32 = rd(task, off!(task_exit_code));
+    let is_group_exit = rd::<u32>(signal, off!(signal_flags)) & SIGNAL_GROUP_EXIT != 0;
+    if is_group_exit { of_group } else { of_task }
+}
+
+/// Whether the OOM killer had chosen the process; false where the kernel's structures do not tell.
+#[inline(always)]
+fn is_oom_victim(signal: usize) -> bool {
+    off!(signal_oom_mm) != MISSING && rd::<usize>(signal, off!(signal_oom_mm)) != 0
+}
+
+#[inline(always)]
+fn count_end(task: Task, signal: usize) {
+    let counting = Counting::of(cgroup_id(task));
+    let status = status(task, signal);
+    let reason = if is_oom_victim(signal) {
+        3
+    } else if status & 0x7f != 0 {
+        2
+    } else if status != 0 {
+        1
+    } else {
+        0
+    };
+    counting.count_in::<4>(Counter::ExitsSuccess, reason);
+    let leader: usize = rd(task, off!(task_group_leader));
+    let pid: usize = rd(leader, off!(task_thread_pid));
+    if pid != 0 {
+        let level: u32 = rd(pid, off!(pid_level));
+        if level > 0 {
+            if is_init(leader) {
+                counting.count_in::<4>(Counter::InitExitsSuccess, reason);
+            }
+            if status & 0x7f == 9 && DYING.get_ptr(number_at(leader, level).1).is_some() {
+                counting.count(Counter::NsKilled);
+            }
+        }
+    }
+    let tgid: u32 = rd(task, off!(task_tgid));
+    if let Some(start) = ORPHANS.get_ptr(tgid) {
+        // SAFETY: a map's value.
+        if unsafe { *start } == rd::<u64>(leader, off!(task_start)) {
+            count_orphan(counting, task);
+        }
+        _ = ORPHANS.remove(tgid);
+    }
+    mark_orphans(task);
+}
+
+/// By who is the parent of an orphan at its end.
+#[inline(always)]
+fn count_orphan(counting: Counting, task: Task) {
+    let parent: usize = rd(task, off!(task_real_parent));
+    let parent: usize = rd(parent, off!(task_group_leader));
+    let by = if rd::<u32>(parent, off!(task_tgid)) == 1 {
+        2
+    } else if is_init(parent) {
+        0
+    } else if is_subreaper(parent) {
+        1
+    } else {
+        3
+    };
+    counting.count_in::<4>(Counter::OrphansInit, by);
+}
+
+/// The last thread of a process has the children of all. Those that live on are orphans from here on.
+#[inline(always)]
+fn mark_orphans(task: Task) {
+    let head = task + off!(task_children) as usize;
+    let Some(mut next) = probe::<usize>(head) else { return };
+    let mut n = 0;
+    while n < MAX_CHILDREN {
+        if next == head {
+            return;
+        }
+        let child = next.wrapping_sub(off!(task_sibling) as usize);
+        let tgid: u32 = probe(child + off!(task_tgid) as usize).unwrap_or(0);
+        let start: u64 = probe(child + off!(task_start) as usize).unwrap_or(0);
+        let is_dead = probe::<u32>(child + off!(task_exit_state) as usize).unwrap_or(1) != 0;
+        if !is_dead && ORPHANS.insert(tgid, start, 0).is_err() {
+            map_full();
+        }
+        let Some(after) = probe::<usize>(next) else { return };
+        next = after;
+        n += 1;
+    }
+    map_full();
+}
+
+#[inline(always)]
+fn show_end(scopes: Scopes, task: Task, signal: usize, group_dead: bool) {
     let Some(level) = level(task) else {
         lose(scopes.scope);
-        return 0;
-    };
-    let signal: usize = rd(task, off!(task_signal));
-    let group_dead: u32 = if off!(exit_has_group_dead) != 0 {
-        u32::from(ctx.arg::<u64>(1) & 0xff != 0)
-    } else {
-        // All threads that end together see the count at 0.
-        u32::from(rd::<u32>(signal, off!(signal_live)) == 0 && scope::claim_end(rd(task, off!(task_tgid))))
+        return;
     };
     emit::<Exit>(scopes, kind::EXIT, |record| {
         view(task, level, &mut record.task);
-        // Both are read before one is chosen: the compiler would otherwise choose between the two addresses, which
-        // the verifier cannot follow.
-        let of_group: u32 = rd(signal, off!(signal_group_exit_code));
-        let of_task: u32 = rd(task, off!(task_exit_code));
-        let is_group_exit = rd::<u32>(signal, off!(signal_flags)) & SIGNAL_GROUP_EXIT != 0;
-        record.status = if is_group_exit { of_group } else { of_task };
-        record.group_dead = group_dead;
+        record.status = status(task, signal);
+        record.group_dead = u32::from(group_dead);
+        if off!(signal_oom_mm) != MISSING {
+            record.has_oom = 1;
+            record.oom = u32::from(is_oom_victim(signal));
+        }
+        if rd::<u32>(task, off!(task_ptrace)) != 0 {
+            let tracer: usize = rd(task, off!(task_parent));
+            record.tracer = task_id(rd(tracer, off!(task_group_leader)));
+        }
     });
-    0
 }
 
 /// `sched_process_free(task)`: a grace period after the release; `current` is unrelated. Leaders only: the threads

@@ -1,0 +1,154 @@
+//! The counters that the programs keep in kernel maps: per cgroup, and for the node.
+//!
+//! They do not depend on the ring or on scopes. An entry begins with its cgroup's birth, or when user space asks for it;
+//! only user space ends it, so that a late reap still counts. What no attached program feeds is unavailable, not zero.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
+use podproof_abi::{N_COUNTERS, Zombie};
+use thiserror::Error;
+
+pub use podproof_abi::Counter;
+
+use crate::stream::lock;
+
+type Values = [u64; N_COUNTERS];
+
+/// A counter map could not be read or changed.
+#[derive(Debug, Error)]
+#[error("cannot {op}")]
+pub struct CounterError {
+    /// What was tried.
+    op: String,
+    /// The cause.
+    source: MapError,
+}
+
+/// Counters of one cgroup or of the node.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    values: Box<Values>,
+    available: Arc<Available>,
+}
+
+/// By counter: whether a program feeds it.
+pub(crate) type Available = [bool; N_COUNTERS];
+
+impl Counts {
+    /// The value; `None` when this kernel cannot give it.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> Option<u64> {
+        let index = counter as usize;
+        self.available[index].then(|| self.values[index])
+    }
+
+    /// All that are available, in the order of [`Counter::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        Counter::ALL.iter().filter_map(|counter| Some((*counter, self.get(*counter)?)))
+    }
+}
+
+/// All counters at one moment. Each value is exact; two of them are not read at the same instant.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Of the node since the tracer was started, whatever became of the cgroups.
+    pub node: Counts,
+    /// By cgroup id.
+    pub cgroups: BTreeMap<u64, Counts>,
+}
+
+/// A process that has ended and was not released yet, as known to the kernel side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZombieView {
+    /// Its number in the initial pid namespace.
+    pub tgid: u32,
+    /// `CLOCK_BOOTTIME` when its parent was told, nanoseconds.
+    pub since_ns: u64,
+    /// Its cgroup.
+    pub cgroup_id: u64,
+    /// Who was told.
+    pub parent_tgid: u32,
+    /// That is PID 1 of a pid namespace below the initial one.
+    pub parent_is_init: bool,
+}
+
+/// The maps.
+pub(crate) struct CounterMaps {
+    pub(crate) cgroups: Mutex<HashMap<MapData, u64, Values>>,
+    pub(crate) node: Mutex<PerCpuArray<MapData, Values>>,
+    pub(crate) zombies: Mutex<HashMap<MapData, u32, [u64; 4]>>,
+    pub(crate) available: Arc<Available>,
+}
+
+impl CounterMaps {
+    pub(crate) fn begin(&self, id: u64) -> Result<(), CounterError> {
+        const BPF_NOEXIST: u64 = 1;
+        let mut map = lock(&self.cgroups);
+        match map.insert(id, [0; N_COUNTERS], BPF_NOEXIST) {
+            // It is counted already, from its birth on.
+            Err(_) if map.get(&id, 0).is_ok() => Ok(()),
+            result => result.map_err(|source| CounterError { op: format!("count for cgroup {id}"), source }),
+        }
+    }
+
+    pub(crate) fn end(&self, id: u64) -> Result<(), CounterError> {
+        match lock(&self.cgroups).remove(&id) {
+            Err(MapError::KeyNotFound) => Ok(()),
+            result => result
+                .map_err(|source| CounterError { op: format!("end the counters of cgroup {id}"), source }),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {
+        let failed = |op: &str| {
+            let op = op.to_owned();
+            move |source| CounterError { op, source }
+        };
+        let counts =
+            |values: Values| Counts { values: Box::new(values), available: Arc::clone(&self.available) };
+        let per_cpu = lock(&self.node).get(&0, 0).map_err(failed("read the counters of the node"))?;
+        let mut node = [0u64; N_COUNTERS];
+        for cpu in per_cpu.iter() {
+            for (sum, value) in node.iter_mut().zip(cpu) {
+                *sum += value;
+            }
+        }
+        let map = lock(&self.cgroups);
+        let mut cgroups = BTreeMap::new();
+        for id in map.keys() {
+            let id = id.map_err(failed("list the cgroups that are counted"))?;
+            match map.get(&id, 0) {
+                Ok(values) => _ = cgroups.insert(id, counts(values)),
+                Err(MapError::KeyNotFound) => {}
+                Err(source) => return Err(failed("read the counters of a cgroup")(source)),
+            }
+        }
+        Ok(Snapshot { node: counts(node), cgroups })
+    }
+
+    pub(crate) fn zombies(&self) -> Vec<ZombieView> {
+        let map = lock(&self.zombies);
+        let view = |(tgid, words): (u32, [u64; 4])| {
+            let zombie: Zombie = bytemuck::cast(words);
+            ZombieView {
+                tgid,
+                since_ns: zombie.since_ns,
+                cgroup_id: zombie.cgroup_id,
+                parent_tgid: zombie.parent_tgid,
+                parent_is_init: zombie.parent_is_init != 0,
+            }
+        };
+        map.iter().flatten().map(view).collect()
+    }
+}
+
+/// Which counters the attached programs feed.
+pub(crate) fn available(has: impl Fn(&str) -> bool) -> Available {
+    let mut available = [false; N_COUNTERS];
+    for (flag, counter) in available.iter_mut().zip(Counter::ALL) {
+        *flag = has(counter.program());
+    }
+    available
+}

@@ -1,0 +1,199 @@
+//! The loaded programs: attached and detached, one by one, and what the kernel tells of their runs.
+
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use aya::programs::fentry::FEntryLinkId;
+use aya::programs::fexit::FExitLinkId;
+use aya::programs::tp_btf::BtfTracePointLinkId;
+use aya::programs::{Program, ProgramError, ProgramFd};
+use aya::{Btf as AyaBtf, Ebpf};
+use thiserror::Error;
+
+use crate::load::refusal;
+use crate::probe::{Mechanism, Probe, ProbeStatus};
+
+/// A program could not be attached again, or not be detached.
+#[derive(Debug, Error)]
+#[error("probe {name}: {reason}")]
+pub struct AttachError {
+    /// The program.
+    pub name: String,
+    /// The step, with errno.
+    pub reason: String,
+}
+
+#[derive(Debug)]
+enum Link {
+    TpBtf(BtfTracePointLinkId),
+    Fentry(FEntryLinkId),
+    Fexit(FExitLinkId),
+}
+
+/// One program and its fate.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    probe: &'static Probe,
+    /// Why it was never attached.
+    reason: Option<String>,
+    link: Option<Link>,
+    fd: Option<ProgramFd>,
+}
+
+impl Entry {
+    pub(crate) fn refused(probe: &'static Probe, reason: String) -> Self {
+        Self { probe, reason: Some(reason), link: None, fd: None }
+    }
+}
+
+/// The loaded object. Dropping it detaches everything.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) ebpf: Ebpf,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Programs {
+    pub(crate) fn new(ebpf: Ebpf) -> Self {
+        Self { ebpf, entries: vec![] }
+    }
+
+    /// Whether a program is usable.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.probe.name == name && entry.reason.is_none())
+    }
+
+    /// Loads and attaches a program; the error is a reason for people.
+    pub(crate) fn attach(&mut self, probe: &'static Probe, btf: &AyaBtf) -> Result<Entry, String> {
+        let program = self.ebpf.program_mut(probe.name).ok_or("the BPF object has no such program")?;
+        let loading = |error: ProgramError| refusal("load", &error);
+        match (&mut *program, probe.mechanism) {
+            (Program::BtfTracePoint(program), Mechanism::TpBtf) => program.load(probe.hook, btf),
+            (Program::FEntry(program), Mechanism::Fentry) => program.load(probe.hook, btf),
+            (Program::FExit(program), Mechanism::Fexit) => program.load(probe.hook, btf),
+            _ => return Err("the BPF object has another type of program under this name".into()),
+        }
+        .map_err(loading)?;
+        let link = link(program)?;
+        let fd = program.fd().map_err(|error| refusal("load", &error))?;
+        let fd = fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))?;
+        Ok(Entry { probe, reason: None, link: Some(link), fd: Some(fd) })
+    }
+
+    /// Attaches the usable programs that `pick` accepts and that are not attached.
+    pub(crate) fn attach_again(&mut self, pick: impl Fn(&Probe) -> bool) -> Result<(), AttachError> {
+        for entry in &mut self.entries {
+            if entry.reason.is_some() || entry.link.is_some() || !pick(entry.probe) {
+                continue;
+            }
+            let failed = |reason: String| AttachError { name: entry.probe.name.into(), reason };
+            let program =
+                self.ebpf.program_mut(entry.probe.name).ok_or_else(|| failed("no such program".into()))?;
+            entry.link = Some(link(program).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// Detaches the programs that `pick` accepts, beginnings of lives before their ends.
+    pub(crate) fn detach(&mut self, pick: impl Fn(&Probe) -> bool) -> Result<(), AttachError> {
+        for entry in self.entries.iter_mut().rev() {
+            if !pick(entry.probe) {
+                continue;
+            }
+            let Some(link) = entry.link.take() else { continue };
+            let failed = |reason: String| AttachError { name: entry.probe.name.into(), reason };
+            let program =
+                self.ebpf.program_mut(entry.probe.name).ok_or_else(|| failed("no such program".into()))?;
+            match (program, link) {
+                (Program::BtfTracePoint(program), Link::TpBtf(link)) => program.detach(link),
+                (Program::FEntry(program), Link::Fentry(link)) => program.detach(link),
+                (Program::FExit(program), Link::Fexit(link)) => program.detach(link),
+                _ => continue,
+            }
+            .map_err(|error| failed(refusal("detach", &error)))?;
+        }
+        Ok(())
+    }
+
+    /// Descriptors of the usable programs, which keep them loaded.
+    pub(crate) fn descriptors(&self) -> Result<Vec<ProgramFd>, std::io::Error> {
+        self.entries.iter().filter_map(|entry| entry.fd.as_ref()).map(ProgramFd::try_clone).collect()
+    }
+
+    /// What became of each, by tier.
+    pub(crate) fn status(&self) -> Vec<ProbeStatus> {
+        let statistics =
+            fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.trim() == "1");
+        let mut all: Vec<ProbeStatus> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                let runs = entry.fd.as_ref().and_then(Runs::read);
+                let counted = runs.filter(|runs| statistics || runs.count > 0);
+                ProbeStatus {
+                    attached: entry.reason.is_none(),
+                    reason: entry.reason.clone(),
+                    run_count: counted.map(|runs| runs.count),
+                    run_time_ns: counted.map(|runs| runs.time_ns),
+                    missed: runs.map(|runs| runs.missed),
+                    ..entry.probe.status()
+                }
+            })
+            .collect();
+        all.sort_by_key(|probe| probe.tier);
+        all
+    }
+}
+
+fn link(program: &mut Program) -> Result<Link, String> {
+    match program {
+        Program::BtfTracePoint(program) => program.attach().map(Link::TpBtf),
+        Program::FEntry(program) => program.attach().map(Link::Fentry),
+        Program::FExit(program) => program.attach().map(Link::Fexit),
+        _ => return Err("the BPF object has another type of program under this name".into()),
+    }
+    .map_err(|error| refusal("attach", &error))
+}
+
+/// What the kernel counts for a program (`/proc/self/fdinfo` of its descriptor).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Runs {
+    /// Runs while BPF statistics were on.
+    pub(crate) count: u64,
+    /// Their time in nanoseconds.
+    pub(crate) time_ns: u64,
+    /// Runs skipped, because the program was running on that CPU already (a signal from an interrupt, during the program
+    /// for another signal). Nothing says whose records those were.
+    pub(crate) missed: u64,
+}
+
+impl Runs {
+    /// `None` when the kernel does not tell.
+    pub(crate) fn read(program: &ProgramFd) -> Option<Self> {
+        let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+        Self::parse(&fs::read_to_string(path).ok()?)
+    }
+
+    fn parse(fdinfo: &str) -> Option<Self> {
+        let value = |name: &str| {
+            fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+        };
+        Some(Self {
+            count: value("run_cnt")?,
+            time_ns: value("run_time_ns")?,
+            missed: value("recursion_misses")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Runs;
+
+    #[test]
+    fn reads_the_counts_of_a_program() {
+        let text = "pos:\t0\nprog_type:\t26\nrun_time_ns:\t77\nrun_cnt:\t3\nrecursion_misses:\t12\nverified_insns:\t608\n";
+        assert_eq!(Runs::parse(text), Some(Runs { count: 3, time_ns: 77, missed: 12 }));
+        assert_eq!(Runs::parse("pos:\t0\n"), None);
+    }
+}
