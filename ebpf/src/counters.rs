@@ -95,7 +95,7 @@ impl CounterMaps {
 
     pub(crate) fn end(&self, id: u64) -> Result<(), CounterError> {
         match lock(&self.cgroups).remove(&id) {
-            Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
             result => result
                 .map_err(|source| CounterError { op: format!("end the counters of cgroup {id}"), source }),
         }
@@ -121,7 +121,7 @@ impl CounterMaps {
             let id = id.map_err(failed("list the cgroups that are counted"))?;
             match map.get(&id, 0) {
                 Ok(values) => _ = cgroups.insert(id, counts(values)),
-                Err(MapError::KeyNotFound) => {}
+                Err(error) if is_absent(&error) => {}
                 Err(source) => return Err(failed("read the counters of a cgroup")(source)),
             }
         }
@@ -141,6 +141,14 @@ impl CounterMaps {
             }
         };
         map.iter().flatten().map(view).collect()
+    }
+}
+
+fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
     }
 }
 

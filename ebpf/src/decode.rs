@@ -234,10 +234,11 @@ fn reap_by_wait(r: &abi::Wait, header: &Header, history: &History) -> Option<(Ta
         return None;
     }
     match ended {
-        Some(ended) if ended.is_released() => None,
+        Some(ended) if history.is_released(ended.task.tgid) => None,
         Some(ended) if ended.tracer_tgid == header.tgid && ended.parent_tgid != header.tgid => None,
         Some(ended) => Some((ended.task, ended.ns_pids.clone())),
-        // A child from before the scope; in the initial namespace its number is enough.
+        // A child whose end was not seen; in the initial namespace its number is enough.
+        None if r.level == 0 && history.is_released(r.nr) => None,
         None if r.level == 0 => Some((TaskRef { tid: r.nr, tgid: r.nr, start_ns: 0 }, vec![r.nr])),
         None => None,
     }

@@ -361,7 +361,8 @@ pub enum EventKind {
         by: ReapSource,
         /// In which role.
         reaper: Reaper,
-        /// From the start of the zombie to here, in nanoseconds; `None` when that start was not seen.
+        /// From the first start of the zombie to here, in nanoseconds; `None` when that start was not seen, as with an exit
+        /// signal other than `SIGCHLD`.
         zombie_ns: Option<u64>,
     },
     /// wait4 or waitid returned, whatever it brought.
@@ -370,7 +371,8 @@ pub enum EventKind {
         call: WaitCall,
         /// `WNOHANG`, `WUNTRACED`, `WNOWAIT` and the like.
         options: u32,
-        /// Return value: for wait4 the child's number (0: nothing yet), for waitid 0, or the negated errno.
+        /// Return value: for wait4 the child's number (0: nothing yet), for waitid 0, or the negated errno. A signal shows
+        /// as -512 (`ERESTARTSYS`): whether the call begins again or fails with EINTR is decided after the hook.
         ret: i64,
         /// The child's number in the pid namespace of the caller, when there is one.
         child: Option<u32>,

@@ -1,6 +1,7 @@
-//! What one scope remembers of its processes, to name a child that a record gives only by number and to notice a new parent.
+//! What one scope remembers of its processes, to name a child that a record gives only by number, to notice a new parent, and
+//! to know how long a zombie was one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use podproof_abi::{MAX_LEVELS, TaskView};
 
@@ -10,7 +11,7 @@ use crate::event::TaskRef;
 type Seen = (u32, u32);
 
 /// A process that has ended.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) task: TaskRef,
     pub(crate) ns_pids: Vec<u32>,
@@ -18,18 +19,20 @@ pub(crate) struct Ended {
     pub(crate) parent_tgid: u32,
     /// Thread group of its tracer at that moment; 0 without one.
     pub(crate) tracer_tgid: u32,
-    /// Its release was seen exactly, so that the return of a wait adds nothing.
-    released: bool,
 }
 
-/// Births and ends, in the order of the ring.
+/// Births and ends, in the order of the ring. All maps are by thread group id in the initial namespace.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// By thread group id: the process, and its parent when it was last seen.
+    /// The process, and its parent when it was last seen.
     born: HashMap<u32, (TaskRef, TaskRef)>,
-    ended: HashMap<Seen, Ended>,
+    ended: HashMap<u32, Ended>,
+    /// Which process that has ended a namespace knows by a number.
+    numbers: HashMap<Seen, u32>,
     /// Zombies, and when their parent was told, on the clock of the records.
-    zombies: HashMap<TaskRef, u64>,
+    zombies: HashMap<u32, (TaskRef, u64)>,
+    /// Processes whose exact release was seen, so that the return of a wait adds nothing.
+    released: HashSet<u32>,
 }
 
 pub(crate) fn task_ref(id: podproof_abi::TaskId) -> TaskRef {
@@ -48,11 +51,14 @@ fn seen(view: &TaskView) -> impl Iterator<Item = Seen> {
 impl History {
     /// A process was born. Its numbers belong to nobody else any more.
     pub(crate) fn born(&mut self, view: &TaskView) {
+        let tgid = view.task.tgid;
         for key in seen(view) {
-            self.ended.remove(&key);
+            self.numbers.remove(&key);
         }
-        self.zombies.retain(|task, _since| task.tgid != view.task.tgid);
-        self.born.insert(view.task.tgid, (task_ref(view.task), task_ref(view.parent)));
+        self.ended.remove(&tgid);
+        self.zombies.remove(&tgid);
+        self.released.remove(&tgid);
+        self.born.insert(tgid, (task_ref(view.task), task_ref(view.parent)));
     }
 
     /// The leader of a process ended; other threads of it may live on.
@@ -62,19 +68,18 @@ impl History {
             ns_pids: numbers(&view.nr, view.level),
             parent_tgid: view.parent.tgid,
             tracer_tgid,
-            released: false,
         };
-        for key in seen(view) {
-            self.ended.insert(key, ended.clone());
-        }
+        self.numbers.extend(seen(view).map(|key| (key, view.task.tgid)));
+        self.ended.insert(view.task.tgid, ended);
     }
 
     /// A program was executed. If another thread than the leader did it, the leader has ended, and the thread has taken
     /// over its numbers. Returns the process and its parent before, when it has another one.
     pub(crate) fn executed(&mut self, view: &TaskView) -> Option<(TaskRef, TaskRef)> {
         for key in seen(view) {
-            self.ended.remove(&key);
+            self.numbers.remove(&key);
         }
+        self.ended.remove(&view.task.tgid);
         let (process, parent) = self.born.get_mut(&view.task.tgid)?;
         let before = std::mem::replace(parent, task_ref(view.parent));
         (before.tgid != view.parent.tgid).then_some((*process, before))
@@ -88,30 +93,30 @@ impl History {
 
     /// A parent was told of the end of its child: a zombie from here on, unless it was one already.
     pub(crate) fn zombie(&mut self, task: TaskRef, time_ns: u64) {
-        self.zombies.entry(task).or_insert(time_ns);
-    }
-
-    /// A zombie is no more. Returns how long it was one, if its start was seen.
-    pub(crate) fn reaped(&mut self, task: TaskRef, time_ns: u64) -> Option<u64> {
-        Some(time_ns.saturating_sub(self.zombies.remove(&task)?))
+        let known = self.zombies.entry(task.tgid).or_insert((task, time_ns));
+        if known.0 != task {
+            *known = (task, time_ns);
+        }
     }
 
     /// A process was released.
     pub(crate) fn released(&mut self, task: TaskRef) {
-        for ended in self.ended.values_mut().filter(|ended| ended.task == task) {
-            ended.released = true;
-        }
+        self.released.insert(task.tgid);
+    }
+
+    /// A zombie is no more. Returns how long it was one, if its start was seen.
+    pub(crate) fn reaped(&mut self, task: TaskRef, time_ns: u64) -> Option<u64> {
+        let (zombie, since) = self.zombies.remove(&task.tgid)?;
+        (zombie == task).then(|| time_ns.saturating_sub(since))
     }
 
     /// The ended process that a namespace knows by this number.
     pub(crate) fn by_number(&self, pid_ns: u32, nr: u32) -> Option<&Ended> {
-        self.ended.get(&(pid_ns, nr))
+        self.ended.get(self.numbers.get(&(pid_ns, nr))?)
     }
-}
 
-impl Ended {
-    /// Whether its exact release is in the stream.
-    pub(crate) fn is_released(&self) -> bool {
-        self.released
+    /// Whether the exact release of this process is in the stream.
+    pub(crate) fn is_released(&self, tgid: u32) -> bool {
+        self.released.contains(&tgid)
     }
 }

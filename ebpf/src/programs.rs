@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::{Duration, Instant};
 
 use aya::programs::fentry::FEntryLinkId;
 use aya::programs::fexit::FExitLinkId;
@@ -74,7 +75,7 @@ impl Programs {
             _ => return Err("the BPF object has another type of program under this name".into()),
         }
         .map_err(loading)?;
-        let link = link(program)?;
+        let link = link(program, Duration::ZERO)?;
         let fd = program.fd().map_err(|error| refusal("load", &error))?;
         let fd = fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))?;
         Ok(Entry { probe, reason: None, link: Some(link), fd: Some(fd) })
@@ -89,7 +90,7 @@ impl Programs {
             let failed = |reason: String| AttachError { name: entry.probe.name.into(), reason };
             let program =
                 self.ebpf.program_mut(entry.probe.name).ok_or_else(|| failed("no such program".into()))?;
-            entry.link = Some(link(program).map_err(failed)?);
+            entry.link = Some(link(program, DETACH_PATIENCE).map_err(failed)?);
         }
         Ok(())
     }
@@ -145,14 +146,36 @@ impl Programs {
     }
 }
 
-fn link(program: &mut Program) -> Result<Link, String> {
-    match program {
-        Program::BtfTracePoint(program) => program.attach().map(Link::TpBtf),
-        Program::FEntry(program) => program.attach().map(Link::Fentry),
-        Program::FExit(program) => program.attach().map(Link::Fexit),
-        _ => return Err("the BPF object has another type of program under this name".into()),
+/// The kernel takes a program off its hook some time after its link is closed, and refuses it there until then.
+const DETACH_PATIENCE: Duration = Duration::from_secs(5);
+/// Nothing tells when it has: it is tried again after this time.
+const RETRY: Duration = Duration::from_millis(1);
+
+fn link(program: &mut Program, patience: Duration) -> Result<Link, String> {
+    let start = Instant::now();
+    loop {
+        let result = match program {
+            Program::BtfTracePoint(program) => program.attach().map(Link::TpBtf),
+            Program::FEntry(program) => program.attach().map(Link::Fentry),
+            Program::FExit(program) => program.attach().map(Link::Fexit),
+            _ => return Err("the BPF object has another type of program under this name".into()),
+        };
+        match result {
+            Err(error) if is_still_attached(&error) && start.elapsed() < patience => {
+                std::thread::park_timeout(RETRY);
+            }
+            result => return result.map_err(|error| refusal("attach", &error)),
+        }
     }
-    .map_err(|error| refusal("attach", &error))
+}
+
+fn is_still_attached(error: &ProgramError) -> bool {
+    let errno = match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    // A tracepoint says that it has the program, a function that its link is in use.
+    matches!(errno, Some(libc::EEXIST | libc::EBUSY))
 }
 
 /// What the kernel counts for a program (`/proc/self/fdinfo` of its descriptor).

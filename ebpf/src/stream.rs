@@ -100,9 +100,14 @@ impl Registry {
         self.controlled.notify_all();
     }
 
+    /// Whether no scope is open.
+    fn is_idle(&self) -> bool {
+        lock(&self.logs).is_empty()
+    }
+
     /// Waits for the next look at the ring; false to stop.
     fn wait(&self) -> bool {
-        let pause = if lock(&self.logs).is_empty() { IDLE } else { POLL };
+        let pause = if self.is_idle() { IDLE } else { POLL };
         let guard = lock(&self.control);
         let (mut guard, _timed_out) = self
             .controlled
@@ -121,14 +126,24 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread.
-    pub(crate) fn start(ring: RingBuf<MapData>, registry: Arc<Registry>) -> io::Result<Self> {
+    /// Starts the thread. It calls `rest` when no scope was open for a while.
+    pub(crate) fn start(
+        ring: RingBuf<MapData>,
+        registry: Arc<Registry>,
+        rest: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::clone(&registry);
         let thread = std::thread::Builder::new().name("podproof-events".into()).spawn(move || {
             let mut ring = ring;
             let mut next_seq = 1;
+            let mut rested = false;
             while shared.wait() {
                 drain(&mut ring, &shared, &mut next_seq);
+                let is_idle = shared.is_idle();
+                if is_idle && !rested {
+                    rest();
+                }
+                rested = is_idle;
             }
             for log in lock(&shared.logs).values() {
                 lock(&log.state).ended = true;

@@ -110,10 +110,14 @@ impl Shared {
         Ok(())
     }
 
-    /// One scope less.
+    /// One scope less. What is attached for scopes only stays so for a moment, since the next one often follows.
     fn scope_closed(&self) {
-        let mut open = lock(&self.open_scopes);
-        *open -= 1;
+        *lock(&self.open_scopes) -= 1;
+    }
+
+    /// No scope was open for a while.
+    fn rest(&self) {
+        let open = lock(&self.open_scopes);
         if *open == 0
             && let Some(programs) = lock(&self.programs).as_mut()
             && let Err(error) = programs.detach(is_on_demand)
@@ -229,8 +233,14 @@ impl Tracer {
         let control = Control { has_release: has_release.into(), pad: 0 };
         lock(&shared.control).set(0, bytemuck::cast::<_, [u32; 2]>(control), 0).map_err(object)?;
         let ring = RingBuf::try_from(take(ebpf, "EVENTS")?).map_err(object)?;
-        let reader = Reader::start(ring, registry).map_err(|source| LoadError::Reader { source })?;
         *lock(&shared.programs) = Some(programs);
+        let weak = Arc::downgrade(&shared);
+        let rest = move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.rest();
+            }
+        };
+        let reader = Reader::start(ring, registry, rest).map_err(|source| LoadError::Reader { source })?;
         Ok(Self { _reader: reader, shared })
     }
 

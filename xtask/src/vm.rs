@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: a shell, or one command, in a VM with nothing in it but busybox.
+//! `cargo xtask vm`: a shell, or one command, in a VM with busybox and the programs that are asked for.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ struct MachineArgs {
     /// Memory of the VM in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
+    /// A program of this machine to have in the VM, as /bin/NAME with the libraries that it needs; may be given several times
+    #[arg(long = "program", value_name = "PATH")]
+    programs: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +85,13 @@ impl MachineArgs {
         let init = build::guest(&["vm-init"], None)?.join("vm-init");
         let mut rootfs = Rootfs::new();
         rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
+        for program in &self.programs {
+            let name =
+                program.file_name().with_context(|| format!("--program {}: no file", program.display()))?;
+            rootfs
+                .program(&format!("/bin/{}", name.to_string_lossy()), program, &[])
+                .with_context(|| format!("--program {}", program.display()))?;
+        }
         let mut vm = Vm::new(kernel, rootfs, &init, argv, &work_dir());
         vm.accel = self.accel;
         vm.memory_mib = self.memory;

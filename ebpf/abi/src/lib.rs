@@ -17,7 +17,7 @@ pub use counter::{
 };
 pub use map::{
     Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS, MAX_ZOMBIES,
-    Mode, OomKill, START_TICK_NS, Slot, Tag,
+    Mode, OomKill, Orphan, START_TICK_NS, Slot, Tag,
 };
 #[cfg(feature = "user")]
 pub use offsets::Field;

@@ -46,6 +46,19 @@ pub struct Slot {
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Slot>() == 16);
 
+/// Value of the map of processes whose parent has ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Orphan {
+    /// `start_boottime` of its leader.
+    pub start_ns: u64,
+    /// Thread group of the parent that ended.
+    pub parent_tgid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
 /// Value of the map from thread to the OOM kill that it is carrying out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

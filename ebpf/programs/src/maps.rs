@@ -5,7 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use podproof_abi::{
     Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS,
-    MAX_ZOMBIES, NsInodes, OomKill, Slot, Tag, Zombie, kind,
+    MAX_ZOMBIES, NsInodes, OomKill, Orphan, Slot, Tag, Zombie, kind,
 };
 
 /// All records, in one order. The loader sets the size.
@@ -49,8 +49,7 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 /// Cgroup id (v2) to its counters. Entries are made at mkdir, and by user space for the cgroups that were there before; only
 /// user space removes them. The loader sets the size.
 #[map]
-pub(crate) static COUNTERS: HashMap<u64, Counts> =
-    HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
+pub(crate) static COUNTERS: HashMap<u64, Counts> = HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
 
 /// The counters of the node: what is counted for no cgroup is in it too.
 #[map]
@@ -64,9 +63,9 @@ pub(crate) static ZEROES: Array<Counts> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ZOMBIES: HashMap<u32, Zombie> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
 
-/// Thread group id of an orphan that lives to its `start_boottime`.
+/// Thread group id of a process whose parent has ended to what tells it from a later one.
 #[map]
-pub(crate) static ORPHANS: HashMap<u32, u64> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
+pub(crate) static ORPHANS: HashMap<u32, Orphan> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
 
 /// Thread (`pid_tgid`) in the OOM killer to what it found.
 #[map]

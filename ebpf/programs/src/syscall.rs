@@ -87,7 +87,7 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> u32 {
         WRITE | PWRITE64 => wrote(regs, ret),
         WAIT4 | WAITID => waited(regs, nr, ret),
         EXECVE | EXECVEAT if ret < 0 => exec_failed(regs, nr, ret),
-        CLONE | FORK | VFORK | CLONE3 if ret < 0 => clone_failed(regs, nr, ret),
+        CLONE | FORK | VFORK | CLONE3 if ret < 0 && !begins_again(ret) => clone_failed(regs, nr, ret),
         SETNS | UNSHARE => ns_switch(regs, nr, ret),
         MOUNT | UMOUNT2 | PIVOT_ROOT => mounted(regs, nr, ret),
         CHROOT | FSOPEN | OPEN_TREE | MOUNT_SETATTR | SETHOSTNAME | SETDOMAINNAME => path(regs, nr, ret),
@@ -96,6 +96,12 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> u32 {
         _ => {}
     }
     0
+}
+
+/// Whether the kernel will begin the call again, with nothing done (`ERESTARTSYS` to `ERESTART_RESTARTBLOCK`).
+#[inline(always)]
+fn begins_again(ret: i64) -> bool {
+    (-516..=-512).contains(&ret)
 }
 
 /// The scope of the caller, when it is a 64-bit call of a scoped task.

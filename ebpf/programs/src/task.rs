@@ -4,7 +4,8 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_byt
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{
-    Counter, Exec, Exit, Free, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, PF_KTHREAD, START_TICK_NS, kind,
+    Counter, Exec, Exit, Free, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD, START_TICK_NS,
+    kind,
 };
 
 use crate::count::{Counting, map_full};
@@ -194,11 +195,12 @@ fn is_last_of_group(task: Task, signal: usize) -> bool {
     if rd::<u32>(signal, off!(signal_live)) != 0 {
         return false;
     }
-    if rd::<u32>(signal, off!(signal_nr_threads)) == 1 {
-        return true;
-    }
     let leader: usize = rd(task, off!(task_group_leader));
     let key = [rd::<u64>(leader, off!(task_start)), u64::from(rd::<u32>(task, off!(task_tgid)))];
+    if rd::<u32>(signal, off!(signal_nr_threads)) == 1 {
+        // All others have been here and are released.
+        return ENDING.get_ptr(key).is_none();
+    }
     const BPF_NOEXIST: u64 = 1;
     ENDING.insert(key, 1, BPF_NOEXIST).is_ok()
 }
@@ -248,22 +250,27 @@ fn count_end(task: Task, signal: usize) {
         }
     }
     let tgid: u32 = rd(task, off!(task_tgid));
-    if let Some(start) = ORPHANS.get_ptr(tgid) {
+    if let Some(orphan) = ORPHANS.get_ptr(tgid) {
         // SAFETY: a map's value.
-        if unsafe { *start } == rd::<u64>(leader, off!(task_start)) {
-            count_orphan(counting, task);
+        let orphan = unsafe { *orphan };
+        if orphan.start_ns == rd::<u64>(leader, off!(task_start)) {
+            count_orphan(counting, task, orphan.parent_tgid);
         }
         _ = ORPHANS.remove(tgid);
     }
     mark_orphans(task);
 }
 
-/// By who is the parent of an orphan at its end.
+/// By who is the parent of an orphan at its end. What PID 1 of a namespace takes with it dies before it is adopted.
 #[inline(always)]
-fn count_orphan(counting: Counting, task: Task) {
+fn count_orphan(counting: Counting, task: Task, parent_before: u32) {
     let parent: usize = rd(task, off!(task_real_parent));
     let parent: usize = rd(parent, off!(task_group_leader));
-    let by = if rd::<u32>(parent, off!(task_tgid)) == 1 {
+    let tgid: u32 = rd(parent, off!(task_tgid));
+    if tgid == parent_before {
+        return;
+    }
+    let by = if tgid == 1 {
         2
     } else if is_init(parent) {
         0
@@ -289,7 +296,8 @@ fn mark_orphans(task: Task) {
         let tgid: u32 = probe(child + off!(task_tgid) as usize).unwrap_or(0);
         let start: u64 = probe(child + off!(task_start) as usize).unwrap_or(0);
         let is_dead = probe::<u32>(child + off!(task_exit_state) as usize).unwrap_or(1) != 0;
-        if !is_dead && ORPHANS.insert(tgid, start, 0).is_err() {
+        let orphan = Orphan { start_ns: start, parent_tgid: rd(task, off!(task_tgid)), pad: 0 };
+        if !is_dead && ORPHANS.insert(tgid, orphan, 0).is_err() {
             map_full();
         }
         let Some(after) = probe::<usize>(next) else { return };

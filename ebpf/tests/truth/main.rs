@@ -6,6 +6,7 @@
 //! inside of a VM when linked statically.
 
 mod cgroups;
+mod counters;
 mod deaths;
 mod files;
 mod namespaces;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     if let [_, word, name] = args.as_slice()
         && word == "scenario"
     {
-        return observe::play(name, &[cases(), scopes::SCENES.to_vec()].concat());
+        return observe::play(name, &[cases(), scopes::SCENES.to_vec(), counters::SCENES.to_vec()].concat());
     }
     let arguments = Arguments::from_args();
     let tracer: Arc<OnceLock<Result<Tracer, Refusal>>> = Arc::default();
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         let tracer = Arc::clone(&tracer);
         trials.push(trial(case.name, tracer, move |tracer| observe::judge(tracer, &case)));
     }
-    for (name, run) in scopes::DIRECT {
+    for (name, run) in scopes::DIRECT.into_iter().chain(counters::DIRECT) {
         trials.push(trial(name, Arc::clone(&tracer), run));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
