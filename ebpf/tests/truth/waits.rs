@@ -127,7 +127,7 @@ fn no_child_wait() -> Res<()> {
 fn check_reaped_by_itself(seen: &Observed) -> Res<()> {
     let child = seen.task("child")?;
     equal("wait status", &seen.death(child)?.2, &(5 << 8))?;
-    if seen.has_release_task {
+    if seen.has_release_task() {
         seen.reaped_by(child, child)?;
     } else {
         truth("nobody reaped it", seen.reaps(child).is_empty())?;
