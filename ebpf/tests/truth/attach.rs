@@ -157,8 +157,8 @@ fn idle_threads() -> Res<()> {
     }
     all.wait();
     say_task("leader")?;
-    // Ends when told, or is killed.
-    std::io::stdin().read(&mut [0])?;
+    // It is killed, or ends when nobody can tell it anything.
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }
 

@@ -133,11 +133,12 @@ impl Observed {
 
     /// All that was said under one label.
     pub(crate) fn tasks(&self, label: &str) -> Vec<&TaskTruth> {
-        let of_label = |line| match line {
-            &Line::Task(ref name, ref truth) if name == label => Some(truth),
+        let lines = self.truth.iter();
+        let of_label = lines.filter_map(|line| match line {
+            Line::Task(name, truth) if name == label => Some(truth),
             _ => None,
-        };
-        self.truth.iter().filter_map(of_label).collect()
+        });
+        of_label.collect()
     }
 
     /// What the scenario said of a task.
@@ -169,11 +170,12 @@ impl Observed {
 
     /// All texts under one label.
     pub(crate) fn texts(&self, label: &str) -> Vec<&str> {
-        let of_label = |line| match line {
-            &Line::Text(ref name, ref text) if name == label => Some(text.as_str()),
+        let lines = self.truth.iter();
+        let of_label = lines.filter_map(|line| match line {
+            Line::Text(name, text) if name == label => Some(text.as_str()),
             _ => None,
-        };
-        self.truth.iter().filter_map(of_label).collect()
+        });
+        of_label.collect()
     }
 
     /// All events that `pick` makes something of.

@@ -42,10 +42,13 @@ fn alarm() -> Res<()> {
     Ok(())
 }
 
+/// Number, code, to the group, result.
 type Sent = (u32, i32, bool, SignalResult);
+/// Number, code, action.
+type Taken = (u32, i32, SignalAction);
 
 /// What was generated for and taken by the task "self".
-fn signals(seen: &Observed) -> Res<(Vec<Sent>, Vec<(u32, i32, SignalAction)>)> {
+fn signals(seen: &Observed) -> Res<(Vec<Sent>, Vec<Taken>)> {
     let me = seen.task("self")?;
     let sent = seen.all(|event| match event.kind {
         EventKind::SignalGenerate { signal, si_code, target, group, result, .. } if me.is(&target) => {
