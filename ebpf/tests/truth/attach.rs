@@ -58,8 +58,8 @@ fn line(child: &mut Child) -> Res<Line> {
 #[derive(Debug, Default, PartialEq)]
 struct Life {
     births: usize,
-    /// Status and `group_dead` of each.
-    ends: Vec<(u32, bool)>,
+    /// Thread id, status and `group_dead` of each.
+    ends: Vec<(u32, u32, bool)>,
     zombies: usize,
     reaps: Vec<Reaped>,
     frees: usize,
@@ -80,7 +80,7 @@ fn life(scope: &Scope, tgid: u32) -> Life {
         match event.kind {
             EventKind::NewTask { child, .. } if child.task.tid == tgid => life.births += 1,
             EventKind::Exit { task, status, group_dead, .. } if task.task.tgid == tgid => {
-                life.ends.push((status, group_dead));
+                life.ends.push((task.task.tid, status, group_dead));
             }
             EventKind::ZombieStart { task, .. } if task.tgid == tgid => life.zombies += 1,
             EventKind::Reap { task, by, zombie_ns, .. } if task.tgid == tgid => {
@@ -194,9 +194,17 @@ fn rounds(tracer: &Tracer, end: fn(&mut Child) -> Res<()>, said_status: u32) -> 
         // It is a zombie at least until it is waited for, so its tag came before its reap.
         truth(&what("one reap"), seen.reaps.len() == 1 && seen.reaps[0].reaper == std::process::id())?;
         truth(&what("no birth"), seen.births == 0)?;
-        truth(&what("all ends with its status"), seen.ends.iter().all(|(status, _)| *status == said_status))?;
-        let dead = seen.ends.iter().filter(|(_, dead)| *dead).count();
-        truth(&what("one end of the process at most"), dead <= 1 && seen.ends.len() <= THREADS + 1)?;
+        truth(
+            &what("all ends with its status"),
+            seen.ends.iter().all(|(_, status, _)| *status == said_status),
+        )?;
+        let dead = seen.ends.iter().filter(|(.., dead)| *dead).count();
+        let ended: BTreeSet<u32> = seen.ends.iter().map(|(tid, ..)| *tid).collect();
+        truth(
+            &what("one end of each thread at most"),
+            ended.len() == seen.ends.len() && ended.len() <= THREADS + 1,
+        )?;
+        truth(&what("one end of the process at most"), dead <= 1)?;
         truth(&what("one zombie at most"), seen.zombies <= 1)?;
         truth(&what("an end of the process is followed by its zombie"), dead <= seen.zombies)?;
         truth(&what("one free at most"), seen.frees <= 1)?;

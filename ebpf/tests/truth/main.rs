@@ -12,6 +12,7 @@ mod clone_flags;
 mod count;
 mod deaths;
 mod files;
+mod losses;
 mod mount_calls;
 mod namespaces;
 mod nested;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         let tracer = Arc::clone(&tracer);
         trials.push(trial(case.name, tracer, move |tracer| observe::judge(tracer, &case)));
     }
-    for (name, run) in [&scopes::DIRECT[..], &attach::DIRECT, &traps::DIRECT].concat() {
+    for (name, run) in [&scopes::DIRECT[..], &losses::DIRECT, &attach::DIRECT, &traps::DIRECT].concat() {
         trials.push(trial(name, Arc::clone(&tracer), run));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -91,7 +92,7 @@ fn cases() -> Vec<Case> {
 
 /// Scenarios of tests that are more than one in one scope.
 fn scenes() -> Vec<Case> {
-    [scopes::SCENES, attach::SCENES, traps::SCENES].concat()
+    [scopes::SCENES, losses::SCENES, attach::SCENES, traps::SCENES].concat()
 }
 
 /// Why there is no tracer: a machine that cannot have one, or an error.

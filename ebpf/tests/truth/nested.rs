@@ -1,5 +1,6 @@
 //! Pid namespaces in one another, and numbers that come back.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -23,7 +24,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "reuse::in_a_new_pid_namespace", scenario: reuse_inside, check: check_reuse },
     Case { name: "reuse::in_the_initial_pid_namespace", scenario: reuse_outside, check: check_reuse },
     Case { name: "reuse::at_once", scenario: reuse_at_once, check: check_reuse_at_once },
-    Case { name: "reuse::zombies_of_both_lives", scenario: reuse_outside, check: check_reuse_ages },
+    Case { name: "reuse::zombies_at_once", scenario: reuse_at_once, check: check_ages_at_once },
+    Case { name: "reuse::zombies_of_all_lives", scenario: reuse_outside, check: check_reuse_ages },
 ];
 
 const CLONE_NEWPID: u64 = 0x2000_0000;
@@ -137,12 +139,13 @@ fn check_joined(seen: &Observed) -> Res<()> {
     seen.reaped_by(third, second).map(drop)
 }
 
-/// One life of a number: what the child said of itself, and its wait status; times of `CLOCK_BOOTTIME`.
+/// Lives of one number.
 const ROUNDS: i32 = 4;
 /// More than two ticks of /proc, so that the start times differ there too.
 const APART: Duration = Duration::from_millis(50);
 
-/// Lives of one number, one after the other: `clone` makes each; the first gives the numbers of the others.
+/// One life after the other, of the number that the kernel chose for the first: the outer one alone, or with the one in the
+/// caller's own namespace.
 fn live_again(inner: bool) -> Res<()> {
     say_task("parent")?;
     let mut tids: Vec<i32> = vec![];
@@ -244,7 +247,6 @@ fn reuse_at_once() -> Res<()> {
             say_number("number", child.as_raw())?;
         }
     }
-    // The number is free: this one was never a child of ours.
     let gone = nix::sys::wait::waitpid(Pid::from_raw(-1), None).err();
     equal("no child is left", &gone, &Some(Errno::ECHILD))
 }
@@ -289,4 +291,25 @@ fn check_reuse_at_once(seen: &Observed) -> Res<()> {
         }
     }
     Ok(())
+}
+
+/// The age of each zombie counts from its own start.
+fn check_ages_at_once(seen: &Observed) -> Res<()> {
+    let number = u32::try_from(seen.number("number")?)?;
+    let mut starts = BTreeMap::new();
+    let mut reaps = 0;
+    for event in &seen.events {
+        match event.kind {
+            EventKind::ZombieStart { task, .. } if task.tgid == number => {
+                starts.insert(task, event.time_ns);
+            }
+            EventKind::Reap { task, zombie_ns, .. } if task.tgid == number => {
+                let start = starts.get(&task).ok_or("a reap before the start of the zombie")?;
+                equal("age of the zombie", &zombie_ns, &Some(event.time_ns - start))?;
+                reaps += 1;
+            }
+            _ => {}
+        }
+    }
+    equal("reaps", &reaps, &AT_ONCE)
 }
