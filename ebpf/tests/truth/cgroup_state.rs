@@ -14,6 +14,7 @@ use crate::cgroups::{CLONE_INTO_CGROUP, Cgroup, say_cgroup};
 use crate::observe::{Case, Observed, PATIENCE, equal, truth};
 use crate::report::{say_number, say_skip, say_task, say_text};
 use crate::sys;
+use crate::sys::program::wait_to_be_killed;
 use crate::sys::timing::has_changed;
 use crate::waits::wait_for_end;
 
@@ -56,9 +57,7 @@ fn sleeper(cgroup: &Cgroup) -> Res<Pid> {
     let child = sys::clone3(CLONE_INTO_CGROUP, libc::SIGCHLD, Some(dir.as_fd()), move || {
         say_task("child")?;
         drop(tell);
-        loop {
-            nix::unistd::pause();
-        }
+        wait_to_be_killed()
     })?;
     wait_for_end(ready)?;
     Ok(child)
@@ -217,18 +216,14 @@ fn writes() -> Res<()> {
     };
     say_cgroup(&cgroup)?;
     say_task("parent")?;
-    let child = sys::fork(|| {
-        loop {
-            nix::unistd::pause();
-        }
-    })?;
+    let child = sys::fork(wait_to_be_killed)?;
     write(&cgroup, "cgroup.max.depth", "3\n")?;
     write(&cgroup, "cgroup.max.descendants", "12")?;
     write(&cgroup, "cgroup.procs", &format!("{child}\n"))?;
     write(&cgroup, "cgroup.subtree_control", "+nosuch")?;
     write(&cgroup, "cgroup.max.depth", &"9".repeat(100))?;
     write(&cgroup, "cgroup.freeze", "2")?;
-    // Whoever may read it all the same: a file of no cgroup.
+    // A file of no cgroup.
     fs::OpenOptions::new().write(true).open("/dev/null")?.write_all(b"7")?;
     end(child)?;
     Events::open(&cgroup)?.wait_for("populated 0")

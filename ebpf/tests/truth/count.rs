@@ -12,7 +12,7 @@ use crate::Res;
 use crate::observe::{Case, Observed, equal, truth};
 use crate::report::{say_number, say_task, say_text};
 use crate::sys;
-use crate::sys::program::{end_process, end_thread, send, set_default, vfork_and_exit};
+use crate::sys::program::{end_process, end_thread, send, set_default, vfork_and_exit, wait_to_be_killed};
 use crate::sys::waiting::wait_status;
 
 pub(crate) const CASES: &[Case] = &[
@@ -87,9 +87,7 @@ fn fatal_signals() -> Res<()> {
                 set_default(signal)?;
             }
             drop(tell);
-            loop {
-                nix::unistd::pause();
-            }
+            wait_to_be_killed()
         })?;
         crate::waits::wait_for_end(ready)?;
         send(child, signal)?;

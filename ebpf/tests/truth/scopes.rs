@@ -19,11 +19,12 @@ use crate::sys;
 pub(crate) type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that are more than one scenario in one scope.
-pub(crate) const DIRECT: [(&str, Run); 7] = [
+pub(crate) const DIRECT: [(&str, Run); 8] = [
     ("probe::all_of_tier_1_and_2_are_attached", probes),
     ("scope::two_at_once_do_not_mix", isolation),
     ("scope::a_signal_between_two_is_in_both", between),
     ("scope::signal_and_reap_from_outside", from_outside),
+    ("scope::wait_from_outside", wait_from_outside),
     ("scope::by_cgroup_joined", by_cgroup_joined),
     ("scope::by_cgroup_born_into", by_cgroup_born_into),
     ("scope::closing_removes_its_tags", closing),
@@ -196,6 +197,23 @@ fn from_outside(tracer: &Tracer) -> Res<Completion> {
         .map(|event| event.current.tgid)
         .collect();
     equal("reapers", &reapers, &vec![std::process::id()])?;
+    Ok(Completion::Completed)
+}
+
+/// The call of a waiter that nobody tagged, because its child is in the scope.
+fn wait_from_outside(tracer: &Tracer) -> Res<Completion> {
+    let scope = tracer.open_scope()?;
+    let target = Echo::start()?;
+    let tgid = target.tgid();
+    scope.add_thread_group(tgid)?;
+    target.end()?;
+    scope.fence(PATIENCE)?;
+    let waits = |event: &Event| match event.kind {
+        EventKind::Wait { child, status, ret, .. } => Some((event.current.tgid, child, status, ret)),
+        _ => None,
+    };
+    let seen: Vec<_> = scope.events().iter().filter_map(waits).collect();
+    equal("waits", &seen, &vec![(std::process::id(), Some(tgid), Some(0), tgid.into())])?;
     Ok(Completion::Completed)
 }
 

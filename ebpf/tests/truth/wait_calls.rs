@@ -10,7 +10,7 @@ use crate::Res;
 use crate::observe::{Case, Observed, equal, truth};
 use crate::report::{say_task, say_text};
 use crate::sys;
-use crate::sys::program::handle_with_interruption;
+use crate::sys::program::{handle_with_interruption, wait_to_be_killed};
 use crate::sys::timing::alarm_every;
 use crate::sys::waiting::{Waited, wait4, waitid};
 use crate::waits::wait_for_end;
@@ -33,9 +33,7 @@ fn sleeper() -> Res<i32> {
     let (ready, tell) = std::io::pipe()?;
     let child = sys::fork(move || {
         drop(tell);
-        loop {
-            nix::unistd::pause();
-        }
+        wait_to_be_killed()
     })?;
     wait_for_end(ready)?;
     Ok(child.as_raw())

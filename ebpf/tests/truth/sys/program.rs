@@ -79,6 +79,15 @@ pub(crate) fn end_thread(code: i32) -> ! {
     }
 }
 
+/// Waits for signals until one of them ends the process; its parent's end at the latest, so that nothing stays behind
+/// when a scenario fails.
+pub(crate) fn wait_to_be_killed() -> Res<i32> {
+    super::prctl(libc::PR_SET_PDEATHSIG, [libc::SIGKILL as u64, 0])?;
+    loop {
+        nix::unistd::pause();
+    }
+}
+
 /// setns(2) of any number.
 pub(crate) fn setns(fd: i32, nstype: i32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
