@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
+use nix::fcntl::{Flock, FlockArg};
 use podproof_ebpf::event::{EventKind, OomConstraint};
 
 use crate::Res;
@@ -18,8 +19,13 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "oom::limit_of_an_ancestor", scenario: below_the_limited, check: check_limit },
 ];
 
-/// Gives the children of the root the memory controller while it lives.
-struct MemoryController(Option<PathBuf>);
+/// Gives the children of the root the memory controller while it lives, to one scenario at a time: the first to take it
+/// back would take it from all.
+struct MemoryController {
+    /// Where it is taken back, if it was not there before.
+    control: Option<PathBuf>,
+    _alone: Flock<File>,
+}
 
 impl MemoryController {
     fn enable() -> Result<Self, String> {
@@ -28,19 +34,23 @@ impl MemoryController {
         if !read("cgroup.controllers").split_whitespace().any(|name| name == "memory") {
             return Err("the cgroup v2 hierarchy has no memory controller".into());
         }
+        let locked = |error| format!("cannot lock {}: {error}", mount.display());
+        let dir = File::open(&mount).map_err(|error| locked(error.to_string()))?;
+        let alone =
+            Flock::lock(dir, FlockArg::LockExclusive).map_err(|(_, error)| locked(error.to_string()))?;
         let control = mount.join("cgroup.subtree_control");
         if read("cgroup.subtree_control").split_whitespace().any(|name| name == "memory") {
-            return Ok(Self(None));
+            return Ok(Self { control: None, _alone: alone });
         }
         fs::write(&control, "+memory")
             .map_err(|error| format!("cannot enable the memory controller: {error}"))?;
-        Ok(Self(Some(control)))
+        Ok(Self { control: Some(control), _alone: alone })
     }
 }
 
 impl Drop for MemoryController {
     fn drop(&mut self) {
-        if let Some(control) = &self.0
+        if let Some(control) = &self.control
             && let Err(error) = fs::write(control, "-memory")
         {
             eprintln!("cannot disable the memory controller: {error}");
