@@ -115,8 +115,8 @@ pub(crate) fn judge(tracer: &Tracer, case: &Case) -> Res<Completion> {
         return Ok(Completion::ignored_with(reason));
     }
     scope.fence(PATIENCE)?;
-    let attached = tracer.probes().iter().filter(|probe| probe.attached);
-    let attached = attached.map(|probe| probe.name.clone()).collect();
+    let probes = tracer.probes();
+    let attached = probes.iter().filter(|probe| probe.attached).map(|probe| probe.name.clone()).collect();
     let observed = Observed { truth, events: scope.events(), scope, attached };
     if let Err(error) = (case.check)(&observed) {
         return Err(format!("{error}\n{}", observed.story()).into());
