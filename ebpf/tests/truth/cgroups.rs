@@ -1,4 +1,4 @@
-//! Cgroups: made, removed, joined, born into; and the OOM killer in one.
+//! Cgroups: made, removed, joined, born into.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -16,10 +16,9 @@ use crate::sys;
 pub(crate) const CASES: &[Case] = &[
     Case { name: "cgroup::clone_into", scenario: clone_into, check: check_clone_into },
     Case { name: "cgroup::attach", scenario: attach, check: check_attach },
-    Case { name: "cgroup::oom_victim", scenario: oom, check: check_oom },
 ];
 
-const CLONE_INTO_CGROUP: u64 = 1 << 33;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// A cgroup of the v2 hierarchy; removed on drop.
 pub(crate) struct Cgroup {
@@ -58,7 +57,7 @@ impl Drop for Cgroup {
 }
 
 /// Says what a cgroup is.
-fn say_cgroup(cgroup: &Cgroup) -> Res<()> {
+pub(crate) fn say_cgroup(cgroup: &Cgroup) -> Res<()> {
     say_number("id", i64::try_from(cgroup.id)?)?;
     let name = cgroup.dir.file_name().ok_or("a cgroup without a name")?;
     say_text("path", &format!("/{}", name.display()))
@@ -129,67 +128,4 @@ fn check_attach(seen: &Observed) -> Res<()> {
     truth("the parent moved it", parent.is(&event.current))?;
     equal("cgroup at birth", &Some(seen.birth(child)?.1.cgroup_id), &parent.cgroup_id)?;
     equal("cgroup at the end", &seen.death(child)?.1.cgroup_id, &id)
-}
-
-/// Gives the children of the root the memory controller while it lives.
-struct MemoryController(Option<PathBuf>);
-
-impl MemoryController {
-    fn enable() -> Result<Self, String> {
-        let mount = cgroup2_mount().ok_or("no cgroup v2 hierarchy is mounted")?;
-        let read = |name: &str| fs::read_to_string(mount.join(name)).unwrap_or_default();
-        if !read("cgroup.controllers").split_whitespace().any(|name| name == "memory") {
-            return Err("the cgroup v2 hierarchy has no memory controller".into());
-        }
-        let control = mount.join("cgroup.subtree_control");
-        if read("cgroup.subtree_control").split_whitespace().any(|name| name == "memory") {
-            return Ok(Self(None));
-        }
-        fs::write(&control, "+memory")
-            .map_err(|error| format!("cannot enable the memory controller: {error}"))?;
-        Ok(Self(Some(control)))
-    }
-}
-
-impl Drop for MemoryController {
-    fn drop(&mut self) {
-        if let Some(control) = &self.0
-            && let Err(error) = fs::write(control, "-memory")
-        {
-            eprintln!("cannot disable the memory controller: {error}");
-        }
-    }
-}
-
-fn oom() -> Res<()> {
-    let made = MemoryController::enable().and_then(|memory| Ok((memory, Cgroup::make("oom")?)));
-    let (_memory, cgroup) = match made {
-        Ok(made) => made,
-        Err(reason) => return say_skip(&reason),
-    };
-    say_cgroup(&cgroup)?;
-    fs::write(cgroup.dir.join("memory.max"), "16777216")?;
-    // Absent where swap is not accounted.
-    if cgroup.dir.join("memory.swap.max").exists() {
-        fs::write(cgroup.dir.join("memory.swap.max"), "0")?;
-    }
-    let dir = File::open(&cgroup.dir)?;
-    let child = sys::clone3(CLONE_INTO_CGROUP, libc::SIGCHLD, Some(dir.as_fd()), || {
-        say_task("child")?;
-        sys::eat_memory()
-    })?;
-    equal("killed", &sys::wait(child)?, &-9)
-}
-
-fn check_oom(seen: &Observed) -> Res<()> {
-    let child = seen.task("child")?;
-    let (event, victim, cgroup_id) = seen.one("victim", |event| match event.kind {
-        EventKind::OomVictim { task, cgroup_id, .. } => Some((event, task, cgroup_id)),
-        _ => None,
-    })?;
-    truth("the child is the victim", child.is(&victim))?;
-    equal("its cgroup", &cgroup_id, &u64::try_from(seen.number("id")?)?)?;
-    let (end, _, status) = seen.death(child)?;
-    equal("wait status", &status, &9)?;
-    in_order(&[event, end])
 }

@@ -20,8 +20,17 @@ pub(crate) const CASES: &[Case] = &[
 
 const NONE: Option<&str> = None;
 
-/// Removes a directory that the scenario made.
-struct Directory(PathBuf);
+/// A directory that the scenario made; removed on drop.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    /// Makes one for temporary files.
+    pub(crate) fn make(name: &str) -> Res<Self> {
+        let dir = std::env::temp_dir().join(format!("podproof-truth-{name}-{}", std::process::id()));
+        std::fs::create_dir(&dir)?;
+        Ok(Self(dir))
+    }
+}
 
 impl Drop for Directory {
     fn drop(&mut self) {
@@ -32,8 +41,7 @@ impl Drop for Directory {
 }
 
 fn mounts() -> Res<()> {
-    let root = Directory(std::env::temp_dir().join(format!("podproof-truth-{}", std::process::id())));
-    std::fs::create_dir(&root.0)?;
+    let root = Directory::make("mounts")?;
     say_text("root", &root.0.display().to_string())?;
     let child = sys::fork(|| {
         unshare(CloneFlags::CLONE_NEWNS)?;

@@ -5,18 +5,33 @@
 //! initial pid namespace and a build with probes; what a machine cannot show is ignored with the reason. Runs as it is
 //! inside of a VM when linked statically.
 
+mod attach;
+mod cgroup_state;
 mod cgroups;
+mod clone_flags;
+mod count;
 mod counters;
 mod deaths;
 mod files;
+mod losses;
+mod mount_calls;
 mod namespaces;
+mod nested;
 mod observe;
+mod oom;
+mod orphans;
+mod ptraces;
+mod refused;
 mod report;
+mod roots;
 mod scopes;
 mod signals;
 mod sys;
 mod tasks;
+mod traps;
+mod wait_calls;
 mod waits;
+mod zombies;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -35,7 +50,7 @@ fn main() -> ExitCode {
     if let [_, word, name] = args.as_slice()
         && word == "scenario"
     {
-        return observe::play(name, &[cases(), scopes::SCENES.to_vec(), counters::SCENES.to_vec()].concat());
+        return observe::play(name, &[cases(), scenes()].concat());
     }
     let arguments = Arguments::from_args();
     let tracer: Arc<OnceLock<Result<Tracer, Refusal>>> = Arc::default();
@@ -44,7 +59,9 @@ fn main() -> ExitCode {
         let tracer = Arc::clone(&tracer);
         trials.push(trial(case.name, tracer, move |tracer| observe::judge(tracer, &case)));
     }
-    for (name, run) in scopes::DIRECT.into_iter().chain(counters::DIRECT) {
+    for (name, run) in
+        [&scopes::DIRECT[..], &losses::DIRECT, &attach::DIRECT, &traps::DIRECT, &counters::DIRECT].concat()
+    {
         trials.push(trial(name, Arc::clone(&tracer), run));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -53,14 +70,32 @@ fn main() -> ExitCode {
 fn cases() -> Vec<Case> {
     [
         tasks::CASES,
+        count::CASES,
+        clone_flags::CASES,
         waits::CASES,
+        wait_calls::CASES,
+        zombies::CASES,
         deaths::CASES,
+        orphans::CASES,
+        ptraces::CASES,
         namespaces::CASES,
+        refused::CASES,
+        nested::CASES,
         signals::CASES,
+        traps::CASES,
         files::CASES,
+        mount_calls::CASES,
+        roots::CASES,
         cgroups::CASES,
+        cgroup_state::CASES,
+        oom::CASES,
     ]
     .concat()
+}
+
+/// Scenarios of tests that are more than one in one scope.
+fn scenes() -> Vec<Case> {
+    [scopes::SCENES, losses::SCENES, attach::SCENES, traps::SCENES, counters::SCENES].concat()
 }
 
 /// Why there is no tracer: a machine that cannot have one, or an error.

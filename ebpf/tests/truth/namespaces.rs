@@ -70,7 +70,7 @@ fn check_user(seen: &Observed) -> Res<()> {
 }
 
 /// One call as the scenario saw it.
-fn say_call(n: usize, fd: i32, flags: u64, ret: i64, before: NsSet, after: NsSet) -> Res<()> {
+pub(crate) fn say_call(n: usize, fd: i32, flags: u64, ret: i64, before: NsSet, after: NsSet) -> Res<()> {
     let call = serde_json::to_string(&(fd, flags, ret, before, after))?;
     say(&Line::Text(format!("call {n}"), call))
 }
@@ -85,7 +85,7 @@ fn join(n: usize, fd: BorrowedFd<'_>, flags: CloneFlags) -> Res<Result<(), Errno
 }
 
 /// A child in new namespaces, which lives until the returned pipe is closed.
-fn holder(flags: u64) -> Res<(nix::unistd::Pid, std::io::PipeWriter)> {
+pub(crate) fn holder(flags: u64) -> Res<(nix::unistd::Pid, std::io::PipeWriter)> {
     let (release, hold) = std::io::pipe()?;
     let (ready, tell) = std::io::pipe()?;
     let child = {
@@ -156,7 +156,7 @@ fn said_calls(seen: &Observed) -> Res<Vec<Call>> {
     (0..seen.number("calls")?).map(|n| Ok(serde_json::from_str(seen.text(&format!("call {n}"))?)?)).collect()
 }
 
-fn check_setns(seen: &Observed) -> Res<()> {
+pub(crate) fn check_setns(seen: &Observed) -> Res<()> {
     let calls = seen.all(|event| match event.kind {
         EventKind::Setns { fd, nstype, ret, before, after } => {
             Some((fd, u64::from(nstype), ret, before, after))
@@ -167,7 +167,7 @@ fn check_setns(seen: &Observed) -> Res<()> {
     truth("there were calls", !calls.is_empty())
 }
 
-fn split(n: usize, flags: CloneFlags) -> Res<Result<(), Errno>> {
+pub(crate) fn split(n: usize, flags: CloneFlags) -> Res<Result<(), Errno>> {
     let before = namespaces()?;
     let result = unshare(flags);
     let ret = result.map_or_else(|error| -(error as i64), |()| 0);
@@ -205,7 +205,7 @@ fn check_unshare_pid(seen: &Observed) -> Res<()> {
     equal("the child's", &seen.birth(child)?.1.ns, &child.ns)
 }
 
-fn check_unshare(seen: &Observed) -> Res<()> {
+pub(crate) fn check_unshare(seen: &Observed) -> Res<()> {
     let calls = seen.all(|event| match event.kind {
         EventKind::Unshare { flags, ret, before, after } => Some((0, flags, ret, before, after)),
         _ => None,

@@ -1,5 +1,6 @@
 //! Plays a scenario in a scope of its own and holds the truth and the events side by side.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -32,13 +33,16 @@ pub(crate) struct Observed {
     pub(crate) truth: Vec<Line>,
     pub(crate) events: Vec<Event>,
     pub(crate) scope: Scope,
-    pub(crate) has_release_task: bool,
+    /// Probes that are attached.
+    pub(crate) attached: BTreeSet<String>,
 }
 
 /// The scenario program's side. Exit status 0, or 1 with the error on standard error.
 pub(crate) fn play(name: &str, cases: &[Case]) -> ExitCode {
     let result = match (name, cases.iter().find(|case| case.name == name)) {
         ("noop", _) => say_task("noop").map(drop),
+        ("held", _) => crate::orphans::held(),
+        ("root", _) => crate::roots::say_root(),
         ("credentials", _) => crate::tasks::say_credentials(),
         (_, Some(case)) => wait_for_go().and_then(|()| (case.scenario)()),
         (_, None) => Err(format!("no scenario {name}").into()),
@@ -111,8 +115,9 @@ pub(crate) fn judge(tracer: &Tracer, case: &Case) -> Res<Completion> {
         return Ok(Completion::ignored_with(reason));
     }
     scope.fence(PATIENCE)?;
-    let has_release_task = tracer.probes().iter().any(|probe| probe.name == "release_task" && probe.attached);
-    let observed = Observed { truth, events: scope.events(), scope, has_release_task };
+    let probes = tracer.probes();
+    let attached = probes.iter().filter(|probe| probe.attached).map(|probe| probe.name.clone()).collect();
+    let observed = Observed { truth, events: scope.events(), scope, attached };
     if let Err(error) = (case.check)(&observed) {
         return Err(format!("{error}\n{}", observed.story()).into());
     }
@@ -121,6 +126,21 @@ pub(crate) fn judge(tracer: &Tracer, case: &Case) -> Res<Completion> {
 }
 
 impl Observed {
+    /// Whether releases are seen as such, and not by the return of a wait.
+    pub(crate) fn has_release_task(&self) -> bool {
+        self.attached.contains("release_task")
+    }
+
+    /// All that was said under one label.
+    pub(crate) fn tasks(&self, label: &str) -> Vec<&TaskTruth> {
+        let lines = self.truth.iter();
+        let of_label = lines.filter_map(|line| match line {
+            Line::Task(name, truth) if name == label => Some(truth),
+            _ => None,
+        });
+        of_label.collect()
+    }
+
     /// What the scenario said of a task.
     pub(crate) fn task(&self, label: &str) -> Res<&TaskTruth> {
         let found = self.truth.iter().find_map(|line| match line {
@@ -146,6 +166,16 @@ impl Observed {
             _ => None,
         });
         found.ok_or_else(|| format!("the scenario did not say {label}").into())
+    }
+
+    /// All texts under one label.
+    pub(crate) fn texts(&self, label: &str) -> Vec<&str> {
+        let lines = self.truth.iter();
+        let of_label = lines.filter_map(|line| match line {
+            Line::Text(name, text) if name == label => Some(text.as_str()),
+            _ => None,
+        });
+        of_label.collect()
     }
 
     /// All events that `pick` makes something of.
@@ -211,7 +241,7 @@ impl Observed {
         let EventKind::Reap { ns_pids, .. } = &event.kind else { return Err("not a reap".into()) };
         equal("numbers of the reaped", ns_pids, &task.ns_pids)?;
         truth("the reaper is the current task", reaper.is(&event.current))?;
-        let source = if self.has_release_task { "fentry/release_task" } else { "tp_btf/sys_exit" };
+        let source = if self.has_release_task() { "fentry/release_task" } else { "tp_btf/sys_exit" };
         equal("source of the reap", &event.source.as_str(), &source)?;
         Ok(event)
     }

@@ -1,16 +1,14 @@
-//! Scopes: who belongs to one, what joins two, what is lost by whom, and the fence.
+//! Scopes: who belongs to one, and what joins two.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout};
-use std::time::Duration;
 
 use libtest_mimic::Completion;
-use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podproof_ebpf::event::{Event, EventKind};
-use podproof_ebpf::{Scope, TraceError, TraceOptions, Tracer};
+use podproof_ebpf::{Scope, TraceError, Tracer};
 
 use crate::Res;
 use crate::cgroups::Cgroup;
@@ -18,29 +16,24 @@ use crate::observe::{Case, PATIENCE, equal, finish, go, start, start_with, truth
 use crate::report::{Line, TaskTruth, say_task};
 use crate::sys;
 
-type Run = fn(&Tracer) -> Res<Completion>;
+pub(crate) type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that are more than one scenario in one scope.
-pub(crate) const DIRECT: [(&str, Run); 11] = [
+pub(crate) const DIRECT: [(&str, Run); 8] = [
     ("probe::all_of_tier_1_and_2_are_attached", probes),
     ("scope::two_at_once_do_not_mix", isolation),
     ("scope::a_signal_between_two_is_in_both", between),
     ("scope::signal_and_reap_from_outside", from_outside),
+    ("scope::wait_from_outside", wait_from_outside),
     ("scope::by_cgroup_joined", by_cgroup_joined),
     ("scope::by_cgroup_born_into", by_cgroup_born_into),
     ("scope::closing_removes_its_tags", closing),
-    ("scope::too_deep_for_a_record_is_lost", too_deep),
-    ("loss::only_the_flooding_scope_loses", loss),
-    ("fence::everything_before_it_is_there", fence),
-    ("fence::ends_with_the_tracer", fence_without_tracer),
 ];
 
 /// Scenarios of the tests above; never played alone.
 pub(crate) const SCENES: &[Case] = &[
     Case { name: "scene::echo", scenario: echo, check: |_| Ok(()) },
     Case { name: "scene::killer", scenario: killer, check: |_| Ok(()) },
-    Case { name: "scene::nest", scenario: || nest(1), check: |_| Ok(()) },
-    Case { name: "scene::flood", scenario: flood, check: |_| Ok(()) },
     Case { name: "scene::cgroup_below", scenario: cgroup_below, check: |_| Ok(()) },
     Case { name: "scene::clone_into", scenario: clone_into, check: |_| Ok(()) },
 ];
@@ -62,11 +55,11 @@ fn probes(tracer: &Tracer) -> Res<Completion> {
 }
 
 /// The tasks that a scenario named.
-fn said_tasks(lines: &[Line]) -> Vec<&TaskTruth> {
+pub(crate) fn said_tasks(lines: &[Line]) -> Vec<&TaskTruth> {
     lines.iter().filter_map(|line| if let Line::Task(_, task) = line { Some(task) } else { None }).collect()
 }
 
-fn births(events: &[Event]) -> Vec<u32> {
+pub(crate) fn births(events: &[Event]) -> Vec<u32> {
     let born = |event: &Event| match &event.kind {
         EventKind::NewTask { child, .. } => Some(child.task.tid),
         _ => None,
@@ -106,13 +99,13 @@ fn isolation(tracer: &Tracer) -> Res<Completion> {
 }
 
 /// A scene that works in rounds: told by a byte, it signals itself (which it ignores) and answers with a line.
-struct Echo {
+pub(crate) struct Echo {
     child: Child,
     answers: BufReader<ChildStdout>,
 }
 
 impl Echo {
-    fn start() -> Res<Self> {
+    pub(crate) fn start() -> Res<Self> {
         let mut child = start("scene::echo")?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
         let mut echo = Self { child, answers: BufReader::new(stdout) };
@@ -121,17 +114,17 @@ impl Echo {
         Ok(echo)
     }
 
-    fn round(&mut self) -> Res<()> {
+    pub(crate) fn round(&mut self) -> Res<()> {
         go(&mut self.child)?;
         let mut line = String::new();
         truth("the scene answers", self.answers.read_line(&mut line)? > 0)
     }
 
-    fn tgid(&self) -> u32 {
+    pub(crate) fn tgid(&self) -> u32 {
         self.child.id()
     }
 
-    fn end(mut self) -> Res<()> {
+    pub(crate) fn end(mut self) -> Res<()> {
         drop(self.child.stdin.take());
         truth("the scene succeeded", self.child.wait()?.success())
     }
@@ -147,14 +140,14 @@ fn echo() -> Res<()> {
     Ok(())
 }
 
-fn signals(events: &[Event], wanted: u32) -> Vec<Event> {
+pub(crate) fn signals(events: &[Event], wanted: u32) -> Vec<Event> {
     let is_wanted =
         |event: &&Event| matches!(event.kind, EventKind::SignalGenerate { signal, .. } if signal == wanted);
     events.iter().filter(is_wanted).cloned().collect()
 }
 
 const SIGUSR1: u32 = 10;
-const SIGWINCH: u32 = 28;
+pub(crate) const SIGWINCH: u32 = 28;
 
 fn killer() -> Res<()> {
     say_task("killer")?;
@@ -205,6 +198,23 @@ fn from_outside(tracer: &Tracer) -> Res<Completion> {
         .map(|event| event.current.tgid)
         .collect();
     equal("reapers", &reapers, &vec![std::process::id()])?;
+    Ok(Completion::Completed)
+}
+
+/// The call of a waiter that nobody tagged, because its child is in the scope.
+fn wait_from_outside(tracer: &Tracer) -> Res<Completion> {
+    let scope = tracer.open_scope()?;
+    let target = Echo::start()?;
+    let tgid = target.tgid();
+    scope.add_thread_group(tgid)?;
+    target.end()?;
+    scope.fence(PATIENCE)?;
+    let waits = |event: &Event| match event.kind {
+        EventKind::Wait { child, status, ret, .. } => Some((event.current.tgid, child, status, ret)),
+        _ => None,
+    };
+    let seen: Vec<_> = scope.events().iter().filter_map(waits).collect();
+    equal("waits", &seen, &vec![(std::process::id(), Some(tgid), Some(0), tgid.into())])?;
     Ok(Completion::Completed)
 }
 
@@ -304,120 +314,5 @@ fn closing(tracer: &Tracer) -> Res<Completion> {
     echo.end()?;
     let gone = second.add_thread_group(tgid);
     truth(&format!("{gone:?} is NoProcess"), matches!(gone, Err(TraceError::NoProcess { .. })))?;
-    Ok(Completion::Completed)
-}
-
-/// Levels that a record can describe, the initial namespace included.
-const LEVELS: usize = 8;
-
-/// PID 1 in PID 1 in PID 1.
-fn nest(level: usize) -> Res<()> {
-    let child = sys::clone3(0x2000_0000, libc::SIGCHLD, None, || {
-        say_task("nested")?;
-        if level < LEVELS {
-            nest(level + 1)?;
-        }
-        Ok(0)
-    })?;
-    equal("exit code", &sys::wait(child)?, &0)
-}
-
-fn too_deep(tracer: &Tracer) -> Res<Completion> {
-    let scope = tracer.open_scope()?;
-    let mut child = start("scene::nest")?;
-    scope.add_thread_group(child.id())?;
-    go(&mut child)?;
-    let lines = finish(child)?;
-    scope.fence(PATIENCE)?;
-    let said = said_tasks(&lines);
-    equal("levels", &said.len(), &LEVELS)?;
-    let (too_deep, fitting) = said.split_last().ok_or("nobody")?;
-    equal("numbers of the last", &too_deep.ns_pids.len(), &(LEVELS + 1))?;
-    let events = scope.events();
-    equal("births", &births(&events), &fitting.iter().map(|task| task.tid).collect())?;
-    for task in fitting {
-        let same = |event: &Event| {
-            matches!(&event.kind, EventKind::NewTask { child, .. }
-                if task.is(&child.task) && child.ns_pids == task.ns_pids && child.ns == task.ns)
-        };
-        truth(&format!("{task:?} was seen as it is"), events.iter().any(same))?;
-    }
-    // Its birth and its end at least.
-    truth(&format!("{} records are lost", scope.lost()), scope.lost() >= 2)?;
-    Ok(Completion::Completed)
-}
-
-/// Calls of the flood, each of which is one record.
-const FLOOD: u64 = 5000;
-
-fn flood() -> Res<()> {
-    for _ in 0..FLOOD {
-        let refused = mount(None::<&str>, "/nowhere/at/all", None::<&str>, MsFlags::empty(), None::<&str>);
-        truth("nothing can be mounted nowhere", refused.is_err())?;
-    }
-    Ok(())
-}
-
-/// With a ring of one page: the flood must lose, and what it lost and what was seen must add up; a scope that is active
-/// afterwards must lose nothing.
-fn loss(_tracer: &Tracer) -> Res<Completion> {
-    let tracer = Tracer::start(&TraceOptions { ring_bytes: 4096, ..TraceOptions::default() })?;
-    let (flooding, calm) = (tracer.open_scope()?, tracer.open_scope()?);
-    let mut child = start("scene::flood")?;
-    flooding.add_thread_group(child.id())?;
-    go(&mut child)?;
-    finish(child)?;
-    flooding.fence(PATIENCE)?;
-
-    let mut child = start("scene::killer")?;
-    let launcher = child.id();
-    calm.add_thread_group(launcher)?;
-    drop(child.stdin.take());
-    child.wait()?;
-    calm.fence(PATIENCE)?;
-    let is_end =
-        |event: &Event| matches!(&event.kind, EventKind::Exit { task, .. } if task.task.tgid == launcher);
-    truth("the calm scope saw an end", calm.events().iter().any(is_end))?;
-    equal("lost by the calm scope", &calm.lost(), &0)?;
-
-    let seen = flooding.events().iter().filter(|event| matches!(event.kind, EventKind::Mount { .. })).count();
-    let (seen, lost) = (seen as u64, flooding.lost());
-    truth(&format!("{lost} of {FLOOD} were lost"), lost > 2)?;
-    // The end of the scene is a handful of records more, which may be lost too.
-    truth(
-        &format!("seen {seen} and lost {lost} add up to {FLOOD} and a few"),
-        (FLOOD..FLOOD + 10).contains(&(seen + lost)),
-    )?;
-    equal("lost by all", &tracer.events_lost(), &lost)?;
-    drop(flooding);
-    equal("lost by all, after closing", &tracer.events_lost(), &lost)?;
-    Ok(Completion::Completed)
-}
-
-fn fence(tracer: &Tracer) -> Res<Completion> {
-    let scope = tracer.open_scope()?;
-    let mut echo = Echo::start()?;
-    scope.add_thread_group(echo.tgid())?;
-    for round in 1..=100 {
-        echo.round()?;
-        scope.fence(PATIENCE)?;
-        equal("signals", &signals(&scope.events(), SIGWINCH).len(), &round)?;
-    }
-    echo.end()?;
-    equal("lost", &scope.lost(), &0)?;
-    let nothing = scope.wait_for(Duration::from_millis(5), |_| false);
-    truth("waiting for nothing ends", nothing.is_none())?;
-    Ok(Completion::Completed)
-}
-
-fn fence_without_tracer(_tracer: &Tracer) -> Res<Completion> {
-    let tracer =
-        Tracer::start(&TraceOptions { syscalls: false, ring_bytes: 1 << 16, ..TraceOptions::default() })?;
-    truth("without system calls, no probe of tier 2", tracer.probes().iter().all(|probe| probe.tier != 2))?;
-    let scope = tracer.open_scope()?;
-    drop(tracer);
-    let refused = scope.fence(PATIENCE);
-    truth(&format!("{refused:?} is Stopped"), matches!(refused, Err(TraceError::Stopped { .. })))?;
-    truth("no event will come", scope.wait_for(PATIENCE, |_| true).is_none())?;
     Ok(Completion::Completed)
 }

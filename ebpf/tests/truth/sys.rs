@@ -10,6 +10,12 @@ use nix::unistd::Pid;
 
 use crate::Res;
 
+pub(crate) mod mounting;
+pub(crate) mod program;
+pub(crate) mod ptrace;
+pub(crate) mod timing;
+pub(crate) mod waiting;
+
 /// `struct clone_args` up to the cgroup (clone(2)).
 #[repr(C)]
 #[derive(Default)]
@@ -54,13 +60,29 @@ pub(crate) fn clone3(
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce() -> Res<i32>,
 ) -> Result<Pid, Errno> {
+    let cgroup = cgroup.map_or(0, |fd| fd.as_raw_fd().cast_unsigned().into());
+    let exit_signal = exit_signal.cast_unsigned().into();
+    clone_with(CloneArgs { flags, exit_signal, cgroup, ..CloneArgs::default() }, child)
+}
+
+/// clone3(2) with fork semantics and chosen numbers, innermost pid namespace first; with none of them as any fork.
+pub(crate) fn clone3_with_tids(
+    flags: u64,
+    tids: &[i32],
+    child: impl FnOnce() -> Res<i32>,
+) -> Result<Pid, Errno> {
     let args = CloneArgs {
         flags,
-        exit_signal: exit_signal.cast_unsigned().into(),
-        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd().cast_unsigned().into()),
+        exit_signal: libc::SIGCHLD.cast_unsigned().into(),
+        set_tid: if tids.is_empty() { 0 } else { tids.as_ptr() as u64 },
+        set_tid_size: tids.len() as u64,
         ..CloneArgs::default()
     };
-    // SAFETY: `args` outlives the call and its size is passed; without a stack the child goes on with a copy of this
+    clone_with(args, child)
+}
+
+fn clone_with(args: CloneArgs, child: impl FnOnce() -> Res<i32>) -> Result<Pid, Errno> {
+    // SAFETY: `args` and the numbers that it may point to outlive the call and its size is passed; without a stack the child goes on with a copy of this
     // one, as after fork, in a program with one thread.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) } {
         -1 => Err(Errno::last()),

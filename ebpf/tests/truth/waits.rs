@@ -2,12 +2,13 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use podproof_ebpf::event::EventKind;
+use podproof_ebpf::event::{EventKind, Reaper};
 
 use crate::Res;
 use crate::observe::{Case, Observed, equal, in_order, truth};
 use crate::report::say_task;
 use crate::sys;
+use crate::zombies::reaped_as;
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "wait::wait4_without_status", scenario: wait4_null, check: check_exited },
@@ -127,8 +128,9 @@ fn no_child_wait() -> Res<()> {
 fn check_reaped_by_itself(seen: &Observed) -> Res<()> {
     let child = seen.task("child")?;
     equal("wait status", &seen.death(child)?.2, &(5 << 8))?;
-    if seen.has_release_task {
+    if seen.has_release_task() {
         seen.reaped_by(child, child)?;
+        reaped_as(seen, child, Reaper::Auto)?;
     } else {
         truth("nobody reaped it", seen.reaps(child).is_empty())?;
     }
