@@ -20,3 +20,4 @@ pub mod observe;
 pub mod report;
 pub mod run;
 pub mod suite;
+pub mod trace;

@@ -1,0 +1,604 @@
+//! From events to lines.
+
+use std::time::Duration;
+
+use podproof_ebpf::event::{
+    Creds, Event, EventKind, NsKind, NsSet, OomConstraint, Reaper, RootMount, SignalAction, SignalResult,
+    TaskRef, TaskView, WaitCall,
+};
+
+use super::line::{Ink, Line, Text};
+use super::machine::Machine;
+use super::memory::{Memory, inodes};
+use super::words;
+use crate::observe::trace::CLONE_THREAD;
+
+/// Who acts where no process does.
+pub(super) const KERNEL: &str = "kernel";
+/// Capabilities of a kernel since 5.9; a program with so many lacks none.
+const ALL_CAPABILITIES: u32 = 41;
+const SECCOMP_STRICT: u32 = 1;
+const SECCOMP_FILTER: u32 = 2;
+
+const MS_REMOUNT: u64 = 0x20;
+const MS_BIND: u64 = 0x1000;
+const MS_MOVE: u64 = 0x2000;
+const MS_REC: u64 = 0x4000;
+const PROPAGATIONS: [(u64, &str); 4] =
+    [(0x2_0000, "unbindable"), (0x4_0000, "private"), (0x8_0000, "slave"), (0x10_0000, "shared")];
+const OPEN_TREE_CLONE: u64 = 1;
+const AT_RECURSIVE: u64 = 0x8000;
+
+/// Turns events into lines, one each. It needs all events of a trace in their order, also those whose lines nobody reads.
+#[derive(Debug, Default)]
+pub struct Narrator {
+    memory: Memory,
+    detailed: bool,
+    first_ns: Option<u64>,
+}
+
+impl Narrator {
+    /// One that knows nothing but the events.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that asks the machine that the events come from for what was there before them.
+    #[must_use]
+    pub fn on(machine: Machine) -> Self {
+        Self { memory: Memory::with(machine), ..Self::default() }
+    }
+
+    /// Adds the numbers that people rarely want: inodes of namespaces at an exec, threads, mount ids.
+    #[must_use]
+    pub fn detailed(self) -> Self {
+        Self { detailed: true, ..self }
+    }
+
+    /// The line of an event.
+    pub fn tell(&mut self, event: &Event) -> Line {
+        let first_ns = *self.first_ns.get_or_insert(event.time_ns);
+        self.memory.before(event);
+        let (who, what) = self.sentence(event);
+        self.memory.after(event);
+        Line {
+            time: Duration::from_nanos(event.time_ns.saturating_sub(first_ns)),
+            who,
+            what,
+            source: event.source.clone(),
+            is_gap: matches!(event.kind, EventKind::Gap { .. }),
+        }
+    }
+
+    /// Name and numbers of a process, as lines show it.
+    pub fn process(&mut self, tgid: u32) -> String {
+        self.memory.process(tgid)
+    }
+
+    fn sentence(&mut self, event: &Event) -> (String, Text) {
+        let current = event.current;
+        let who = self.memory.process(current.tgid);
+        let text = match &event.kind {
+            EventKind::NewTask { child, flags, exit_signal } => {
+                self.birth(current, child, *flags, *exit_signal)
+            }
+            EventKind::CloneFailed { flags, errno } => {
+                let new = words::new_namespaces(*flags);
+                let into = if new.is_empty() {
+                    Text::default()
+                } else {
+                    Text::of(" into ").then(words::new_ones(&new))
+                };
+                Text::of("cannot clone").then(into).say(": ").ink(Ink::Bad, &words::errno(*errno))
+            }
+            EventKind::Exec { task, filename, old_tid, creds, root } => {
+                return (
+                    self.memory.process(task.task.tgid),
+                    self.exec(task, filename, *old_tid, creds, *root),
+                );
+            }
+            EventKind::ExecFailed { filename, errno } => Text::of("cannot execute ")
+                .ink(Ink::Path, filename)
+                .say(": ")
+                .ink(Ink::Bad, &words::errno(*errno)),
+            EventKind::Exit { task, status, group_dead, oom, tracer } => {
+                let text = self.exit(task.task, *status, *group_dead, *oom, *tracer);
+                return (self.memory.process(task.task.tgid), text);
+            }
+            EventKind::ZombieStart { task, parent, .. } => {
+                let parent = self.object(parent.tgid);
+                let text = Text::of("is a zombie; its parent ").then(parent).say(" is told");
+                return (self.memory.process(task.tgid), text);
+            }
+            EventKind::Reap { task, reaper, zombie_ns, .. } => {
+                return self.reap(current, *task, *reaper, *zombie_ns);
+            }
+            EventKind::Wait { call, options, ret, child, status } => {
+                wait(*call, *options, *ret, *child, *status)
+            }
+            EventKind::Free { task } => {
+                return (self.memory.process(task.tgid), Text::of("is freed by the kernel"));
+            }
+            EventKind::Reparent { task, from, to } => {
+                let (to, from) = (self.object(to.tgid), self.object(from.tgid));
+                let text = Text::of("is adopted by ").then(to).say(" (was the child of ").then(from).say(")");
+                return (self.memory.process(task.tgid), text);
+            }
+            EventKind::SignalGenerate { signal, si_code, target, group, result, .. } => {
+                return self.signal(current, *signal, *si_code, *target, *group, *result);
+            }
+            EventKind::SignalDeliver { signal, action, .. } => {
+                let action = match action {
+                    SignalAction::Default => "by its default action",
+                    SignalAction::Ignore => "by ignoring it",
+                    SignalAction::Handler => "by its handler",
+                };
+                Text::of("takes ").ink(Ink::Signal, &words::signal(*signal)).say(&format!(" {action}"))
+            }
+            EventKind::OomVictim { task, cgroup_id, constraint, limit_cgroup_id } => {
+                return (KERNEL.into(), self.oom(*task, *cgroup_id, *constraint, *limit_cgroup_id));
+            }
+            EventKind::CgroupMkdir { hierarchy, path, .. } => {
+                Text::of("makes ").then(self.hierarchical(*hierarchy, path))
+            }
+            EventKind::CgroupRmdir { hierarchy, path, .. } => {
+                Text::of("removes ").then(self.hierarchical(*hierarchy, path))
+            }
+            EventKind::CgroupAttach { hierarchy, path, task, threadgroup, .. } => {
+                let cgroup = self.hierarchical(*hierarchy, path);
+                let whom = match (task.tgid == current.tgid, threadgroup) {
+                    (true, true) => Text::of("itself"),
+                    (true, false) => Text::of(&format!("its thread {}", task.tid)),
+                    (false, true) => self.object(task.tgid),
+                    (false, false) => {
+                        Text::of(&format!("thread {} of ", task.tid)).then(self.object(task.tgid))
+                    }
+                };
+                Text::of("moves ").then(whom).say(" to ").then(cgroup)
+            }
+            EventKind::CgroupFreeze { hierarchy, path, freeze, .. } => {
+                let verb = if *freeze { "freezes " } else { "thaws " };
+                Text::of(verb).then(self.hierarchical(*hierarchy, path))
+            }
+            EventKind::CgroupFrozen { hierarchy, path, frozen, .. } => {
+                let state = if *frozen { " stands still" } else { " runs again" };
+                return (KERNEL.into(), self.hierarchical(*hierarchy, path).say(state));
+            }
+            EventKind::CgroupPopulated { hierarchy, path, populated, .. } => {
+                let state = if *populated { " has processes" } else { " is empty" };
+                return (KERNEL.into(), self.hierarchical(*hierarchy, path).say(state));
+            }
+            EventKind::CgroupWrite { cgroup_id, file, value, ret } => {
+                self.cgroup_write(*cgroup_id, file, value, *ret)
+            }
+            EventKind::Setns { nstype, ret, before, after, .. } => {
+                self.setns(current, *nstype, *ret, before, after)
+            }
+            EventKind::Unshare { flags, ret, .. } => unshare(current, *flags, *ret),
+            EventKind::Mount { from, target, fstype, flags, ret, .. } => {
+                mount(from, target, fstype, *flags).then(result(*ret))
+            }
+            EventKind::Umount { target, flags, ret, .. } => {
+                let ways = words::umount_ways(*flags);
+                let how = if ways.is_empty() { String::new() } else { format!(" {}", ways.join(", ")) };
+                Text::of("unmounts ").ink(Ink::Path, target).say(&how).then(result(*ret))
+            }
+            EventKind::PivotRoot { new_root, put_old, ret, .. } => Text::of("pivots its root to ")
+                .ink(Ink::Path, new_root)
+                .say(", the old one to ")
+                .ink(Ink::Path, put_old)
+                .then(result(*ret)),
+            EventKind::Chroot { path, ret, .. } => {
+                Text::of("changes its root to ").ink(Ink::Path, path).then(result(*ret))
+            }
+            EventKind::Fsopen { fstype, ret } => {
+                Text::of("begins a ").ink(Ink::Path, fstype).say(" file system").then(descriptor(*ret))
+            }
+            EventKind::OpenTree { path, flags, ret } => {
+                let verb =
+                    if flags & OPEN_TREE_CLONE == 0 { "opens the mount at " } else { "copies the mount at " };
+                let below = if flags & AT_RECURSIVE == 0 { "" } else { " with all below it" };
+                Text::of(verb).ink(Ink::Path, path).say(below).then(descriptor(*ret))
+            }
+            EventKind::MoveMount { from, target, ret, .. } => {
+                let text = if from.is_empty() {
+                    Text::of("attaches a mount")
+                } else {
+                    Text::of("moves the mount at ").ink(Ink::Path, from)
+                };
+                text.say(" to ").ink(Ink::Path, target).then(result(*ret))
+            }
+            EventKind::MountSetattr { path, set, clear, flags, ret, .. } => {
+                mount_setattr(path, *set, *clear, *flags).then(result(*ret))
+            }
+            EventKind::Hostname { name, domain, ret, .. } => {
+                let what = if *domain { "domain" } else { "host" };
+                Text::of(&format!("sets the {what} name to ")).ink(Ink::Path, name).then(result(*ret))
+            }
+            EventKind::Shmget { key, size, ret, ipc_ns, .. } => {
+                let key = match key {
+                    0 => "without a key".to_owned(),
+                    key => format!("with key {key:#x}"),
+                };
+                let id = if *ret < 0 { result(*ret) } else { Text::of(&format!(": id {ret}")) };
+                let ns = ipc_ns.map(|inode| self.memory.namespace(NsKind::Ipc, inode, current.tgid));
+                let ns = ns.map(|ns| Text::of(" in ").then(ns)).unwrap_or_default();
+                Text::of(&format!("gets shared memory {key}, {size} bytes,")).then(ns).then(id)
+            }
+            EventKind::Shmat { id, ret, .. } => {
+                Text::of(&format!("attaches shared memory {id}")).then(result(*ret))
+            }
+            EventKind::Gap { lost } => {
+                let records = if *lost == 1 { "record" } else { "records" };
+                return (String::new(), Text::of(&format!("{lost} {records} lost here")));
+            }
+        };
+        (who, text)
+    }
+
+    /// A process that something is done to.
+    fn object(&mut self, tgid: u32) -> Text {
+        let process = self.memory.process(tgid);
+        Text::default().ink(Ink::Process, &process)
+    }
+
+    fn birth(&mut self, current: TaskRef, child: &TaskView, flags: u64, exit_signal: i32) -> Text {
+        const SIGCHLD: i32 = 17;
+        if flags & CLONE_THREAD != 0 {
+            return Text::of(&format!("starts thread {}", child.task.tid));
+        }
+        let mut text = Text::of("clones ").ink(Ink::Process, &self.memory.number(child.task.tgid));
+        let new = words::new_namespaces(flags);
+        if !new.is_empty() {
+            text = text.say(" into ").then(words::new_ones(&new));
+        }
+        if let Some(inode) = child.ns.pid
+            && child.parent_pid_ns.is_some_and(|parent| parent != inode)
+            && flags & words::CLONE_NEWPID == 0
+        {
+            text = if child.ns_pid() == Some(1) {
+                text.say(" as the first of its ").ink(Ink::Namespace, "pid").say(" namespace")
+            } else {
+                let namespace = self.memory.namespace(NsKind::Pid, inode, child.task.tgid);
+                text.say(" into ").then(namespace)
+            };
+        }
+        let elsewhere = self.memory.cgroup_of(current.tgid).is_some_and(|parent| parent != child.cgroup_id);
+        if flags & words::CLONE_INTO_CGROUP != 0 || elsewhere {
+            text = text.say(" into ").then(self.memory.cgroup(child.cgroup_id));
+        }
+        if child.parent.tgid != current.tgid {
+            text = text.say(" as a child of ").then(self.object(child.parent.tgid));
+        }
+        if self.detailed && exit_signal != SIGCHLD {
+            let signal = u32::try_from(exit_signal).ok().filter(|signal| *signal != 0);
+            let at_its_end = signal.map_or_else(|| "no signal".to_owned(), words::signal);
+            text = text.say(&format!(", {at_its_end} at its end"));
+        }
+        text
+    }
+
+    fn exec(
+        &mut self,
+        task: &TaskView,
+        filename: &str,
+        old_tid: u32,
+        creds: &Creds,
+        root: Option<RootMount>,
+    ) -> Text {
+        let mut text = Text::of("executes ").ink(Ink::Path, filename).say(&credentials(creds));
+        if old_tid != task.task.tid {
+            text = text.say(&format!(", by its thread {old_tid}"));
+        }
+        if self.detailed {
+            let inodes = inodes(&task.ns);
+            if !inodes.is_empty() {
+                text = text.say(" in ").ink(Ink::Namespace, &inodes);
+            }
+            if let Some(root) = root {
+                let below = if root.is_mount_root { "" } else { "a directory of " };
+                let RootMount { mount_id, dev_major, dev_minor, .. } = root;
+                let root = format!(", root: {below}mount {mount_id} ({dev_major}:{dev_minor})");
+                text = text.ink(Ink::Dim, &root);
+            }
+        }
+        text
+    }
+
+    fn exit(
+        &mut self,
+        task: TaskRef,
+        status: u32,
+        group_dead: bool,
+        oom: Option<bool>,
+        tracer: Option<TaskRef>,
+    ) -> Text {
+        if !group_dead {
+            let which =
+                if task.tid == task.tgid { "main thread".into() } else { format!("thread {}", task.tid) };
+            return Text::of(&format!("its {which} ")).then(words::end(status));
+        }
+        let mut text = words::end(status);
+        if oom == Some(true) {
+            text = text.say(", chosen by the ").ink(Ink::Bad, "OOM killer");
+        }
+        if let Some((path, errno)) = self.memory.failed_exec(task.tgid) {
+            let why = words::errno(errno);
+            text = text.say("; it could not execute ").ink(Ink::Path, &path).say(": ").ink(Ink::Bad, &why);
+        }
+        if let Some(tracer) = tracer {
+            text = text.say(", traced by ").then(self.object(tracer.tgid));
+        }
+        text
+    }
+
+    fn reap(
+        &mut self,
+        current: TaskRef,
+        task: TaskRef,
+        reaper: Reaper,
+        zombie_ns: Option<u64>,
+    ) -> (String, Text) {
+        let by_kernel = reaper == Reaper::Auto || current.tgid == task.tgid;
+        let who = if by_kernel { KERNEL.to_owned() } else { self.memory.process(current.tgid) };
+        let mut text = Text::of("reaps ");
+        if task.tid != task.tgid {
+            text = text.say(&format!("thread {} of ", task.tid));
+        }
+        text = text.then(self.object(task.tgid));
+        if reaper == Reaper::Tracer {
+            text = text.say(" as its tracer");
+        }
+        if reaper == Reaper::Auto && task.tid == task.tgid {
+            text = text.say(", as its parent ignores ").ink(Ink::Signal, "SIGCHLD");
+        }
+        if let Some(ns) = zombie_ns {
+            text = text.ink(Ink::Dim, &format!(", a zombie for {}", words::milliseconds(ns)));
+        }
+        (who, text)
+    }
+
+    fn signal(
+        &mut self,
+        current: TaskRef,
+        signal: u32,
+        si_code: i32,
+        target: TaskRef,
+        group: bool,
+        result: SignalResult,
+    ) -> (String, Text) {
+        // signal(7), sigaction(2): positive codes are the kernel's; the current task is where it came about.
+        let by_kernel = si_code > 0;
+        let to_itself = current.tgid == target.tgid;
+        let who = if by_kernel { KERNEL.to_owned() } else { self.memory.process(current.tgid) };
+        let whom = if to_itself && !by_kernel { Text::of("itself") } else { self.object(target.tgid) };
+        let thread = if group { String::new() } else { format!("thread {} of ", target.tid) };
+        let mut text =
+            Text::of("sends ").ink(Ink::Signal, &words::signal(signal)).say(" to ").say(&thread).then(whom);
+        if by_kernel && !to_itself {
+            text = text.say(" as ").then(self.object(current.tgid)).say(" runs");
+        }
+        let became = match result {
+            SignalResult::Delivered => "",
+            SignalResult::Ignored => ", which ignores it",
+            SignalResult::AlreadyPending => ", for which one is pending",
+            SignalResult::OverflowFail => ": refused, its queue is full",
+            SignalResult::LoseInfo => ", without its details",
+        };
+        (who, text.say(became))
+    }
+
+    fn oom(
+        &mut self,
+        task: TaskRef,
+        cgroup_id: u64,
+        constraint: Option<OomConstraint>,
+        limit: Option<u64>,
+    ) -> Text {
+        let victim = self.object(task.tgid);
+        let place = self.memory.cgroup(cgroup_id);
+        let text = Text::of("is ")
+            .ink(Ink::Bad, "out of memory")
+            .say(", chooses ")
+            .then(victim)
+            .say(" in ")
+            .then(place)
+            .say(" to die");
+        match (constraint, limit) {
+            (Some(OomConstraint::Memcg), Some(id)) => text.say(": limit of ").then(self.memory.cgroup(id)),
+            (Some(OomConstraint::Memcg), None) => text.say(": limit of a memory cgroup"),
+            (Some(OomConstraint::Cpuset), _) => text.say(": memory nodes of its cpuset"),
+            (Some(OomConstraint::MemoryPolicy), _) => text.say(": its NUMA policy"),
+            (Some(OomConstraint::Global), _) => text.say(": the whole machine"),
+            (None, _) => text,
+        }
+    }
+
+    /// A cgroup of any hierarchy; v2 goes without saying.
+    fn hierarchical(&self, hierarchy: u32, path: &str) -> Text {
+        let text = Text::of("cgroup ").ink(Ink::Cgroup, path);
+        if hierarchy == 0 {
+            return text;
+        }
+        let named = self.memory.machine.as_ref().and_then(|machine| machine.hierarchy(hierarchy));
+        let name = named.map_or_else(|| format!("hierarchy {hierarchy}"), str::to_owned);
+        text.ink(Ink::Dim, &format!(" (v1 {name})"))
+    }
+
+    fn cgroup_write(&mut self, id: u64, file: &str, value: &str, ret: i64) -> Text {
+        let cgroup = self.memory.cgroup(id);
+        let text = match file {
+            "cgroup.subtree_control" => Text::of("sets controllers ").say(value).say(" below ").then(cgroup),
+            "cgroup.kill" => Text::of("kills all in ").then(cgroup),
+            _ => Text::of("writes ").say(value).say(" to ").ink(Ink::Path, file).say(" of ").then(cgroup),
+        };
+        text.then(result(ret))
+    }
+
+    fn setns(&mut self, current: TaskRef, nstype: u32, ret: i64, before: &NsSet, after: &NsSet) -> Text {
+        let asked = words::new_namespaces(u64::from(nstype));
+        let names: Vec<&str> = asked.iter().map(|kind| kind.proc_name()).collect();
+        if ret < 0 {
+            let text = match names.as_slice() {
+                [] => Text::of("cannot join a namespace"),
+                [name] => Text::of("cannot join a ").ink(Ink::Namespace, name).say(" namespace"),
+                names => Text::of("cannot join ").ink(Ink::Namespace, &names.join(" ")).say(" namespaces"),
+            };
+            return text.then(result(ret));
+        }
+        // Without a record of the entry, what the call asked for is what it got.
+        let joined = if *before == NsSet::default() {
+            let now = |kind: NsKind| match kind {
+                NsKind::Pid => after.pid_for_children,
+                kind => after.get(kind),
+            };
+            asked.iter().filter_map(|kind| Some((*kind, now(*kind)?))).collect()
+        } else {
+            words::changes(before, after)
+        };
+        let mut text = Text::of("joins ");
+        if joined.is_empty() {
+            text = match names.as_slice() {
+                [name] => text.say("the ").ink(Ink::Namespace, name).say(" namespace that it is in"),
+                _ => text.say("a namespace that it is in"),
+            };
+        }
+        for (index, (kind, inode)) in joined.into_iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            text = text.say(separator).then(self.memory.namespace(kind, inode, current.tgid));
+            if matches!(kind, NsKind::PidForChildren | NsKind::TimeForChildren) {
+                text = text.say(" for its children");
+            }
+        }
+        text.say(&only_thread(current))
+    }
+}
+
+fn result(ret: i64) -> Text {
+    words::failure(ret).unwrap_or_default()
+}
+
+fn descriptor(ret: i64) -> Text {
+    words::failure(ret).unwrap_or_else(|| Text::default().ink(Ink::Dim, &format!(" (fd {ret})")))
+}
+
+/// Namespaces are a thread's own.
+fn only_thread(current: TaskRef) -> String {
+    if current.tid == current.tgid { String::new() } else { format!(", its thread {} alone", current.tid) }
+}
+
+fn credentials(creds: &Creds) -> String {
+    let n_capabilities = creds.cap_effective.count_ones();
+    let mut parts = Vec::new();
+    if creds.uid != 0 {
+        parts.push(format!(" as uid {}", creds.uid));
+    }
+    // Root has all and others have none, commonly.
+    let expected = if creds.uid == 0 { n_capabilities >= ALL_CAPABILITIES } else { n_capabilities == 0 };
+    match n_capabilities {
+        _ if expected => {}
+        0 => parts.push(" without capabilities".into()),
+        1 => parts.push(" with 1 capability".into()),
+        n => parts.push(format!(" with {n} capabilities")),
+    }
+    if creds.no_new_privs {
+        parts.push(" no_new_privs".into());
+    }
+    match creds.seccomp_mode {
+        SECCOMP_STRICT => parts.push(" strict seccomp".into()),
+        SECCOMP_FILTER => parts.push(" a seccomp filter".into()),
+        _ => {}
+    }
+    parts.join(",")
+}
+
+fn unshare(current: TaskRef, flags: u64, ret: i64) -> Text {
+    let new = words::new_namespaces(flags);
+    let text = match (new.is_empty(), ret < 0) {
+        (false, false) => Text::of("moves into ").then(words::new_ones(&new)),
+        (false, true) => Text::of("cannot move into ").then(words::new_ones(&new)),
+        (true, failed) => {
+            let verb = if failed { "cannot stop sharing " } else { "stops sharing " };
+            Text::of(verb).say(&words::unshared(flags).join(", "))
+        }
+    };
+    let children = match new.as_slice() {
+        [NsKind::Pid | NsKind::Time] if ret >= 0 => " for its children",
+        kinds if ret >= 0 && kinds.iter().any(|kind| matches!(kind, NsKind::Pid)) => {
+            " (pid for its children)"
+        }
+        _ => "",
+    };
+    text.say(children).say(&only_thread(current)).then(result(ret))
+}
+
+fn mount(from: &str, target: &str, fstype: &str, flags: u64) -> Text {
+    let below = if flags & MS_REC == 0 { "" } else { " with all below it" };
+    let on = |text: Text| text.say(" on ").ink(Ink::Path, target);
+    let source = || Text::default().ink(Ink::Path, from);
+    if flags & MS_REMOUNT != 0 {
+        let options = words::mount_options(flags).join(",");
+        let options = if options.is_empty() { "rw".to_owned() } else { options };
+        return Text::of("remounts ").ink(Ink::Path, target).say(&format!(" as {options}"));
+    }
+    if flags & MS_BIND != 0 {
+        return on(Text::of("bind-mounts ").then(source()).say(below));
+    }
+    if let Some((_, name)) = PROPAGATIONS.iter().find(|(bit, _)| flags & bit != 0) {
+        return Text::of("makes the mount at ").ink(Ink::Path, target).say(below).say(&format!(" {name}"));
+    }
+    if flags & MS_MOVE != 0 {
+        return Text::of("moves the mount at ").then(source()).say(" to ").ink(Ink::Path, target);
+    }
+    let mut text = Text::of("mounts ").say(fstype);
+    if !from.is_empty() && from != fstype && from != "none" {
+        text = text.say(" ").then(source());
+    }
+    let options = words::mount_options(flags);
+    let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
+    on(text).ink(Ink::Dim, &options)
+}
+
+fn mount_setattr(path: &str, set: u64, clear: u64, flags: u64) -> Text {
+    let mut changes = Vec::new();
+    let set = words::mount_attributes(set);
+    if !set.is_empty() {
+        changes.push(format!("sets {}", set.join(",")));
+    }
+    let cleared = words::mount_attributes(clear & !words::MOUNT_ATTR_ATIME);
+    if !cleared.is_empty() {
+        changes.push(format!("clears {}", cleared.join(",")));
+    }
+    if changes.is_empty() {
+        changes.push("changes its attributes or propagation".to_owned());
+    }
+    let below = if flags & AT_RECURSIVE == 0 { "" } else { " and all below it" };
+    Text::of(&changes.join(", ")).say(" on the mount at ").ink(Ink::Path, path).say(below)
+}
+
+fn wait(call: WaitCall, options: u32, ret: i64, child: Option<u32>, status: Option<u32>) -> Text {
+    let name = match call {
+        WaitCall::Wait4 => "wait4",
+        WaitCall::Waitid => "waitid",
+    };
+    let options = words::wait_options(options);
+    let options = if options.is_empty() { String::new() } else { format!(" with {}", options.join("|")) };
+    let text = Text::of(&format!("calls {name}{options}"));
+    if let Some(failure) = words::failure(ret) {
+        return text.then(failure);
+    }
+    match (child, call, status) {
+        (None, _, _) => text.say(": nothing yet"),
+        (Some(child), WaitCall::Wait4, Some(status)) if status & 0xff != 0x7f && status != 0xffff => {
+            text.say(&format!(": its child {child} ")).then(words::end(status))
+        }
+        (Some(child), WaitCall::Waitid, Some(si_code @ 1..=3)) => {
+            let how = ["ended", "was killed", "was killed and dumped core"];
+            let how = how.get(si_code as usize - 1).copied().unwrap_or_default();
+            text.say(&format!(": its child {child} {how}"))
+        }
+        (Some(child), _, Some(_)) => text.say(&format!(": its child {child} stopped or went on")),
+        (Some(child), _, None) => text.say(&format!(": its child {child}")),
+    }
+}
