@@ -40,9 +40,9 @@ pub enum Helper {
         /// Key of shmget(2).
         key: i32,
     },
-    /// Waits for a byte on a pipe, then executes a program.
+    /// Waits for a byte on a socket, then executes a program.
     Gate {
-        /// The inherited end of the pipe.
+        /// The inherited end of the socket.
         fd: i32,
         /// What to execute.
         program: PathBuf,

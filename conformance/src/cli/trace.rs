@@ -26,6 +26,18 @@ const FENCE: Duration = Duration::from_secs(5);
 /// How long a command has to end after a signal that was passed on to it.
 const GRACE: Duration = Duration::from_secs(5);
 
+const HELP: &str = "\
+A line says when something happened (seconds since the first event), who did it, and what. `pause 4713/1` is
+process 4713 of the node, 1 in its own pid namespace; numbers in nested namespaces follow. `kernel` is the kernel
+itself. Where records were lost, a line across the screen says so.
+
+The trace goes to standard output. A traced command keeps its standard input; what it writes to standard output
+goes to standard error instead, unless --output takes the trace. Signals for podproof are passed on to it; a
+second one ends the trace.
+
+Exit status: that of the command (128 and the signal's number when a signal killed it), else 0; 2 wrong usage or
+set-up.";
+
 /// How the trace is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -38,16 +50,8 @@ enum Format {
 }
 
 /// Shows the life of a command, a process or a cgroup, in the order of the kernel, as it happens.
-///
-/// A line says when something happened (seconds since the first event), who did it, and what. `pause 4713/1` is
-/// process 4713 of the node, 1 in its own pid namespace; numbers inside nested namespaces follow. `kernel` is the kernel
-/// itself. Where records were lost, a line across the screen says so.
-///
-/// The trace goes to standard output. A traced command keeps its standard input; what it writes to standard output goes
-/// to standard error instead, unless --output takes the trace.
-///
-/// Exit status: that of the command (128 and the signal's number when one killed it), else 0; 2 wrong usage or set-up.
 #[derive(Debug, Args)]
+#[command(after_help = HELP, override_usage = "podproof trace [OPTIONS] <--cgroup PATH | --pid PID | -- COMMAND...>")]
 #[command(group(ArgGroup::new("subject").required(true).args(["cgroup", "pid", "command"])))]
 pub(super) struct TraceArgs {
     /// Trace what happens in a cgroup and below it until it is removed or Ctrl-C: its path in the v2 hierarchy, as in

@@ -322,3 +322,142 @@ fn name(kind: &EventKind) -> (&'static str, &'static str) {
         EventKind::Gap { .. } => ("records lost", "gap"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::Narrator;
+    use crate::trace::sample::{Story, born, exit, signal, task, view};
+    use podproof_ebpf::event::{Creds, ReapSource, Reaper};
+
+    fn document(story: &Story) -> Document {
+        let (mut chrome, mut narrator) = (Chrome::default(), Narrator::new());
+        for event in &story.events {
+            let line = narrator.tell(event);
+            chrome.add(event, &line);
+        }
+        chrome.finish()
+    }
+
+    fn exec(tgid: u32, filename: &str) -> EventKind {
+        let creds = Creds {
+            uid: 0,
+            gid: 0,
+            cap_inheritable: 0,
+            cap_permitted: 0,
+            cap_effective: 0,
+            cap_bounding: 0,
+            cap_ambient: 0,
+            no_new_privs: false,
+            seccomp_mode: 0,
+        };
+        EventKind::Exec {
+            task: view(tgid, &[tgid]),
+            filename: filename.into(),
+            old_tid: tgid,
+            creds,
+            root: None,
+        }
+    }
+
+    /// sh (10) clones 11, which executes true, ends, and is reaped; 12 lives on; records are lost.
+    fn story() -> Story {
+        let mut story = Story::default();
+        let reap = EventKind::Reap {
+            task: task(11),
+            ns_pids: vec![11],
+            by: ReapSource::ReleaseTask,
+            reaper: Reaper::Parent,
+            zombie_ns: None,
+        };
+        story
+            .add("sh", 10, born(11, &[11], 0))
+            .add("true", 11, exec(11, "/bin/true"))
+            .add("sh", 10, signal(15, 0, 11))
+            .add("true", 11, exit(11, 15, true))
+            .add("true", 11, EventKind::ZombieStart { task: task(11), parent: task(10), si_code: 2 })
+            .add("sh", 10, EventKind::Gap { lost: 3 })
+            .add("sh", 10, reap)
+            .add("sh", 10, born(12, &[12], 0))
+            .add("sh", 10, exit(10, 0, true));
+        story
+    }
+
+    fn slices<'d>(document: &'d Document, name: &str) -> Vec<&'d TraceEvent> {
+        let is_wanted = |entry: &&TraceEvent| entry.ph == Phase::Complete && entry.name == name;
+        document.trace_events.iter().filter(is_wanted).collect()
+    }
+
+    #[test]
+    fn lives_programs_and_zombies_are_slices() {
+        let document = document(&story());
+        let span = |entry: &TraceEvent| (entry.ts, entry.dur.unwrap());
+        assert_eq!(span(slices(&document, "process 11")[0]), (0.0, 3000.0));
+        assert_eq!(span(slices(&document, "true")[0]), (1000.0, 2000.0));
+        assert_eq!(span(slices(&document, "zombie")[0]), (4000.0, 2000.0));
+        assert_eq!(slices(&document, "zombie").len(), 1);
+        let alive = slices(&document, "process 12")[0];
+        assert_eq!(alive.args["end"], "alive when the trace ended");
+    }
+
+    #[test]
+    fn arrows_lead_from_a_clone_into_the_life_of_its_child() {
+        let document = document(&story());
+        let arrow = |phase| {
+            let is_wanted = |entry: &&TraceEvent| entry.ph == phase && entry.id == Some(1);
+            document.trace_events.iter().find(is_wanted).unwrap()
+        };
+        let (start, end) = (arrow(Phase::FlowStart), arrow(Phase::FlowEnd));
+        assert_eq!((start.pid, end.pid, end.bp), (10, 11, Some("e")));
+        for entry in [start, end] {
+            let life = slices(&document, &format!("process {}", entry.pid))[0];
+            assert!(life.ts <= entry.ts && entry.ts <= life.ts + life.dur.unwrap());
+        }
+    }
+
+    #[test]
+    fn the_document_is_what_viewers_read() {
+        let document = document(&story());
+        let value = serde_json::to_value(&document).unwrap();
+        assert_eq!(value["displayTimeUnit"], "ms");
+        let entries = value["traceEvents"].as_array().unwrap();
+        let mut last = 0.0;
+        for entry in entries {
+            for key in ["name", "cat", "ph", "ts", "pid", "tid"] {
+                assert!(entry.get(key).is_some(), "no {key} in {entry}");
+            }
+            let ts = entry["ts"].as_f64().unwrap();
+            assert!(ts >= last, "{entry} after {last}");
+            last = ts;
+            match entry["ph"].as_str().unwrap() {
+                "X" => assert!(entry["dur"].as_f64().unwrap() >= 0.0),
+                "i" => assert!(["t", "g"].contains(&entry["s"].as_str().unwrap())),
+                "s" | "f" => assert!(entry["id"].is_u64()),
+                "M" => assert_eq!(entry["args"].as_object().unwrap().len(), 1),
+                other => panic!("phase {other}"),
+            }
+        }
+        let named = |name: &str| entries.iter().any(|entry| entry["args"]["name"] == name);
+        assert!(named("sh 10") && named("true 11"));
+    }
+
+    #[test]
+    fn a_gap_reaches_over_everything_and_other_events_have_their_words() {
+        let document = document(&story());
+        let find = |name: &str| document.trace_events.iter().find(|entry| entry.name == name).unwrap();
+        assert_eq!(find("3 records lost here").s, Some("g"));
+        assert_eq!(find("signal sent").args["text"], "sh 10 sends SIGTERM to true 11");
+    }
+
+    #[test]
+    fn a_number_that_comes_back_begins_another_life() {
+        let mut story = Story::default();
+        story.add("sh", 10, born(11, &[11], 0)).add("sh", 10, born(11, &[11], 0));
+        assert_eq!(slices(&document(&story), "process 11").len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_a_document_too() {
+        assert!(document(&Story::default()).trace_events.is_empty());
+    }
+}

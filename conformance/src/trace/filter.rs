@@ -5,7 +5,6 @@ use podproof_ebpf::event::{EventKind, TaskRef};
 use super::words;
 use crate::observe::trace::CLONE_THREAD;
 
-const SIGCHLD: u32 = 17;
 const SIGURG: u32 = 23;
 /// Signals that the C library keeps for itself: SIGCANCEL and SIGSETXID (signal(7)).
 const LIBC_SIGNALS: [u32; 2] = [32, 33];
@@ -25,8 +24,8 @@ pub fn is_detail(current: TaskRef, kind: &EventKind) -> bool {
         EventKind::ExecFailed { errno, .. } => *errno == ENOENT,
         EventKind::SignalGenerate { signal, si_code, target, .. } => {
             let to_itself = target.tgid == current.tgid;
-            // Of the kernel for a change of state of a child (CLD_*); the runtime of Go wakes its threads by SIGURG.
-            (*signal == SIGCHLD && (1..=6).contains(si_code))
+            // The runtime of Go wakes its threads by SIGURG.
+            words::change_of_child(*signal, *si_code).is_some()
                 || (to_itself && (*signal == SIGURG || LIBC_SIGNALS.contains(signal)))
         }
         EventKind::CgroupWrite { file, ret, .. } => *ret >= 0 && TOLD_ELSEWHERE.contains(&file.as_str()),
@@ -65,6 +64,8 @@ pub fn is_detail(current: TaskRef, kind: &EventKind) -> bool {
 mod tests {
     use super::*;
     use crate::trace::sample;
+
+    const SIGCHLD: u32 = 17;
 
     fn detail(kind: &EventKind) -> bool {
         is_detail(sample::task(10), kind)

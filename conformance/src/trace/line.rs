@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 /// Columns of the time, in seconds with microseconds.
 const TIME_WIDTH: usize = 11;
 /// Columns of who acts: a name of up to 15 bytes, a number of up to 7 digits, a small number inside. Longer ones push.
-const WHO_WIDTH: usize = 20;
+const WHO_WIDTH: usize = 23;
 /// Columns of a line that must not be overlooked.
 const GAP_WIDTH: usize = 78;
 
@@ -194,7 +194,10 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        assert_eq!(line().render(Look::default()), "   0.001250  sh 41                 executes /bin/true");
+        assert_eq!(
+            line().render(Look::default()),
+            "   0.001250  sh 41                    executes /bin/true"
+        );
         let source = Look { source: true, colour: false };
         assert!(line().render(source).ends_with("executes /bin/true  [tp_btf/sched_process_exec]"));
     }
@@ -212,7 +215,7 @@ mod tests {
     fn a_gap_fills_the_line() {
         let gap = Line { is_gap: true, what: Text::of("12 records lost here"), ..line() };
         let shown = gap.render(Look::default());
-        assert!(shown.ends_with("---------- 12 records lost here -----------------------------"), "{shown}");
+        assert!(shown.ends_with("------- 12 records lost here ----------------------------"), "{shown}");
         assert!(gap.render(Look { colour: true, source: false }).contains("\x1b[1m"));
     }
 

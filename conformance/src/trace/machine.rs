@@ -49,6 +49,9 @@ impl V2 {
         } else {
             self.mount.join(given.strip_prefix("/").unwrap_or(given))
         };
+        if given.is_dir() && !dir.exists() {
+            return Err(given.to_owned());
+        }
         let climbs = given.components().any(|part| part == Component::ParentDir);
         if !climbs && dir.join("cgroup.procs").is_file() { Ok(dir) } else { Err(dir) }
     }
@@ -80,6 +83,8 @@ pub struct Machine {
     walks: u32,
     /// Controllers of the v1 hierarchies, by number.
     v1: HashMap<u32, String>,
+    /// Effective capabilities of this program, one bit each.
+    capabilities: Option<u64>,
 }
 
 impl Machine {
@@ -87,7 +92,14 @@ impl Machine {
     #[must_use]
     pub fn here() -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self { v2: V2::find(), walks: 0, v1: v1_names(&own) }
+        let capabilities = process::status_line(std::process::id().cast_signed(), "CapEff");
+        let capabilities = capabilities.and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+        Self { v2: V2::find(), walks: 0, v1: v1_names(&own), capabilities }
+    }
+
+    /// What root has here: the effective capabilities of this program.
+    pub(super) fn capabilities(&self) -> Option<u64> {
+        self.capabilities
     }
 
     /// Controllers of a v1 hierarchy.

@@ -11,6 +11,8 @@ mod machine;
 mod memory;
 mod narrator;
 #[cfg(test)]
+mod narrator_tests;
+#[cfg(test)]
 pub(crate) mod sample;
 mod words;
 

@@ -15,8 +15,8 @@ use crate::observe::trace::CLONE_THREAD;
 
 /// Who acts where no process does.
 pub(super) const KERNEL: &str = "kernel";
-/// Capabilities of a kernel since 5.9; a program with so many lacks none.
-const ALL_CAPABILITIES: u32 = 41;
+/// All capabilities of kernels since 5.9.
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 const SECCOMP_STRICT: u32 = 1;
 const SECCOMP_FILTER: u32 = 2;
 
@@ -163,11 +163,13 @@ impl Narrator {
             }
             EventKind::CgroupFrozen { hierarchy, path, frozen, .. } => {
                 let state = if *frozen { " stands still" } else { " runs again" };
-                return (KERNEL.into(), self.hierarchical(*hierarchy, path).say(state));
+                let cgroup = self.hierarchical(*hierarchy, path);
+                return (KERNEL.into(), Text::of("tells that ").then(cgroup).say(state));
             }
             EventKind::CgroupPopulated { hierarchy, path, populated, .. } => {
                 let state = if *populated { " has processes" } else { " is empty" };
-                return (KERNEL.into(), self.hierarchical(*hierarchy, path).say(state));
+                let cgroup = self.hierarchical(*hierarchy, path);
+                return (KERNEL.into(), Text::of("tells that ").then(cgroup).say(state));
             }
             EventKind::CgroupWrite { cgroup_id, file, value, ret } => {
                 self.cgroup_write(*cgroup_id, file, value, *ret)
@@ -177,44 +179,50 @@ impl Narrator {
             }
             EventKind::Unshare { flags, ret, .. } => unshare(current, *flags, *ret),
             EventKind::Mount { from, target, fstype, flags, ret, .. } => {
-                mount(from, target, fstype, *flags).then(result(*ret))
+                mount(from, target, fstype, *flags, *ret).then(result(*ret))
             }
             EventKind::Umount { target, flags, ret, .. } => {
                 let ways = words::umount_ways(*flags);
                 let how = if ways.is_empty() { String::new() } else { format!(" {}", ways.join(", ")) };
-                Text::of("unmounts ").ink(Ink::Path, target).say(&how).then(result(*ret))
+                does(*ret, "unmounts", "unmount").ink(Ink::Path, target).say(&how).then(result(*ret))
             }
-            EventKind::PivotRoot { new_root, put_old, ret, .. } => Text::of("pivots its root to ")
+            EventKind::PivotRoot { new_root, put_old, ret, .. } => does(*ret, "pivots", "pivot")
+                .say("its root to ")
                 .ink(Ink::Path, new_root)
                 .say(", the old one to ")
                 .ink(Ink::Path, put_old)
                 .then(result(*ret)),
             EventKind::Chroot { path, ret, .. } => {
-                Text::of("changes its root to ").ink(Ink::Path, path).then(result(*ret))
+                does(*ret, "changes", "change").say("its root to ").ink(Ink::Path, path).then(result(*ret))
             }
-            EventKind::Fsopen { fstype, ret } => {
-                Text::of("begins a ").ink(Ink::Path, fstype).say(" file system").then(descriptor(*ret))
-            }
+            EventKind::Fsopen { fstype, ret } => does(*ret, "begins", "begin")
+                .say("a ")
+                .ink(Ink::Path, fstype)
+                .say(" file system")
+                .then(descriptor(*ret)),
             EventKind::OpenTree { path, flags, ret } => {
-                let verb =
-                    if flags & OPEN_TREE_CLONE == 0 { "opens the mount at " } else { "copies the mount at " };
+                let copies = flags & OPEN_TREE_CLONE != 0;
+                let text = if copies { does(*ret, "copies", "copy") } else { does(*ret, "opens", "open") };
                 let below = if flags & AT_RECURSIVE == 0 { "" } else { " with all below it" };
-                Text::of(verb).ink(Ink::Path, path).say(below).then(descriptor(*ret))
+                text.say("the mount at ").ink(Ink::Path, path).say(below).then(descriptor(*ret))
             }
             EventKind::MoveMount { from, target, ret, .. } => {
                 let text = if from.is_empty() {
-                    Text::of("attaches a mount")
+                    does(*ret, "attaches", "attach").say("a mount")
                 } else {
-                    Text::of("moves the mount at ").ink(Ink::Path, from)
+                    does(*ret, "moves", "move").say("the mount at ").ink(Ink::Path, from)
                 };
                 text.say(" to ").ink(Ink::Path, target).then(result(*ret))
             }
             EventKind::MountSetattr { path, set, clear, flags, ret, .. } => {
-                mount_setattr(path, *set, *clear, *flags).then(result(*ret))
+                mount_setattr(path, *set, *clear, *flags, *ret).then(result(*ret))
             }
             EventKind::Hostname { name, domain, ret, .. } => {
                 let what = if *domain { "domain" } else { "host" };
-                Text::of(&format!("sets the {what} name to ")).ink(Ink::Path, name).then(result(*ret))
+                does(*ret, "sets", "set")
+                    .say(&format!("the {what} name to "))
+                    .ink(Ink::Path, name)
+                    .then(result(*ret))
             }
             EventKind::Shmget { key, size, ret, ipc_ns, .. } => {
                 let key = match key {
@@ -224,10 +232,13 @@ impl Narrator {
                 let id = if *ret < 0 { result(*ret) } else { Text::of(&format!(": id {ret}")) };
                 let ns = ipc_ns.map(|inode| self.memory.namespace(NsKind::Ipc, inode, current.tgid));
                 let ns = ns.map(|ns| Text::of(" in ").then(ns)).unwrap_or_default();
-                Text::of(&format!("gets shared memory {key}, {size} bytes,")).then(ns).then(id)
+                does(*ret, "gets", "get")
+                    .say(&format!("shared memory {key}, {size} bytes,"))
+                    .then(ns)
+                    .then(id)
             }
             EventKind::Shmat { id, ret, .. } => {
-                Text::of(&format!("attaches shared memory {id}")).then(result(*ret))
+                does(*ret, "attaches", "attach").say(&format!("shared memory {id}")).then(result(*ret))
             }
             EventKind::Gap { lost } => {
                 let records = if *lost == 1 { "record" } else { "records" };
@@ -269,7 +280,7 @@ impl Narrator {
             text = text.say(" into ").then(self.memory.cgroup(child.cgroup_id));
         }
         if child.parent.tgid != current.tgid {
-            text = text.say(" as a child of ").then(self.object(child.parent.tgid));
+            text = text.say(", as a child of ").then(self.object(child.parent.tgid));
         }
         if self.detailed && exit_signal != SIGCHLD {
             let signal = u32::try_from(exit_signal).ok().filter(|signal| *signal != 0);
@@ -287,7 +298,9 @@ impl Narrator {
         creds: &Creds,
         root: Option<RootMount>,
     ) -> Text {
-        let mut text = Text::of("executes ").ink(Ink::Path, filename).say(&credentials(creds));
+        let of_root =
+            self.memory.machine.as_ref().and_then(Machine::capabilities).unwrap_or(ALL_CAPABILITIES);
+        let mut text = Text::of("executes ").ink(Ink::Path, filename).say(&credentials(creds, of_root));
         if old_tid != task.task.tid {
             text = text.say(&format!(", by its thread {old_tid}"));
         }
@@ -317,7 +330,7 @@ impl Narrator {
         if !group_dead {
             let which =
                 if task.tid == task.tgid { "main thread".into() } else { format!("thread {}", task.tid) };
-            return Text::of(&format!("its {which} ")).then(words::end(status));
+            return Text::of(&format!("{which} ")).then(words::end(status));
         }
         let mut text = words::end(status);
         if oom == Some(true) {
@@ -376,7 +389,9 @@ impl Narrator {
         let thread = if group { String::new() } else { format!("thread {} of ", target.tid) };
         let mut text =
             Text::of("sends ").ink(Ink::Signal, &words::signal(signal)).say(" to ").say(&thread).then(whom);
-        if by_kernel && !to_itself {
+        if let Some(change) = words::change_of_child(signal, si_code) {
+            text = text.say(&format!(" for a child that {change}"));
+        } else if by_kernel && !to_itself {
             text = text.say(" as ").then(self.object(current.tgid)).say(" runs");
         }
         let became = match result {
@@ -429,9 +444,14 @@ impl Narrator {
     fn cgroup_write(&mut self, id: u64, file: &str, value: &str, ret: i64) -> Text {
         let cgroup = self.memory.cgroup(id);
         let text = match file {
-            "cgroup.subtree_control" => Text::of("sets controllers ").say(value).say(" below ").then(cgroup),
-            "cgroup.kill" => Text::of("kills all in ").then(cgroup),
-            _ => Text::of("writes ").say(value).say(" to ").ink(Ink::Path, file).say(" of ").then(cgroup),
+            "cgroup.subtree_control" => {
+                does(ret, "sets", "set").say("controllers ").say(value).say(" below ").then(cgroup)
+            }
+            "cgroup.kill" => does(ret, "kills", "kill").say("all in ").then(cgroup),
+            _ => {
+                let text = does(ret, "writes", "write").say(value).say(" to ");
+                text.ink(Ink::Path, file).say(" of ").then(cgroup)
+            }
         };
         text.then(result(ret))
     }
@@ -475,6 +495,11 @@ impl Narrator {
     }
 }
 
+/// A verb with a space: what is done, or what could not be done.
+fn does(ret: i64, done: &str, attempted: &str) -> Text {
+    if ret < 0 { Text::of(&format!("cannot {attempted} ")) } else { Text::of(&format!("{done} ")) }
+}
+
 fn result(ret: i64) -> Text {
     words::failure(ret).unwrap_or_default()
 }
@@ -488,14 +513,14 @@ fn only_thread(current: TaskRef) -> String {
     if current.tid == current.tgid { String::new() } else { format!(", its thread {} alone", current.tid) }
 }
 
-fn credentials(creds: &Creds) -> String {
+fn credentials(creds: &Creds, of_root: u64) -> String {
     let n_capabilities = creds.cap_effective.count_ones();
     let mut parts = Vec::new();
     if creds.uid != 0 {
         parts.push(format!(" as uid {}", creds.uid));
     }
     // Root has all and others have none, commonly.
-    let expected = if creds.uid == 0 { n_capabilities >= ALL_CAPABILITIES } else { n_capabilities == 0 };
+    let expected = if creds.uid == 0 { of_root & !creds.cap_effective == 0 } else { n_capabilities == 0 };
     match n_capabilities {
         _ if expected => {}
         0 => parts.push(" without capabilities".into()),
@@ -533,25 +558,33 @@ fn unshare(current: TaskRef, flags: u64, ret: i64) -> Text {
     text.say(children).say(&only_thread(current)).then(result(ret))
 }
 
-fn mount(from: &str, target: &str, fstype: &str, flags: u64) -> Text {
+fn mount(from: &str, target: &str, fstype: &str, flags: u64, ret: i64) -> Text {
     let below = if flags & MS_REC == 0 { "" } else { " with all below it" };
     let on = |text: Text| text.say(" on ").ink(Ink::Path, target);
     let source = || Text::default().ink(Ink::Path, from);
     if flags & MS_REMOUNT != 0 {
         let options = words::mount_options(flags).join(",");
         let options = if options.is_empty() { "rw".to_owned() } else { options };
-        return Text::of("remounts ").ink(Ink::Path, target).say(&format!(" as {options}"));
+        return does(ret, "remounts", "remount").ink(Ink::Path, target).say(&format!(" as {options}"));
     }
     if flags & MS_BIND != 0 {
-        return on(Text::of("bind-mounts ").then(source()).say(below));
+        return on(does(ret, "bind-mounts", "bind-mount").then(source()).say(below));
     }
     if let Some((_, name)) = PROPAGATIONS.iter().find(|(bit, _)| flags & bit != 0) {
-        return Text::of("makes the mount at ").ink(Ink::Path, target).say(below).say(&format!(" {name}"));
+        return does(ret, "makes", "make")
+            .say("the mount at ")
+            .ink(Ink::Path, target)
+            .say(below)
+            .say(&format!(" {name}"));
     }
     if flags & MS_MOVE != 0 {
-        return Text::of("moves the mount at ").then(source()).say(" to ").ink(Ink::Path, target);
+        return does(ret, "moves", "move")
+            .say("the mount at ")
+            .then(source())
+            .say(" to ")
+            .ink(Ink::Path, target);
     }
-    let mut text = Text::of("mounts ").say(fstype);
+    let mut text = does(ret, "mounts", "mount").say(fstype);
     if !from.is_empty() && from != fstype && from != "none" {
         text = text.say(" ").then(source());
     }
@@ -560,21 +593,17 @@ fn mount(from: &str, target: &str, fstype: &str, flags: u64) -> Text {
     on(text).ink(Ink::Dim, &options)
 }
 
-fn mount_setattr(path: &str, set: u64, clear: u64, flags: u64) -> Text {
-    let mut changes = Vec::new();
-    let set = words::mount_attributes(set);
-    if !set.is_empty() {
-        changes.push(format!("sets {}", set.join(",")));
-    }
-    let cleared = words::mount_attributes(clear & !words::MOUNT_ATTR_ATIME);
-    if !cleared.is_empty() {
-        changes.push(format!("clears {}", cleared.join(",")));
-    }
-    if changes.is_empty() {
-        changes.push("changes its attributes or propagation".to_owned());
-    }
+fn mount_setattr(path: &str, set: u64, clear: u64, flags: u64, ret: i64) -> Text {
     let below = if flags & AT_RECURSIVE == 0 { "" } else { " and all below it" };
-    Text::of(&changes.join(", ")).say(" on the mount at ").ink(Ink::Path, path).say(below)
+    let set = words::mount_attributes(set).join(",");
+    let cleared = words::mount_attributes(clear & !words::MOUNT_ATTR_ATIME).join(",");
+    let text = match (set.is_empty(), cleared.is_empty()) {
+        (false, true) => does(ret, "sets", "set").say(&set),
+        (true, false) => does(ret, "clears", "clear").say(&cleared),
+        (false, false) => does(ret, "sets", "set").say(&format!("{set} and not {cleared}")),
+        (true, true) => does(ret, "changes", "change").say("attributes or propagation"),
+    };
+    text.say(" of the mount at ").ink(Ink::Path, path).say(below)
 }
 
 fn wait(call: WaitCall, options: u32, ret: i64, child: Option<u32>, status: Option<u32>) -> Text {

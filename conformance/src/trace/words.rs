@@ -127,6 +127,13 @@ pub(super) fn signal(number: u32) -> String {
     named.map_or_else(|| format!("real-time signal {number}"), |signal| signal.as_str().to_owned())
 }
 
+/// What became of a child for which the kernel sends SIGCHLD (`CLD_*`, sigaction(2)).
+pub(super) fn change_of_child(signal: u32, si_code: i32) -> Option<&'static str> {
+    let code = usize::try_from(si_code).ok().filter(|_| signal == Signal::SIGCHLD as u32)?;
+    let changes = ["ended", "was killed", "dumped core", "was trapped", "stopped", "went on"];
+    changes.get(code.checked_sub(1)?).copied()
+}
+
 /// `EPERM: Operation not permitted`
 pub(super) fn errno(number: i32) -> String {
     match Errno::from_raw(number) {

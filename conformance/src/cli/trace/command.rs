@@ -2,18 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpgrp, pipe2, tcgetpgrp};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use podproof_ebpf::Scope;
 
 /// A command and what became of it.
@@ -31,8 +32,8 @@ impl Traced {
         arguments: &[OsString],
         keeps_stdout: bool,
     ) -> Result<Self> {
-        let (gate, opener) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
-        fcntl(&gate, FcntlArg::F_SETFD(FdFlag::empty())).context("let the command inherit a pipe")?;
+        let (mut opener, gate) = UnixStream::pair().context("make a pair of sockets")?;
+        fcntl(&gate, FcntlArg::F_SETFD(FdFlag::empty())).context("let the command inherit a socket")?;
         let own = std::env::current_exe().context("find this program")?;
         let mut command = Command::new(own);
         command
@@ -46,12 +47,16 @@ impl Traced {
         }
         let mut child = command.spawn().context("start the command")?;
         drop(gate);
-        let opened = scope
-            .add_thread_group(child.id())
-            .map_err(anyhow::Error::from)
-            .and_then(|()| File::from(opener).write_all(&[1]).context("start the command"));
+        // It is there only when it says so: its own exec belongs to no trace.
+        let mut byte = [0];
+        let opened = opener
+            .read_exact(&mut byte)
+            .context("wait for the gate of the command")
+            .and_then(|()| scope.add_thread_group(child.id()).map_err(anyhow::Error::from))
+            .and_then(|()| opener.write_all(&byte).context("start the command"));
+        // Without that byte it ends, and executes nothing.
+        drop(opener);
         if let Err(error) = opened {
-            // The pipe is closed: it ends without executing anything.
             child.wait().context("wait for the command")?;
             return Err(error);
         }

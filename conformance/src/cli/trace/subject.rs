@@ -75,7 +75,8 @@ fn one_process(tgid: u32) -> Result<Subject<'static>> {
         "process {tgid}: that is a thread of process {leader}; use --pid {leader}"
     );
     // A leader that ended before other threads of its process counts them here.
-    let is_dead = process::state(tgid.cast_signed()) == Some('Z') && status("Threads").as_deref() == Some("1");
+    let is_dead =
+        process::state(tgid.cast_signed()) == Some('Z') && status("Threads").as_deref() == Some("1");
     ensure!(!is_dead, "process {tgid}: it has ended and only waits to be reaped; trace its parent");
     ensure!(tgid != std::process::id(), "process {tgid}: that is this podproof");
     Ok(Subject::Process { tgid })
@@ -88,7 +89,8 @@ fn cgroup(path: &Path) -> Result<Subject<'static>> {
     match v2.directory(path) {
         Ok(dir) => Ok(Subject::Cgroup { v2, dir }),
         Err(dir) => bail!(
-            "cgroup {}: {} is no cgroup of v2; give its path from {}, as the line 0:: of /proc/PID/cgroup shows it",
+            "cgroup {}: {} is no directory of cgroup v2, which is mounted at {}; give the path of the cgroup as the line \
+             0:: of /proc/PID/cgroup shows it",
             path.display(),
             dir.display(),
             v2.mount().display()
