@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +18,9 @@ use podproof_ebpf::event::{Event, EventKind};
 use serde_json::Value;
 
 type Done = Result<(), Failed>;
+
+/// How long a line may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -275,77 +281,122 @@ fn colours_come_only_when_asked_for() -> Done {
     if text(&forced.stdout).contains('\x1b') { Err("NO_COLOR is not honoured".into()) } else { Ok(()) }
 }
 
+/// A trace that runs; killed when the test gives up.
+struct Live {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Gone already, mostly.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Live {
+    fn start(command: &mut Command) -> Result<Self, Failed> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Starts tracing what exists, and waits until it says that it does.
+    fn of(options: &[&str]) -> Result<Self, Failed> {
+        let mut live = Self::start(trace().args(options).stderr(Stdio::piped()))?;
+        let mut said = String::new();
+        BufReader::new(live.child.stderr.as_mut().ok_or("no stderr")?).read_line(&mut said)?;
+        if said.starts_with("podproof: tracing ") { Ok(live) } else { Err(said.into()) }
+    }
+
+    fn signal(&self, signal: Signal) -> Done {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
+    }
+
+    /// Waits for a line with these words.
+    fn find(&self, words: &str) -> Done {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            if line.map_err(|error| format!("no line with {words:?}: {error}"))?.contains(words) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All lines to the end, which has to come with this exit status.
+    fn rest(mut self, status: i32) -> Result<String, Failed> {
+        let mut rest = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => rest = rest + &line + "\n",
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(format!("it does not end:\n{rest}").into()),
+            }
+        }
+        match self.child.wait()?.code() {
+            Some(code) if code == status => Ok(rest),
+            code => Err(format!("exit status {code:?}, expected {status}:\n{rest}").into()),
+        }
+    }
+}
+
 /// A shell that does what it reads.
-fn obedient_shell() -> Result<Child, Failed> {
-    Ok(Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?)
+struct Obedient(Child);
+
+impl Obedient {
+    fn start() -> Result<Self, Failed> {
+        Ok(Self(Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?))
+    }
+
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    fn order(&mut self, command: &str) -> Done {
+        let stdin = self.0.stdin.as_mut().ok_or("no stdin")?;
+        Ok(writeln!(stdin, "{command}")?)
+    }
 }
 
-fn order(shell: &mut Child, command: &str) -> Done {
-    let stdin = shell.stdin.as_mut().ok_or("no stdin")?;
-    Ok(writeln!(stdin, "{command}")?)
-}
-
-/// Starts tracing and waits until it says that it does.
-fn tracing(options: &[&str]) -> Result<Child, Failed> {
-    let mut traced = trace().args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut said = String::new();
-    BufReader::new(traced.stderr.as_mut().ok_or("no stderr")?).read_line(&mut said)?;
-    if said.starts_with("podproof: tracing ") { Ok(traced) } else { Err(said.into()) }
+impl Drop for Obedient {
+    fn drop(&mut self) {
+        // At the end of its input it ends.
+        drop(self.0.stdin.take());
+        _ = self.0.wait();
+    }
 }
 
 fn a_process_is_traced_live_until_it_ends() -> Done {
-    let mut shell = obedient_shell()?;
-    order(&mut shell, "sleep 100 &")?;
-    let mut traced = tracing(&["--pid", &shell.id().to_string()])?;
-    let stdout = BufReader::new(traced.stdout.take().ok_or("no stdout")?);
-    let mut live = stdout.lines().map_while(Result::ok);
-    order(&mut shell, "true")?;
+    let mut shell = Obedient::start()?;
+    shell.order("sleep 100 & echo")?;
+    let traced = Live::of(&["--pid", &shell.id()])?;
+    shell.order("/bin/true")?;
     // It comes while the shell lives.
-    live.find(|line| line.contains("executes ")).ok_or("nothing came live")?;
-    order(&mut shell, "kill $!; wait; exit 2")?;
-    shell.wait()?;
-    let rest: Vec<String> = live.collect();
-    in_order(&rest.join("\n"), &["sends SIGTERM to ", "is killed by SIGTERM", "ends with code 2"])?;
-    match traced.wait()?.code() {
-        Some(0) => Ok(()),
-        code => Err(format!("exit status {code:?}").into()),
-    }
+    traced.find("executes /bin/true")?;
+    shell.order("kill $!; wait; exit 2")?;
+    in_order(&traced.rest(0)?, &["sends SIGTERM to ", "is killed by SIGTERM", "ends with code 2"])
 }
 
 fn an_interruption_writes_the_document() -> Done {
-    let mut shell = obedient_shell()?;
-    let mut traced = tracing(&["--format", "chrome", "--pid", &shell.id().to_string()])?;
-    order(&mut shell, "true")?;
-    kill(Pid::from_raw(traced.id().cast_signed()), Signal::SIGINT)?;
-    let mut document = String::new();
-    traced.stdout.take().ok_or("no stdout")?.read_to_string(&mut document)?;
-    let code = traced.wait()?.code();
-    drop(shell.stdin.take());
-    shell.wait()?;
-    let document: Value = serde_json::from_str(&document)?;
-    if code == Some(0) && document["traceEvents"].is_array() {
-        return Ok(());
-    }
-    Err(format!("exit status {code:?} and {document}").into())
+    let shell = Obedient::start()?;
+    let traced = Live::of(&["--format", "chrome", "--pid", &shell.id()])?;
+    traced.signal(Signal::SIGINT)?;
+    let document: Value = serde_json::from_str(&traced.rest(0)?)?;
+    if document["traceEvents"].is_array() { Ok(()) } else { Err(document.to_string().into()) }
 }
 
 fn a_signal_is_passed_on_to_the_command() -> Done {
-    let mut traced = trace()
-        .args(["--", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.02; done"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let stdout = BufReader::new(traced.stdout.take().ok_or("no stdout")?);
-    let mut live = stdout.lines().map_while(Result::ok);
+    let script = "trap 'exit 9' TERM; while :; do sleep 0.02; done";
+    let traced = Live::start(trace().args(["--", "sh", "-c", script]).stderr(Stdio::null()))?;
     // The loop runs, so the trap is set.
-    live.find(|line| line.contains("executes") && line.contains("sleep")).ok_or("no loop")?;
-    kill(Pid::from_raw(traced.id().cast_signed()), Signal::SIGTERM)?;
-    let rest: Vec<String> = live.collect();
-    in_order(&rest.join("\n"), &["ends with code 9"])?;
-    match traced.wait()?.code() {
-        Some(9) => Ok(()),
-        code => Err(format!("exit status {code:?}").into()),
-    }
+    traced.find("sleep")?;
+    traced.signal(Signal::SIGTERM)?;
+    in_order(&traced.rest(9)?, &["ends with code 9"])
 }
 
 fn a_reader_who_leaves_ends_it_quietly() -> Done {
@@ -378,20 +429,13 @@ fn a_cgroup_is_traced_until_it_is_removed() -> Done {
     outcome
 }
 
-fn trace_cgroup(name: &str, dir: &std::path::Path) -> Done {
-    let mut traced = tracing(&["--cgroup", &format!("/{name}")])?;
-    let mut shell = obedient_shell()?;
-    fs::write(dir.join("cgroup.procs"), shell.id().to_string())?;
-    order(&mut shell, "true & wait; exit 0")?;
-    shell.wait()?;
+fn trace_cgroup(name: &str, dir: &Path) -> Done {
+    let traced = Live::of(&["--cgroup", &format!("/{name}")])?;
+    let mut shell = Obedient::start()?;
+    fs::write(dir.join("cgroup.procs"), shell.id())?;
+    shell.order("/bin/true & wait; exit 0")?;
+    drop(shell);
     fs::remove_dir(dir)?;
-    let mut told = String::new();
-    traced.stdout.take().ok_or("no stdout")?.read_to_string(&mut told)?;
-    let code = traced.wait()?.code();
-    if code != Some(0) {
-        return Err(format!("exit status {code:?}").into());
-    }
-    let entered = format!("to cgroup /{name}");
-    let removed = format!("removes cgroup /{name}");
-    in_order(&told, &[&entered, "clones ", "executes ", "ends with code 0", &removed])
+    let (entered, removed) = (format!("to cgroup /{name}"), format!("removes cgroup /{name}"));
+    in_order(&traced.rest(0)?, &[&entered, "clones ", "executes ", "ends with code 0", &removed])
 }

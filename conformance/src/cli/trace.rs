@@ -77,7 +77,7 @@ pub(super) struct TraceArgs {
     #[arg(long, short)]
     verbose: bool,
     /// After the command has ended, go on until all processes that it left are gone.
-    #[arg(long, requires = "command")]
+    #[arg(long, conflicts_with_all = ["pid", "cgroup"])]
     follow: bool,
 }
 
