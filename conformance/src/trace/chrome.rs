@@ -109,7 +109,8 @@ impl Chrome {
         self.last_ns = self.last_ns.max(now);
         let (pid, tid) = (event.current.tgid, event.current.tid);
         let text = line.sentence();
-        if pid != 0 {
+        // What frees a task is unrelated to it.
+        if pid != 0 && !matches!(event.kind, EventKind::Free { .. }) {
             self.call(pid, tid, &event.comm, false);
         }
         match &event.kind {
@@ -155,6 +156,11 @@ impl Chrome {
                     self.slice("zombie", "zombie", task.tgid, task.tgid, since, now, &[("end", &text)]);
                 }
                 self.instant("reap", "reap", event, &text);
+            }
+            EventKind::Free { task } => {
+                let args = told(&text, event);
+                let entry = self.entry("freed", "free", Phase::Instant, now, task.tgid, task.tid);
+                self.entries.push(TraceEvent { s: Some("t"), args, ..entry });
             }
             EventKind::Gap { .. } => {
                 let entry = self.entry(&text, "gap", Phase::Instant, now, pid, tid);
@@ -232,7 +238,7 @@ impl Chrome {
     }
 
     fn end_program(&mut self, pid: u32, tid: u32, program: Option<(String, u64)>, now: u64) {
-        if let Some((name, since)) = program {
+        if let Some((name, since)) = program.filter(|(_, since)| *since < now) {
             self.slice(&name, "program", pid, tid, since, now, &[]);
         }
     }
@@ -272,7 +278,7 @@ impl Chrome {
 }
 
 fn micros(ns: u64) -> f64 {
-    std::time::Duration::from_nanos(ns).as_secs_f64() * 1e6
+    ns as f64 / 1e3
 }
 
 fn told(text: &str, event: &Event) -> Map<String, Value> {
@@ -396,6 +402,7 @@ mod tests {
         assert_eq!(span(slices(&document, "true")[0]), (1000.0, 2000.0));
         assert_eq!(span(slices(&document, "zombie")[0]), (4000.0, 2000.0));
         assert_eq!(slices(&document, "zombie").len(), 1);
+        assert!(slices(&document, "sh").iter().all(|slice| slice.dur > Some(0.0)));
         let alive = slices(&document, "process 12")[0];
         assert_eq!(alive.args["end"], "alive when the trace ended");
     }

@@ -4,6 +4,7 @@
 //! namespace, the paths of cgroups. It never drops an event; [`is_detail`] says which of them a reader who did not
 //! ask for details can do without.
 
+mod calls;
 pub mod chrome;
 mod filter;
 mod line;
