@@ -1,10 +1,13 @@
-//! Helpers: what the suite does in other namespaces, each in a process of its own.
+//! Helpers: what podproof does in processes of their own.
 //!
-//! The suite itself never enters a namespace; a cell's launcher starts podproof again for that.
+//! The suite itself never enters a namespace; a cell's launcher starts podproof again for that. A traced command begins
+//! as a helper that waits.
 
+mod gate;
 mod namespaces;
 mod shm;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -37,6 +40,16 @@ pub enum Helper {
         /// Key of shmget(2).
         key: i32,
     },
+    /// Waits for a byte on a socket, then executes a program.
+    Gate {
+        /// The inherited end of the socket.
+        fd: i32,
+        /// What to execute.
+        program: PathBuf,
+        /// Its arguments, from the name on.
+        #[arg(last = true, required = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Does it.
@@ -49,6 +62,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
+        Helper::Gate { fd, program, arguments } => gate::pass(*fd, program, arguments),
     }
 }
 

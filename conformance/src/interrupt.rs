@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 static EVENT: OnceLock<EventFd> = OnceLock::new();
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Takes SIGINT, SIGTERM and SIGHUP from here on. Call it before any other thread exists.
 ///
@@ -31,6 +32,7 @@ pub fn install() -> Result<(), Errno> {
     std::thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
             SIGNAL.store(signal as i32, Ordering::SeqCst);
+            COUNT.fetch_add(1, Ordering::SeqCst);
             eprintln!("podproof: interrupted by {signal}; cleaning up");
             if let Some(event) = EVENT.get()
                 && let Err(errno) = event.write(1)
@@ -54,4 +56,9 @@ pub fn requested() -> Option<i32> {
         0 => None,
         signal => Some(signal),
     }
+}
+
+/// How many signals came: who asks twice does not want to wait for the clean-up.
+pub(crate) fn count() -> u32 {
+    COUNT.load(Ordering::SeqCst)
 }

@@ -2,7 +2,8 @@
 //!
 //! The data flows one way: a requirement ([`catalog`]) is played in a [`cell`] by its check ([`checks`]), which
 //! collects [`evidence`] from the witness inside and from the kernel ([`observe`]); [`judge`] turns that into a
-//! verdict; [`suite`] runs the checks and [`report`] tells of them. The suite never links a runtime.
+//! verdict; [`suite`] runs the checks and [`report`] tells of them. The suite never links a runtime. [`trace`] puts the
+//! kernel's events into words, for the evidence and for `podproof trace`.
 
 pub mod adapter;
 pub mod bundle;
@@ -20,3 +21,4 @@ pub mod observe;
 pub mod report;
 pub mod run;
 pub mod suite;
+pub mod trace;

@@ -8,7 +8,8 @@ use crate::cell::Container;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::Finding;
 use crate::observe::process;
-use crate::observe::trace::{Trace, inode, words};
+use crate::observe::trace::{Trace, inode};
+use crate::trace::{Look, Machine, Narrator};
 
 /// Which trace lines a report shows at most.
 const TRACE_LINES: usize = 60;
@@ -74,8 +75,13 @@ pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn
         EventKind::Exit { task, group_dead, .. } => *group_dead || task.task.tid == task.task.tgid,
         _ => true,
     };
-    let lines = trace.events.iter().filter(|event| wanted(&event.kind) && tells(&event.kind));
-    evidence.trace = lines.take(TRACE_LINES).map(words).collect();
+    let shown = |kind: &EventKind| matches!(kind, EventKind::Gap { .. }) || (wanted(kind) && tells(kind));
+    let look = Look { colour: false, source: true };
+    // It hears of everything, as lines name processes and namespaces of events that are not kept.
+    let mut narrator = Narrator::on(Machine::here()).detailed();
+    let told = trace.events.iter().map(|event| (shown(&event.kind), narrator.tell(event)));
+    let lines = told.filter_map(|(shown, line)| shown.then_some(line)).take(TRACE_LINES);
+    evidence.trace = lines.map(|line| line.render(look)).collect();
 }
 
 /// A key for System V objects that no other check and no other run uses.

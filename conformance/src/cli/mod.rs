@@ -7,6 +7,7 @@ mod mutants;
 mod report;
 mod run;
 mod stage;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Mutants(mutants::MutantsArgs),
     /// Make the matrix of defects and checks from the records of `mutants`.
     Matrix(matrix::MatrixArgs),
+    /// Show the life of a command, a process or a cgroup as the kernel sees it, live (needs root).
+    Trace(trace::TraceArgs),
     /// Start the commands of a cell (podproof starts this itself).
     #[command(hide = true)]
     Launcher,
@@ -64,6 +67,8 @@ pub fn main() -> ExitCode {
         )
         .init();
     let done = match Cli::parse().command {
+        // Its exit status is that of the traced command, also when it was interrupted.
+        Command::Trace(args) => return ended(trace::run(&args)),
         Command::Run(args) => run::run(&args),
         Command::List(args) => list::run(&args).map(|()| exit::PASSED),
         Command::Explain(args) => explain::run(&args).map(|()| exit::PASSED),
@@ -76,6 +81,10 @@ pub fn main() -> ExitCode {
     if let Some(signal) = interrupt::requested() {
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
     }
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<u8>) -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
