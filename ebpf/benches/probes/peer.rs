@@ -42,6 +42,17 @@ tracepoint:sched:sched_process_exit { printf("exit %d %s\n", pid, comm); }
 tracepoint:signal:signal_generate /args->sig == 17/ { printf("sigchld %d\n", args->pid); }
 tracepoint:oom:oom_score_adj_update { printf("attached\n"); }
 "#;
+/// What the programs of each are attached to, in the order in which they are loaded.
+const SCRIPT_PROGRAMS: [&str; 6] = [
+    "oom_score_adj_update",
+    "task_newtask",
+    "sched_process_exec",
+    "sched_process_exit",
+    "signal_generate",
+    "oom_score_adj_update",
+];
+const EXECSNOOP_PROGRAMS: [&str; 2] = ["sys_enter_execve", "sys_exit_execve"];
+const EXITSNOOP_PROGRAMS: [&str; 1] = ["sched_process_exit"];
 const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 
 /// A program of somebody else's, and the folders of its libraries.
@@ -112,12 +123,13 @@ impl Output {
 #[derive(Debug)]
 struct Process {
     child: Child,
+    programs: &'static [&'static str],
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
-    fn start(tool: &Tool, args: &[&str]) -> Res<Self> {
+    fn start(tool: &Tool, args: &[&str], programs: &'static [&'static str]) -> Res<Self> {
         let mut command = ops::tied_command(&tool.path);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &tool.libraries {
@@ -133,7 +145,7 @@ impl Process {
         if let Some(stream) = child.stderr.take() {
             readers.push(read(stream, true, Arc::clone(&output)));
         }
-        Ok(Self { child, output, readers })
+        Ok(Self { child, programs, output, readers })
     }
 
     /// Waits until `done`, for at most `timeout`; false when that has not happened, or no longer can.
@@ -238,13 +250,17 @@ impl Peer {
             Subject::BpftraceCount | Subject::BpftracePrintf => {
                 let script = if subject == Subject::BpftraceCount { COUNT } else { PRINTF };
                 let tool = given(&tools.bpftrace, "bpftrace")?;
-                let process = Process::start(&tool, &["-e", script])?;
+                let process = Process::start(&tool, &["-e", script], &SCRIPT_PROGRAMS)?;
                 await_bpftrace(&process)?;
                 peer.processes.push(process);
             }
             Subject::ExecsnoopExitsnoop => {
-                for (tool, name) in [(&tools.execsnoop, "execsnoop"), (&tools.exitsnoop, "exitsnoop")] {
-                    let process = Process::start(&given(tool, name)?, &[])?;
+                let both: [(_, _, &[&str]); 2] = [
+                    (&tools.execsnoop, "execsnoop", &EXECSNOOP_PROGRAMS),
+                    (&tools.exitsnoop, "exitsnoop", &EXITSNOOP_PROGRAMS),
+                ];
+                for (tool, name, programs) in both {
+                    let process = Process::start(&given(tool, name)?, &[], programs)?;
                     await_lines(&process, worker).map_err(|error| format!("{name}: {error}"))?;
                     peer.processes.push(process);
                 }
@@ -285,8 +301,12 @@ impl Peer {
     pub(crate) fn programs(&self) -> Res<Vec<ProgramRuns>> {
         let mut all = vec![];
         for process in &self.processes {
-            for (id, (runs, time_ns)) in stats::of_process(process.child.id())? {
-                all.push(ProgramRuns { name: id.to_string(), runs, time_ns });
+            let found = stats::of_process(process.child.id())?;
+            let is_known = found.len() == process.programs.len();
+            for (idx, (id, (runs, time_ns))) in found.into_iter().enumerate() {
+                // Another version may load others: then an id stands for the name.
+                let name = if is_known { process.programs[idx].to_owned() } else { id.to_string() };
+                all.push(ProgramRuns { name, runs, time_ns });
             }
         }
         Ok(all)
