@@ -52,6 +52,8 @@ struct Extent {
     block: Duration,
     /// Readings of the statistics of each case.
     slices: u32,
+    /// Blocks between two of them: a task is freed a grace period after its end, and that is to fall between them too.
+    slice_blocks: u64,
     storm: Duration,
     storms: u32,
 }
@@ -62,6 +64,7 @@ const FULL: Extent = Extent {
     passes: 6,
     block: Duration::from_millis(5),
     slices: 9,
+    slice_blocks: 8,
     storm: Duration::from_secs(2),
     storms: 3,
 };
@@ -71,6 +74,7 @@ const QUICK: Extent = Extent {
     passes: 1,
     block: Duration::from_millis(1),
     slices: 1,
+    slice_blocks: 10,
     storm: Duration::from_millis(200),
     storms: 1,
 };
@@ -114,7 +118,11 @@ fn options(args: &[String]) -> Res<Options> {
             // cargo bench adds it.
             "--bench" => {}
             "--quick" => options.is_quick = true,
-            "--dir" | "--bpftrace" | "--bpftrace-libraries" | "--libbpf-tools" | "--libbpf-tools-libraries" => {
+            "--dir"
+            | "--bpftrace"
+            | "--bpftrace-libraries"
+            | "--libbpf-tools"
+            | "--libbpf-tools-libraries" => {
                 let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
                 values.insert(arg.trim_start_matches('-'), PathBuf::from(value));
             }
@@ -125,8 +133,7 @@ fn options(args: &[String]) -> Res<Options> {
     if let Some(dir) = value("dir") {
         options.dir = dir.to_owned();
     }
-    options.tools.bpftrace =
-        value("bpftrace").map(|path| peer::tool(path, value("bpftrace-libraries")));
+    options.tools.bpftrace = value("bpftrace").map(|path| peer::tool(path, value("bpftrace-libraries")));
     if let Some(dir) = value("libbpf-tools") {
         let libraries = value("libbpf-tools-libraries");
         options.tools.execsnoop = Some(peer::tool(&dir.join("execsnoop"), libraries));
@@ -388,7 +395,7 @@ impl<'a> Bench<'a> {
             }
             let peer = Peer::start(subject, self.tools, &mut self.worker)?;
             self.slices(subject, || peer.programs())?;
-            peer.stop(&self.done(u64::from(self.extent.slices)))?;
+            peer.stop(&self.done(u64::from(self.extent.slices) * self.extent.slice_blocks))?;
         }
         Ok(())
     }
@@ -396,6 +403,7 @@ impl<'a> Bench<'a> {
     fn slices(&mut self, subject: Subject, read: impl Fn() -> Res<Vec<ProgramRuns>>) -> Res<()> {
         for _ in 0..self.extent.slices {
             for (case, ops) in Case::ALL.into_iter().zip(self.ops) {
+                let ops = ops * self.extent.slice_blocks;
                 let before = read()?;
                 self.worker.block(case, ops)?;
                 let mut programs = read()?;

@@ -54,8 +54,7 @@ pub(crate) enum Subject {
 
 impl Subject {
     pub(crate) const OWN: [Self; 3] = [Self::Counters, Self::CountersEvents, Self::FullEvidence];
-    pub(crate) const PEERS: [Self; 3] =
-        [Self::BpftraceCount, Self::BpftracePrintf, Self::ExecsnoopExitsnoop];
+    pub(crate) const PEERS: [Self; 3] = [Self::BpftraceCount, Self::BpftracePrintf, Self::ExecsnoopExitsnoop];
 }
 
 /// The runs of one BPF program between two readings.

@@ -54,11 +54,9 @@ pub(crate) fn of_process(pid: u32) -> Res<BTreeMap<u64, (u64, u64)>> {
         // A descriptor may be closed while we look.
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
         let field = |name: &str| -> Option<u64> {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
         };
-        if let (Some(id), Some(time), Some(runs)) =
-            (field("prog_id"), field("run_time_ns"), field("run_cnt"))
+        if let (Some(id), Some(time), Some(runs)) = (field("prog_id"), field("run_time_ns"), field("run_cnt"))
         {
             programs.insert(id, (runs, time));
         }

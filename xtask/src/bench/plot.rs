@@ -76,7 +76,7 @@ fn draw(
     let margin = (high - low) * 0.04;
     let n = lines.len() as f64;
     let mut chart = ChartBuilder::on(panel)
-        .caption(title, (FONT, 15).into_font().color(&INK))
+        .caption(title, (FONT, 18).into_font().color(&INK))
         .margin(8)
         .margin_right(FIGURES)
         .x_label_area_size(24)
@@ -91,14 +91,14 @@ fn draw(
         .axis_style(INK)
         .x_labels(6)
         .x_label_formatter(&|ratio| format!("{ratio:.2}"))
-        .x_label_style((FONT, 12).into_font().color(&INK))
+        .x_label_style((FONT, 14).into_font().color(&INK))
         .draw()?;
     if let Some(control) = lines.first() {
         let [from, to] = control.quartiles;
         chart.draw_series([Rectangle::new([(from, 0.0), (to, n)], BAND.filled())])?;
     }
     chart.draw_series([PathElement::new([(1.0, 0.0), (1.0, n)], INK)])?;
-    let name = TextStyle::from((FONT, 13).into_font()).color(&INK);
+    let name = TextStyle::from((FONT, 16).into_font()).color(&INK);
     for (idx, line) in lines.iter().enumerate() {
         // From the top down.
         let y = n - idx as f64 - 0.5;

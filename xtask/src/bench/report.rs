@@ -266,7 +266,10 @@ fn requirements(document: &Document) -> String {
     let control = met("getpid", "counters", document, |ratio| ratio < 1.005);
     let fork = met("fork_exit_wait", "counters_events", document, |ratio| ratio <= FORK_LIMIT);
     let lines = [
-        ("a system call that raises no event pays nothing for the counters: getpid at 1.00".to_owned(), control),
+        (
+            "a system call that raises no event pays nothing for the counters: getpid at 1.00".to_owned(),
+            control,
+        ),
         (
             format!(
                 "fork + exit + wait with events at most {FORK_LIMIT:.2}; {FORK_HOPE:.2} is the hope ({})",
@@ -286,7 +289,10 @@ fn requirements(document: &Document) -> String {
             "time of each program while it records at most as below".to_owned(),
             within(document, "full_evidence", |hook| hook.records),
         ),
-        ("counters and events never cost more than bpftrace that prints the same".to_owned(), peers(document)),
+        (
+            "counters and events never cost more than bpftrace that prints the same".to_owned(),
+            peers(document),
+        ),
     ];
     table(
         &["asked", "measured", "met"],
@@ -319,7 +325,9 @@ fn within(
 ) -> (String, &'static str) {
     let (mut n, mut above) = (0, Vec::new());
     for hook in &HOOKS {
-        let (Some(ns), Some(limit)) = (program_median(document, hook, subject), limit(hook)) else { continue };
+        let (Some(ns), Some(limit)) = (program_median(document, hook, subject), limit(hook)) else {
+            continue;
+        };
         n += 1;
         if ns.round() > limit {
             above.push(format!("{} {ns:.0} ns (at most {limit:.0})", hook.label));

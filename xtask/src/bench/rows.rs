@@ -91,7 +91,8 @@ impl Row {
     /// Leaves out the digits that mean nothing: below a hundredth of a value, and of a percent of a ratio.
     fn round(&mut self) {
         let to = |digits: f64| move |value: &mut f64| *value = (*value * digits).round() / digits;
-        let values = [&mut self.median, &mut self.min, &mut self.max, &mut self.added_ns, &mut self.forks_per_s];
+        let values =
+            [&mut self.median, &mut self.min, &mut self.max, &mut self.added_ns, &mut self.forks_per_s];
         values.into_iter().flatten().for_each(to(1e2));
         let bounds = [&mut self.ratio_quartiles, &mut self.ratio_interval];
         bounds.into_iter().flatten().flatten().for_each(to(1e4));
@@ -132,11 +133,7 @@ impl Document {
     ///
     /// # Errors
     /// A record is missing.
-    pub(crate) fn of(
-        records: &[Record],
-        is_quick: bool,
-        peers: BTreeMap<String, String>,
-    ) -> Result<Self> {
+    pub(crate) fn of(records: &[Record], is_quick: bool, peers: BTreeMap<String, String>) -> Result<Self> {
         let Some(Record::Machine { kernel, cpu, n_cpus, worker_cpu }) = records.first() else {
             anyhow::bail!("the first record does not describe the machine");
         };
@@ -219,7 +216,8 @@ fn timing_rows(records: &[Record]) -> Result<Vec<Row>> {
 /// Adds the ratios of podproof's modes to what bpftrace costs that prints the same events.
 fn against_printf(rows: &mut [Row]) -> Result<()> {
     let printf = name(Subject::BpftracePrintf)?;
-    let Some(its) = rows.iter().find(|row| row.subject == printf).and_then(|row| row.ratio.get(NONE).copied())
+    let Some(its) =
+        rows.iter().find(|row| row.subject == printf).and_then(|row| row.ratio.get(NONE).copied())
     else {
         return Ok(());
     };
@@ -330,10 +328,10 @@ pub(crate) mod tests {
             n_cpus: 2,
             worker_cpu: 1,
         }];
-        let subjects = [Subject::Control].into_iter().chain(Subject::OWN).chain([
-            Subject::BpftraceCount,
-            Subject::BpftracePrintf,
-        ]);
+        let subjects = [Subject::Control]
+            .into_iter()
+            .chain(Subject::OWN)
+            .chain([Subject::BpftraceCount, Subject::BpftracePrintf]);
         for (idx, subject) in subjects.enumerate() {
             for case in Case::ALL {
                 for round in 0..5 {
@@ -370,7 +368,10 @@ pub(crate) mod tests {
         let document = document();
         let row = document.row("fork_exit_wait", "full_evidence").unwrap();
         // Blocks from 100 to 104 us of ten operations, 3 % more when watched.
-        assert_eq!((row.median, row.min, row.max, row.runs), (Some(10506.0), Some(10300.0), Some(10712.0), 5));
+        assert_eq!(
+            (row.median, row.min, row.max, row.runs),
+            (Some(10506.0), Some(10300.0), Some(10712.0), 5)
+        );
         assert!((row.ratio[NONE] - 1.03).abs() < 1e-9, "{row:?}");
         assert!((row.ratio["bpftrace_printf"] - 1.03 / 1.05).abs() < 1e-4, "{row:?}");
         assert_eq!(row.added_ns, Some(306.0));
