@@ -1,5 +1,6 @@
 //! Other tools as subjects: started and stopped around the blocks, their output read as it comes.
 
+use std::error::Error;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use crate::worker::Worker;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a tool that is not attached yet is given something to see.
 const RETRY: Duration = Duration::from_millis(20);
+/// How often a tool is asked to end.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Executions at a time while a tool is waited for that writes only full buffers.
 const BURST: u64 = 50;
 
@@ -42,17 +45,33 @@ tracepoint:sched:sched_process_exit { printf("exit %d %s\n", pid, comm); }
 tracepoint:signal:signal_generate /args->sig == 17/ { printf("sigchld %d\n", args->pid); }
 tracepoint:oom:oom_score_adj_update { printf("attached\n"); }
 "#;
-/// What the programs of each are attached to, in the order in which they are loaded.
-const SCRIPT_PROGRAMS: [&str; 6] = [
-    "oom_score_adj_update",
-    "task_newtask",
-    "sched_process_exec",
-    "sched_process_exit",
-    "signal_generate",
-    "oom_score_adj_update",
-];
-const EXECSNOOP_PROGRAMS: [&str; 2] = ["sys_enter_execve", "sys_exit_execve"];
-const EXITSNOOP_PROGRAMS: [&str; 1] = ["sched_process_exit"];
+/// What has to be known of a program that watches.
+#[derive(Debug)]
+struct Kind {
+    name: &'static str,
+    /// What its BPF programs are attached to, in the order in which they are loaded.
+    programs: &'static [&'static str],
+    /// Ends it, also when sent more than once.
+    end: Signal,
+}
+
+/// It misses a signal that comes while it handles an event, so one may not be enough; a second SIGINT would keep it from
+/// printing its counts.
+const BPFTRACE: Kind = Kind {
+    name: "bpftrace",
+    programs: &[
+        "oom_score_adj_update",
+        "task_newtask",
+        "sched_process_exec",
+        "sched_process_exit",
+        "signal_generate",
+        "oom_score_adj_update",
+    ],
+    end: Signal::SIGTERM,
+};
+const EXECSNOOP: Kind =
+    Kind { name: "execsnoop", programs: &["sys_enter_execve", "sys_exit_execve"], end: Signal::SIGINT };
+const EXITSNOOP: Kind = Kind { name: "exitsnoop", programs: &["sched_process_exit"], end: Signal::SIGINT };
 const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 
 /// A program of somebody else's, and the folders of its libraries.
@@ -123,13 +142,14 @@ impl Output {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    programs: &'static [&'static str],
+    kind: &'static Kind,
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
-    fn start(tool: &Tool, args: &[&str], programs: &'static [&'static str]) -> Res<Self> {
+    fn start(kind: &'static Kind, tool: &Option<Tool>, args: &[&str]) -> Res<Self> {
+        let tool = tool.as_ref().ok_or_else(|| format!("{} was not given", kind.name))?;
         let mut command = ops::tied_command(&tool.path);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(dir) = &tool.libraries {
@@ -145,7 +165,7 @@ impl Process {
         if let Some(stream) = child.stderr.take() {
             readers.push(read(stream, true, Arc::clone(&output)));
         }
-        Ok(Self { child, programs, output, readers })
+        Ok(Self { child, kind, output, readers })
     }
 
     /// Waits until `done`, for at most `timeout`; false when that has not happened, or no longer can.
@@ -163,26 +183,37 @@ impl Process {
         self.output.said().closed == 2
     }
 
-    fn complaint(&self) -> String {
-        self.output.said().complaint.clone().unwrap_or_else(|| "it said nothing".into())
+    fn not_attached(&self) -> Box<dyn Error> {
+        let said = self.output.said().complaint.clone();
+        let said = said.unwrap_or_else(|| "it said nothing".into());
+        format!("{} did not attach within {} s: {said}", self.kind.name, PATIENCE.as_secs()).into()
     }
 
-    /// Interrupts it and waits for its end.
+    /// Asks it to end and waits until it has.
     fn stop(mut self) -> Res<Said> {
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, Signal::SIGINT)?;
-        let ended = self.wait(PATIENCE, |said| said.closed == 2);
-        if !ended {
+        let deadline = Instant::now() + PATIENCE;
+        let has_ended = loop {
+            kill(pid, self.kind.end)?;
+            if self.wait(ASK_AGAIN, |said| said.closed == 2) {
+                break true;
+            }
+            if Instant::now() >= deadline {
+                break false;
+            }
+        };
+        if !has_ended {
             self.child.kill()?;
         }
         self.child.wait()?;
         for reader in self.readers.drain(..) {
             if reader.join().is_err() {
-                return Err("the reader of a tool's output panicked".into());
+                return Err(format!("the reader of {}'s output panicked", self.kind.name).into());
             }
         }
-        if !ended {
-            return Err(format!("did not end within {} s of SIGINT", PATIENCE.as_secs()).into());
+        if !has_ended {
+            let (name, end) = (self.kind.name, self.kind.end);
+            return Err(format!("{name} did not end within {} s of {end}", PATIENCE.as_secs()).into());
         }
         Ok(std::mem::take(&mut *self.output.said()))
     }
@@ -242,26 +273,18 @@ impl Done {
 impl Peer {
     /// Starts the tools of a subject and waits until they see what they are to see.
     pub(crate) fn start(subject: Subject, tools: &Tools, worker: &mut Worker) -> Res<Self> {
-        let given = |tool: &Option<Tool>, name: &str| {
-            tool.clone().ok_or_else(|| format!("{name} is not on this machine"))
-        };
         let mut peer = Self { subject, processes: vec![] };
         match subject {
             Subject::BpftraceCount | Subject::BpftracePrintf => {
                 let script = if subject == Subject::BpftraceCount { COUNT } else { PRINTF };
-                let tool = given(&tools.bpftrace, "bpftrace")?;
-                let process = Process::start(&tool, &["-e", script], &SCRIPT_PROGRAMS)?;
+                let process = Process::start(&BPFTRACE, &tools.bpftrace, &["-e", script])?;
                 await_bpftrace(&process)?;
                 peer.processes.push(process);
             }
             Subject::ExecsnoopExitsnoop => {
-                let both: [(_, _, &[&str]); 2] = [
-                    (&tools.execsnoop, "execsnoop", &EXECSNOOP_PROGRAMS),
-                    (&tools.exitsnoop, "exitsnoop", &EXITSNOOP_PROGRAMS),
-                ];
-                for (tool, name, programs) in both {
-                    let process = Process::start(&given(tool, name)?, &[], programs)?;
-                    await_lines(&process, worker).map_err(|error| format!("{name}: {error}"))?;
+                for (kind, tool) in [(&EXECSNOOP, &tools.execsnoop), (&EXITSNOOP, &tools.exitsnoop)] {
+                    let process = Process::start(kind, tool, &[])?;
+                    await_lines(&process, worker)?;
                     peer.processes.push(process);
                 }
             }
@@ -302,10 +325,10 @@ impl Peer {
         let mut all = vec![];
         for process in &self.processes {
             let found = stats::of_process(process.child.id())?;
-            let is_known = found.len() == process.programs.len();
+            let is_known = found.len() == process.kind.programs.len();
             for (idx, (id, (runs, time_ns))) in found.into_iter().enumerate() {
                 // Another version may load others: then an id stands for the name.
-                let name = if is_known { process.programs[idx].to_owned() } else { id.to_string() };
+                let name = if is_known { process.kind.programs[idx].to_owned() } else { id.to_string() };
                 all.push(ProgramRuns { name, runs, time_ns });
             }
         }
@@ -324,7 +347,7 @@ fn await_bpftrace(process: &Process) -> Res<()> {
             return Ok(());
         }
     }
-    Err(format!("not attached: {}", process.complaint()).into())
+    Err(process.not_attached())
 }
 
 /// Executes programs until the tool has written of some.
@@ -337,7 +360,7 @@ fn await_lines(process: &Process, worker: &mut Worker) -> Res<()> {
             return Ok(());
         }
     }
-    Err(format!("not attached: {}", process.complaint()).into())
+    Err(process.not_attached())
 }
 
 /// The path of a tool below the folder of its packages, with their libraries.

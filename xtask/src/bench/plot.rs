@@ -13,7 +13,7 @@ const PANEL: (u32, u32) = (500, 260);
 const COLUMNS: usize = 2;
 const FONT: &str = "sans-serif";
 /// Room for the names on the left and the figures on the right.
-const NAMES: u32 = 150;
+const NAMES: u32 = 165;
 const FIGURES: u32 = 50;
 const OWN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
 const PEER: RGBColor = RGBColor(0xb3, 0x5a, 0x00);
