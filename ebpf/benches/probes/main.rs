@@ -59,7 +59,7 @@ struct Extent {
 }
 
 const FULL: Extent = Extent {
-    rounds: 12,
+    rounds: 20,
     cycles: 8,
     passes: 6,
     block: Duration::from_millis(5),

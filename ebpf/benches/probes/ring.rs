@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use podproof_ebpf::{TraceOptions, Tracer};
 
 use crate::Res;
-use crate::record::Record;
+use crate::own;
+use crate::record::{Record, Subject};
 use crate::worker::Worker;
 
 /// Sizes of the ring; `None` is no probes at all.
@@ -19,11 +20,10 @@ const FENCE: Duration = Duration::from_secs(10);
 /// One storm of this length.
 pub(crate) fn storm(program: &Path, ring_bytes: Option<u32>, length: Duration) -> Res<Record> {
     let mut workers = [Worker::start(program, None)?, Worker::start(program, None)?];
-    let tracer = ring_bytes
-        .map(|ring_bytes| {
-            Tracer::start(&TraceOptions { events: true, counters: true, syscalls: true, ring_bytes })
-        })
-        .transpose()?;
+    let tracer = match (ring_bytes, own::options(Subject::FullEvidence)) {
+        (Some(ring_bytes), Some(options)) => Some(Tracer::start(&TraceOptions { ring_bytes, ..options })?),
+        _ => None,
+    };
     let scope = tracer.as_ref().map(Tracer::open_scope).transpose()?;
     if let Some(scope) = &scope {
         for worker in &workers {
