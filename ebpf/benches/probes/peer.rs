@@ -45,6 +45,7 @@ tracepoint:sched:sched_process_exit { printf("exit %d %s\n", pid, comm); }
 tracepoint:signal:signal_generate /args->sig == 17/ { printf("sigchld %d\n", args->pid); }
 tracepoint:oom:oom_score_adj_update { printf("attached\n"); }
 "#;
+
 /// What has to be known of a program that watches.
 #[derive(Debug)]
 struct Kind {

@@ -139,8 +139,10 @@ impl Document {
         };
         let mut rows = timing_rows(records)?;
         rows.extend(lost_rows(records)?);
-        rows.extend(program_rows(records)?);
-        rows.extend(storm_rows(records)?);
+        for (part, name) in [(program_rows(records)?, "statistics"), (storm_rows(records)?, "storms")] {
+            ensure!(!part.is_empty(), "no {name} among the records");
+            rows.extend(part);
+        }
         rows.iter_mut().for_each(Row::round);
         Ok(Self {
             schema: SCHEMA,
@@ -425,6 +427,13 @@ pub(crate) mod tests {
     #[test]
     fn a_run_that_broke_off_gives_no_file() {
         assert!(Document::of(&[], false, BTreeMap::new()).is_err());
-        assert!(Document::of(&records()[..1], false, BTreeMap::new()).is_err());
+        let all = records();
+        assert!(Document::of(&all[..1], false, BTreeMap::new()).is_err());
+        let until = |is_it: fn(&Record) -> bool| {
+            let n = all.iter().position(is_it).unwrap();
+            format!("{:#}", Document::of(&all[..n], false, BTreeMap::new()).unwrap_err())
+        };
+        assert!(until(|record| matches!(record, Record::Programs { .. })).contains("no statistics"));
+        assert!(until(|record| matches!(record, Record::Storm { .. })).contains("no storms"));
     }
 }
