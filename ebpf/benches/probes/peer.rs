@@ -185,9 +185,10 @@ impl Process {
     }
 
     fn not_attached(&self) -> Box<dyn Error> {
-        let said = self.output.said().complaint.clone();
-        let said = said.unwrap_or_else(|| "it said nothing".into());
-        format!("{} did not attach within {} s: {said}", self.kind.name, PATIENCE.as_secs()).into()
+        let said = self.output.said();
+        let what = if said.closed == 2 { "ended" } else { "went on for too long" };
+        let why = said.complaint.as_deref().unwrap_or("it said nothing");
+        format!("{} {what} before it was attached: {why}", self.kind.name).into()
     }
 
     /// Asks it to end and waits until it has.
