@@ -11,7 +11,7 @@ pub(crate) enum Case {
     Getpid,
     /// fork(2), `_exit`(2), wait4(2).
     ForkExitWait,
-    /// `posix_spawn`(3), which is clone(2) with `CLONE_VFORK`; execve(2) of a static program that only exits; wait4(2).
+    /// clone(2) as vfork(2) does it, execve(2) of a static program that only exits, wait4(2).
     VforkExecWait,
     /// setns(2) to the uts namespace that the worker is in.
     Setns,

@@ -50,11 +50,11 @@ fn serve(args: &[String]) -> Res<()> {
     if let [cpu] = rest {
         pin(cpu.parse()?)?;
     }
-    let operations = Operations::new(Path::new(program))?;
+    let mut operations = Operations::new(Path::new(program))?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let answer = match line.split(' ').collect::<Vec<_>>()[..] {
-            ["block", case, ops] => block(&operations, serde_json::from_str(case)?, ops.parse()?)?,
+            ["block", case, ops] => block(&mut operations, serde_json::from_str(case)?, ops.parse()?)?,
             ["storm", ms] => storm(Duration::from_millis(ms.parse()?))?,
             _ => return Err(format!("not a command: {line:?}").into()),
         };
@@ -63,7 +63,7 @@ fn serve(args: &[String]) -> Res<()> {
     Ok(())
 }
 
-fn block(operations: &Operations, case: Case, ops: u64) -> Res<u128> {
+fn block(operations: &mut Operations, case: Case, ops: u64) -> Res<u128> {
     operations.repeat(case, warm_up(ops))?;
     let start = Instant::now();
     operations.repeat(case, ops)?;
