@@ -49,7 +49,7 @@ impl Tool {
         Self::Crun,
     ];
 
-    /// Tools that watch what the probes watch: measured beside them, and of no use otherwise.
+    /// Tools that watch what the probes watch; only a command that compares the probes with them fetches them.
     pub(crate) const PEERS: [Self; 2] = [Self::Bpftrace, Self::LibbpfTools];
 
     /// What building podproof takes, the BPF object included.
@@ -102,7 +102,7 @@ impl Tool {
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun => "runtime to judge",
-            Self::Bpftrace | Self::LibbpfTools => "measured beside the probes",
+            Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
         }
     }
 }
