@@ -60,7 +60,7 @@ struct Extent {
 
 const FULL: Extent = Extent {
     rounds: 20,
-    cycles: 16,
+    cycles: 12,
     passes: 6,
     block: Duration::from_millis(5),
     slices: 9,
