@@ -16,7 +16,7 @@ use crate::setup::{self, Tool, Toolbox};
 use crate::workspace;
 
 const BPF_TARGET: &str = "bpfel-unknown-none";
-const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Linked statically at fixed addresses: nothing is relocated at each start, which costs time in an emulated machine.
 pub(crate) const STATIC: &str = "-Ctarget-feature=+crt-static\u{1f}-Crelocation-model=static";
 /// Names the BPF object to the build script of `podproof-ebpf`, which embeds it.
@@ -110,7 +110,11 @@ pub(crate) fn bpf_cargo(tools: &Toolbox, subcommand: &str) -> Result<Cmd> {
     Ok(command)
 }
 
-fn probes(tools: &Toolbox) -> Result<PathBuf> {
+/// Builds the BPF object.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn probes(tools: &Toolbox) -> Result<PathBuf> {
     bpf_cargo(tools, "build")?
         .args(["--quiet", "--bin", "probes"])
         .run()

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 success; 1 a test or check failed; 2 wrong usage or set-up; 3 no verdict, or the VM died.
 
+mod bench;
 mod build;
 mod cmd;
 mod conformance;
@@ -47,6 +48,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Measure, beside other tools where there are some
+    Bench(bench::BenchArgs),
     /// Open a shell, or run one command, in a VM
     Vm(vm::VmArgs),
 }
@@ -69,6 +72,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Build => build::run(),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
+        Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(args),
     }
 }

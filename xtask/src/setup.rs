@@ -31,9 +31,12 @@ pub(crate) enum Tool {
     Busybox,
     Runc,
     Crun,
+    Bpftrace,
+    LibbpfTools,
 }
 
 impl Tool {
+    /// What building, judging and testing take.
     pub(crate) const ALL: [Self; 9] = [
         Self::Linker,
         Self::BpfRust,
@@ -45,6 +48,9 @@ impl Tool {
         Self::Runc,
         Self::Crun,
     ];
+
+    /// Tools that watch what the probes watch; only a command that compares the probes with them fetches them.
+    pub(crate) const PEERS: [Self; 2] = [Self::Bpftrace, Self::LibbpfTools];
 
     /// What building podproof takes, the BPF object included.
     pub(crate) const BUILD: [Self; 3] = [Self::Linker, Self::BpfRust, Self::BpfLinker];
@@ -81,6 +87,8 @@ impl Tool {
             Self::Busybox => "busybox",
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Bpftrace => "bpftrace",
+            Self::LibbpfTools => "libbpf-tools",
         }
     }
 
@@ -94,6 +102,7 @@ impl Tool {
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun => "runtime to judge",
+            Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
         }
     }
 }
@@ -107,7 +116,7 @@ impl fmt::Display for Tool {
 /// A tool that was tried and works.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The program; for a kernel the folder that holds `boot` and `lib/modules`.
+    /// The program; for a kernel the folder that holds `boot` and `lib/modules`, for libbpf-tools that of its programs.
     pub(crate) path: PathBuf,
     /// The folder of shared libraries that the program needs besides the system's.
     pub(crate) libraries: Option<PathBuf>,

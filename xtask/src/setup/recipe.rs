@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cmd::Cmd;
 use crate::setup::apt::{Apt, Package};
-use crate::setup::store::{self, Unusable};
+use crate::setup::store::{self, Record, Unusable};
 use crate::setup::{Found, Tool, bpf, host};
 
 /// Where Debian puts shared libraries.
@@ -30,7 +30,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
-            Tool::Runc | Tool::Crun => {
+            Tool::Runc | Tool::Crun | Tool::Bpftrace | Tool::LibbpfTools => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
         }
@@ -88,6 +88,8 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
             check(&dir)?;
             return program(&dir.join("bin/busybox"), None, &[]).map_err(|err| format!("{err:#}"));
         }
+        Tool::LibbpfTools => return libbpf_tools(&dir).map_err(|err| format!("{err:#}")),
+        Tool::Bpftrace => ("bpftrace", "usr/bin/bpftrace", "--version"),
         Tool::Runc => ("runc", "usr/sbin/runc", "--version"),
         _ => ("crun", "usr/bin/crun", "--version"),
     };
@@ -97,6 +99,18 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
     check(&dir)?;
     self::program(&dir.join(program), Some(&dir.join(LIBRARIES)), &[version])
         .map_err(|err| format!("{err:#}"))
+}
+
+/// The unpacked tools only: other collections have programs of the same names.
+fn libbpf_tools(dir: &Path) -> Result<Found> {
+    let record = record(dir).map_err(anyhow::Error::msg)?;
+    let bin = dir.join("usr/sbin");
+    let mut found = program(&bin.join("execsnoop"), Some(&dir.join(LIBRARIES)), &["--version"])?;
+    // A program of the collection tells a version of its own.
+    if let Some(source) = record.sources.iter().find(|source| source.name == Tool::LibbpfTools.name()) {
+        found.version.clone_from(&source.version);
+    }
+    Ok(Found { path: bin, ..found })
 }
 
 /// Tries the program at `path`; the last word with a digit of what it says first is its version.
@@ -119,11 +133,14 @@ fn program(path: &Path, libraries: Option<&Path>, args: &[&str]) -> Result<Found
 
 /// Compares the folder with its record.
 pub(crate) fn check(dir: &Path) -> Result<(), String> {
-    match store::open(dir) {
-        Ok(_) => Ok(()),
-        Err(Unusable::Absent) => Err("not there".to_owned()),
-        Err(Unusable::Damaged(why)) => Err(format!("damaged: {why}")),
-    }
+    record(dir).map(drop)
+}
+
+fn record(dir: &Path) -> Result<Record, String> {
+    store::open(dir).map_err(|why| match why {
+        Unusable::Absent => "not there".to_owned(),
+        Unusable::Damaged(why) => format!("damaged: {why}"),
+    })
 }
 
 fn kernel_tree(dir: &Path) -> Result<Found> {

@@ -1,0 +1,147 @@
+//! `cargo xtask bench probes`: builds and runs the measuring program, and writes what came out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use nix::unistd::geteuid;
+
+use crate::bench::record::Record;
+use crate::bench::rows::Document;
+use crate::bench::{plot, report};
+use crate::build;
+use crate::cmd::Cmd;
+use crate::setup::{self, Tool, Toolbox};
+use crate::workspace;
+
+/// Options of the measurement.
+#[derive(Debug, Args)]
+pub(crate) struct ProbesArgs {
+    /// Where the figures go; report and plot go beside it as .md and .svg
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// A run of seconds, to see that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Leave out the other tools, and fetch none
+    #[arg(long)]
+    no_peers: bool,
+    /// Measure nothing: make report and plot again from FILE
+    #[arg(long, conflicts_with_all = ["quick", "no_peers"])]
+    render: bool,
+}
+
+/// Measures and writes the three files.
+pub(crate) fn run(args: &ProbesArgs) -> Result<ExitCode> {
+    let document = if args.render {
+        let text =
+            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
+        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
+    } else {
+        let document = measure(args)?;
+        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
+        text.push('\n');
+        write(&args.json, &text)?;
+        // What was written is what is rendered, here and with --render.
+        Document::parse(&text)?
+    };
+    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
+    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
+    write(&text, &report::markdown(&document, &image_name))?;
+    write(&image, &plot::svg(&document)?)?;
+    for path in [&args.json, &text, &image] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn measure(args: &ProbesArgs) -> Result<Document> {
+    ensure!(
+        geteuid().is_root(),
+        "bench probes needs root: it loads BPF programs and makes namespaces; run it with sudo -E"
+    );
+    let tools = setup::ensure(&Tool::BUILD)?;
+    let peers = if args.no_peers { Vec::new() } else { peers() };
+    let program = build_program(&build::probes(&tools)?)?;
+    let dir = workspace::target().join("bench");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let mut command = Cmd::new(program).arg("--dir").arg(&dir);
+    if args.quick {
+        command = command.arg("--quick");
+    }
+    let mut versions = BTreeMap::new();
+    for (tool, toolbox) in &peers {
+        let found = toolbox.tool(*tool)?;
+        versions.insert(tool.name().to_owned(), found.version.clone());
+        command = command.arg(format!("--{tool}")).arg(&found.path);
+        if let Some(libraries) = &found.libraries {
+            command = command.arg(format!("--{tool}-libraries")).arg(libraries);
+        }
+    }
+    Document::of(&records(command)?, args.quick, versions)
+}
+
+/// The other tools that can be had; each is optional.
+fn peers() -> Vec<(Tool, Toolbox)> {
+    let mut found = Vec::new();
+    for tool in Tool::PEERS {
+        match setup::ensure(&[tool]) {
+            Ok(toolbox) => found.push((tool, toolbox)),
+            Err(error) => eprintln!("bench: measuring without {tool}: {error:#}"),
+        }
+    }
+    found
+}
+
+/// Builds the measuring program: static, so that its forks copy little, like the container programs that are watched.
+fn build_program(object: &Path) -> Result<PathBuf> {
+    let output = Cmd::new(workspace::cargo())
+        .args(["build", "--quiet", "--release", "--locked", "--message-format", "json"])
+        .args(["--package", "podproof-ebpf", "--bench", "probes"])
+        .args(["--target", build::GUEST_TARGET, "--target-dir"])
+        .arg(workspace::target().join("guest"))
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", build::STATIC)
+        .env(build::BPF_OBJECT_VAR, object)
+        .read()
+        .context("cannot build the measuring program")?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == "probes" && message["target"]["kind"][0] == "bench";
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
+    };
+    output.lines().find_map(executable).context("cargo named no executable of the measuring program")
+}
+
+/// Runs the measuring program, whose progress goes to our standard error.
+fn records(command: Cmd) -> Result<Vec<Record>> {
+    let line = command.line();
+    let mut child = command
+        .into_inner()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    let output = child.stdout.take().context("no pipe from the measuring program")?;
+    let mut records = Vec::new();
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cannot read what the measuring program prints")?;
+        records.push(serde_json::from_str(&line).with_context(|| format!("not a record: {line}"))?);
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(records)
+}
