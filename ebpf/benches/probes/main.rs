@@ -381,12 +381,10 @@ impl<'a> Bench<'a> {
     /// What the programs of each subject did, by the kernel's statistics, which cost time themselves: nothing is timed here.
     fn programs(&mut self) -> Res<()> {
         let _statistics = stats::on()?;
-        // One tracer at a time, so that the programs of this process are those of the subject.
-        self.own.clear();
         for subject in Subject::OWN {
             let mut own = self.take_own(subject)?;
             own.on(self.worker.tgid())?;
-            self.slices(subject, || own.programs())?;
+            self.slices(subject, || Ok(own.programs()))?;
             own.off()?;
         }
         for subject in Subject::PEERS {

@@ -5,28 +5,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use aya::sys::{Stats, enable_stats};
-use podproof_ebpf::Tracer;
 
 use crate::Res;
-use crate::record::ProgramRuns;
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-/// The order in which the probes are loaded, which is the order of their ids.
-const LOAD_ORDER: [&str; 13] = [
-    "sched_process_free",
-    "sched_process_exit",
-    "signal_generate",
-    "signal_deliver",
-    "sched_process_exec",
-    "mark_victim",
-    "cgroup_rmdir",
-    "cgroup_attach_task",
-    "cgroup_mkdir",
-    "sys_exit",
-    "sys_enter",
-    "release_task",
-    "task_newtask",
-];
 
 /// Fails when the kernel keeps statistics of all programs: they cost time in each run.
 pub(crate) fn ensure_off() -> Res<()> {
@@ -62,16 +44,4 @@ pub(crate) fn of_process(pid: u32) -> Res<BTreeMap<u64, (u64, u64)>> {
         }
     }
     Ok(programs)
-}
-
-/// The programs of the only tracer of this process.
-pub(crate) fn of_tracer(tracer: &Tracer) -> Res<Vec<ProgramRuns>> {
-    let is_attached =
-        |name: &&&str| tracer.probes().iter().any(|probe| probe.name == **name && probe.attached);
-    let names = LOAD_ORDER.iter().filter(is_attached);
-    let programs = of_process(std::process::id())?;
-    Ok(names
-        .zip(programs.into_values())
-        .map(|(name, (runs, time_ns))| ProgramRuns { name: (*name).to_owned(), runs, time_ns })
-        .collect())
 }
