@@ -53,10 +53,12 @@ impl Counts {
 /// All counters at one moment. Each value is exact; two of them are not read at the same instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Of the node since the tracer was started, whatever became of the cgroups.
+    /// Of the node since the tracer was started, whatever became of the cgroups: the sum of all.
     pub node: Counts,
     /// By cgroup id.
     pub cgroups: BTreeMap<u64, Counts>,
+    /// What is counted for no cgroup here: kernel threads, and cgroups that nobody asked to count.
+    pub rest: Counts,
 }
 
 /// A process that has ended and was not released yet, as known to the kernel side.
@@ -77,7 +79,9 @@ pub struct ZombieView {
 /// The maps.
 pub(crate) struct CounterMaps {
     pub(crate) cgroups: Mutex<HashMap<MapData, u64, Values>>,
-    pub(crate) node: Mutex<PerCpuArray<MapData, Values>>,
+    pub(crate) rest: Mutex<PerCpuArray<MapData, Values>>,
+    /// Sums of what was ended.
+    pub(crate) ended: Mutex<Box<Values>>,
     pub(crate) zombies: Mutex<HashMap<MapData, u32, [u64; 4]>>,
     pub(crate) available: Arc<Available>,
 }
@@ -94,11 +98,16 @@ impl CounterMaps {
     }
 
     pub(crate) fn end(&self, id: u64) -> Result<(), CounterError> {
-        match lock(&self.cgroups).remove(&id) {
-            Err(error) if is_absent(&error) => Ok(()),
-            result => result
-                .map_err(|source| CounterError { op: format!("end the counters of cgroup {id}"), source }),
-        }
+        let failed = |source| CounterError { op: format!("end the counters of cgroup {id}"), source };
+        let mut map = lock(&self.cgroups);
+        let last = match map.get(&id, 0) {
+            Ok(last) => last,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(source) => return Err(failed(source)),
+        };
+        map.remove(&id).map_err(failed)?;
+        add(&mut lock(&self.ended), &last);
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {
@@ -108,24 +117,29 @@ impl CounterMaps {
         };
         let counts =
             |values: Values| Counts { values: Box::new(values), available: Arc::clone(&self.available) };
-        let per_cpu = lock(&self.node).get(&0, 0).map_err(failed("read the counters of the node"))?;
-        let mut node = [0u64; N_COUNTERS];
-        for cpu in per_cpu.iter() {
-            for (sum, value) in node.iter_mut().zip(cpu) {
-                *sum += value;
-            }
-        }
         let map = lock(&self.cgroups);
+        let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed("read the counters of no cgroup"))?;
+        let mut rest = [0u64; N_COUNTERS];
+        for cpu in per_cpu.iter() {
+            add(&mut rest, cpu);
+        }
+        let mut node = **lock(&self.ended);
+        add(&mut node, &rest);
         let mut cgroups = BTreeMap::new();
         for id in map.keys() {
             let id = id.map_err(failed("list the cgroups that are counted"))?;
             match map.get(&id, 0) {
-                Ok(values) => _ = cgroups.insert(id, counts(values)),
+                // The kernel may begin the list again when a cgroup is made meanwhile.
+                Ok(_) if cgroups.contains_key(&id) => {}
+                Ok(values) => {
+                    add(&mut node, &values);
+                    cgroups.insert(id, counts(values));
+                }
                 Err(error) if is_absent(&error) => {}
                 Err(source) => return Err(failed("read the counters of a cgroup")(source)),
             }
         }
-        Ok(Snapshot { node: counts(node), cgroups })
+        Ok(Snapshot { node: counts(node), cgroups, rest: counts(rest) })
     }
 
     pub(crate) fn zombies(&self) -> Vec<ZombieView> {
@@ -141,6 +155,12 @@ impl CounterMaps {
             }
         };
         map.iter().flatten().map(view).collect()
+    }
+}
+
+fn add(sum: &mut Values, values: &Values) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
     }
 }
 

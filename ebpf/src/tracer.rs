@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
-use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES};
+use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS};
 
 use crate::counters::{self, CounterError, CounterMaps, Snapshot, ZombieView};
 use crate::load::{LoadError, load};
@@ -217,7 +217,8 @@ impl Tracer {
             missed,
             counters: CounterMaps {
                 cgroups: Mutex::new(HashMap::try_from(take(ebpf, "COUNTERS")?).map_err(object)?),
-                node: Mutex::new(PerCpuArray::try_from(take(ebpf, "NODE")?).map_err(object)?),
+                rest: Mutex::new(PerCpuArray::try_from(take(ebpf, "REST")?).map_err(object)?),
+                ended: Mutex::new(Box::new([0; N_COUNTERS])),
                 zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
                 available,
             },
@@ -277,7 +278,8 @@ impl Tracer {
         self.shared.counters.begin(id)
     }
 
-    /// Ends counting for a cgroup, which may be gone for long.
+    /// Ends counting for a cgroup, which may be gone for long; the node's totals keep what it counted. What a task does in it
+    /// at that moment may be missed: best when the cgroup has none.
     ///
     /// # Errors
     /// When the map refuses.

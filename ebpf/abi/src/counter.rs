@@ -1,4 +1,4 @@
-//! The counters that the programs keep, per cgroup and for the node: one array of `u64`, indexed by [`Counter`].
+//! The counters that the programs keep, per cgroup and for the rest of the node: one array of `u64`, indexed by [`Counter`].
 
 /// Namespace types in the order of the counters' ranges, as `CLONE_NEW*` (clone(2)).
 pub const NS_FLAGS: [u64; N_NS] = [
@@ -171,16 +171,14 @@ counters! {
     MigrationsIn = "migrations_in", "cgroup_attach_task";
     /// Processes moved out of it.
     MigrationsOut = "migrations_out", "cgroup_attach_task_entry";
-    /// Cgroups of the v2 hierarchy made and removed; for the node only.
+    /// Cgroups of the v2 hierarchy made and removed; of no cgroup.
     CgroupsCreated = "cgroups_created", "cgroup_mkdir";
     CgroupsRemoved = "cgroups_removed", "cgroup_rmdir";
-    /// Increments whose cgroup has no entry; for the node only.
-    Unattributed = "unattributed", "task_newtask";
-    /// Entries that a full map refused; for the node only.
+    /// Entries that a full map refused; of no cgroup.
     MapFull = "map_full", "task_newtask";
 }
 
-/// The counters of one cgroup, or of the node on one CPU.
+/// The counters of one cgroup, or of what is in none on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {

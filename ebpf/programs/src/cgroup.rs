@@ -1,13 +1,15 @@
 //! Cgroups made, removed, joined, frozen and populated, in any hierarchy. Tags and counters live in the v2 hierarchy only, whose
 //! number is 0: ids of other hierarchies are numbered apart from it.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
 use aya_ebpf::macros::{btf_tracepoint, fentry};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use podproof_abi::{Attach, Cgroup, Counter, PATH_LEN, kind};
 
 use crate::count::{self, Counting, map_full};
-use crate::emit::emit;
+use crate::emit::emit_strings;
 use crate::kernel::{cgroup_id, id_of_cgroup, keeps_counters, off, rd, task_id, writes_events};
 use crate::maps::{CGROUPS, MOVING};
 use crate::scope::{self, Scopes, lose};
@@ -30,7 +32,7 @@ fn copy_path(path: usize, out: &mut [u8; PATH_LEN]) {
 #[inline(always)]
 fn show(own: u32, kind: u16, id: u64, hierarchy: u32, path: usize, value: u32) {
     let Some(scopes) = Scopes::of(own, scope::of_current()) else { return };
-    emit::<Cgroup>(scopes, kind, |record| {
+    emit_strings::<Cgroup>(scopes, kind, offset_of!(Cgroup, path), |record| {
         record.id = id;
         record.hierarchy = hierarchy;
         record.value = value;
@@ -46,7 +48,7 @@ pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
     let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
     if keeps_counters() && hierarchy == DEFAULT_HIERARCHY {
         count::begin(id);
-        Counting::node().count(Counter::CgroupsCreated);
+        Counting::rest().count(Counter::CgroupsCreated);
     }
     if !writes_events() {
         return 0;
@@ -71,7 +73,7 @@ pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> u32 {
     let path: usize = ctx.arg(1);
     let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
     if keeps_counters() && hierarchy == DEFAULT_HIERARCHY {
-        Counting::node().count(Counter::CgroupsRemoved);
+        Counting::rest().count(Counter::CgroupsRemoved);
     }
     if !writes_events() {
         return 0;
@@ -158,7 +160,7 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> u32 {
         }
     }
     let Some(scopes) = Scopes::of(scope, scope::of_current()) else { return 0 };
-    emit::<Attach>(scopes, kind::CGROUP_ATTACH, |record| {
+    emit_strings::<Attach>(scopes, kind::CGROUP_ATTACH, offset_of!(Attach, path), |record| {
         record.id = id;
         record.hierarchy = hierarchy;
         record.threadgroup = u32::from(has_all);

@@ -1,32 +1,29 @@
-//! Counters: per cgroup where it has an entry, and for the node always. They do not depend on scopes, nor on room in the ring.
+//! Counters: of a cgroup where it has an entry, else of the rest of the node. They do not depend on scopes, nor on room in the
+//! ring. Each increment has one place, so that the node's total is a sum and costs nothing here.
 
 use podproof_abi::{Counter, Counts};
 
 use crate::atomic;
-use crate::maps::{COUNTERS, NODE, ZEROES};
+use crate::maps::{COUNTERS, REST, ZEROES};
 
-/// The counters of a cgroup and of the node.
+/// Where one event is counted.
 #[derive(Clone, Copy)]
-pub(crate) struct Counting {
-    cgroup: Option<*mut Counts>,
-    node: Option<*mut Counts>,
-}
+pub(crate) struct Counting(Option<*mut Counts>);
 
 impl Counting {
-    /// Looks both up; one event may add to several counters.
+    /// In this cgroup; one event may add to several counters.
     #[inline(always)]
     pub(crate) fn of(cgroup_id: u64) -> Self {
-        let counting = Self { cgroup: COUNTERS.get_ptr_mut(cgroup_id), node: NODE.get_ptr_mut(0) };
-        if counting.cgroup.is_none() {
-            counting.add_to_node(Counter::Unattributed, 1);
+        match COUNTERS.get_ptr_mut(cgroup_id) {
+            Some(counts) => Self(Some(counts)),
+            None => Self::rest(),
         }
-        counting
     }
 
-    /// The node alone.
+    /// In no cgroup.
     #[inline(always)]
-    pub(crate) fn node() -> Self {
-        Self { cgroup: None, node: NODE.get_ptr_mut(0) }
+    pub(crate) fn rest() -> Self {
+        Self(REST.get_ptr_mut(0))
     }
 
     /// Adds one.
@@ -35,40 +32,27 @@ impl Counting {
         self.add(counter, 1);
     }
 
-    /// Adds `n`.
+    /// Adds `n`. Atomically, per CPU too: a program may interrupt this one.
     #[inline(always)]
     pub(crate) fn add(self, counter: Counter, n: u64) {
-        if let Some(counts) = self.cgroup {
+        if let Some(counts) = self.0 {
             // SAFETY: an index of the array; the value's memory stays readable and writable.
             let value = unsafe { &raw mut (*counts).values[counter as usize] };
             atomic::add(value, n);
         }
-        self.add_to_node(counter, n);
     }
 
-    #[inline(always)]
-    fn add_to_node(self, counter: Counter, n: u64) {
-        if let Some(counts) = self.node {
-            // SAFETY: as above.
-            let value = unsafe { &raw mut (*counts).values[counter as usize] };
-            // A program on the same CPU may interrupt this one.
-            atomic::add(value, n);
-        }
-    }
-
-    /// Adds one to the counter at `index` of a range that begins with `first`. `index` is below `LEN`, the length of the range.
+    /// Adds one to the counter at `index` of a range of `LEN` that begins with `first`; nothing beyond it.
     #[inline(always)]
     pub(crate) fn count_in<const LEN: u32>(self, first: Counter, index: u32) {
         if index >= LEN {
             return;
         }
-        let at = first as usize + index as usize;
-        for counts in [self.cgroup, self.node] {
-            if let Some(counts) = counts {
-                // SAFETY: ranges lie inside of the array, and the index was checked.
-                let value = unsafe { (&raw mut (*counts).values).cast::<u64>().add(at) };
-                atomic::add(value, 1);
-            }
+        if let Some(counts) = self.0 {
+            // SAFETY: ranges lie inside of the array, and the index was checked.
+            let value =
+                unsafe { (&raw mut (*counts).values).cast::<u64>().add(first as usize + index as usize) };
+            atomic::add(value, 1);
         }
     }
 }
@@ -76,7 +60,7 @@ impl Counting {
 /// A map refused an entry.
 #[inline(always)]
 pub(crate) fn map_full() {
-    Counting::node().count(Counter::MapFull);
+    Counting::rest().count(Counter::MapFull);
 }
 
 /// Begins to count for a cgroup.

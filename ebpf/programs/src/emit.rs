@@ -15,7 +15,14 @@ use crate::scope::{Scopes, lose, lost};
 /// Emits a record; without room, counts a loss for its scopes.
 #[inline(always)]
 pub(crate) fn emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut R)) {
-    if !try_emit(scopes, kind, fill) {
+    emit_strings(scopes, kind, size_of::<R>(), fill);
+}
+
+/// The same for a record that ends with strings, which begin at `strings` and are all written by helpers that zero them
+/// when they fail: they are not zeroed before.
+#[inline(always)]
+pub(crate) fn emit_strings<R: 'static>(scopes: Scopes, kind: u16, strings: usize, fill: impl FnOnce(&mut R)) {
+    if !try_emit(scopes, kind, strings, fill) {
         lose(scopes.scope);
         if scopes.peer != 0 {
             lose(scopes.peer);
@@ -23,12 +30,17 @@ pub(crate) fn emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut
     }
 }
 
-/// Reserves a zeroed record, writes its header, lets `fill` do the rest, submits it without waking the reader (it
+/// Reserves a record whose first bytes are zeroed, writes its header, lets `fill` do the rest, submits it without waking the reader (it
 /// polls). False without room.
 ///
 /// `R` begins with a [`Header`] and is a multiple of 8 bytes long, as every record of the ABI.
 #[inline(always)]
-pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut R)) -> bool {
+pub(crate) fn try_emit<R: 'static>(
+    scopes: Scopes,
+    kind: u16,
+    zeroed: usize,
+    fill: impl FnOnce(&mut R),
+) -> bool {
     let stats = EMITTED.get_ptr_mut(u32::from(kind));
     let Some(mut entry) = EVENTS.reserve::<R>(0) else {
         if let Some(stats) = stats {
@@ -44,7 +56,7 @@ pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(
     let record = entry.as_mut_ptr();
     let words = record.cast::<u64>();
     let mut i = 0;
-    while i < size_of::<R>() / 8 {
+    while i < zeroed / 8 {
         // SAFETY: the reserved room is size_of::<R>() bytes. Volatile, since a call to memset would not link.
         unsafe { words.add(i).write_volatile(0) };
         i += 1;
@@ -70,7 +82,7 @@ pub(crate) fn try_emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(
     if let Ok(comm) = bpf_get_current_comm() {
         header.comm = comm;
     }
-    // SAFETY: every word was zeroed above, and zero is a value of every member of R.
+    // SAFETY: every value is one of every member of R.
     fill(unsafe { &mut *record });
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true

@@ -14,8 +14,7 @@ pub(crate) fn fence(ctx: RawTracePointContext) -> u32 {
     let scope: u64 = ctx.arg(0);
     let cookie: u64 = ctx.arg(1);
     // A mark that finds no room is no loss: user space asks again.
-    _ = try_emit::<Fence>(Scopes { scope: scope as u32, peer: 0 }, kind::FENCE, |record| {
-        record.cookie = cookie
-    });
+    let scopes = Scopes { scope: scope as u32, peer: 0 };
+    _ = try_emit::<Fence>(scopes, kind::FENCE, size_of::<Fence>(), |record| record.cookie = cookie);
     0
 }

@@ -51,9 +51,9 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static COUNTERS: HashMap<u64, Counts> = HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
 
-/// The counters of the node: what is counted for no cgroup is in it too.
+/// What is counted for no cgroup that has an entry.
 #[map]
-pub(crate) static NODE: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
 
 /// An all-zero value for new entries of `COUNTERS`, which is too large for the stack.
 #[map]

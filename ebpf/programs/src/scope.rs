@@ -31,7 +31,7 @@ impl Scopes {
 
 /// `scope` while it is open, else 0.
 #[inline(always)]
-fn if_open(scope: u32) -> u32 {
+pub(crate) fn if_open(scope: u32) -> u32 {
     match SLOTS.get(scope) {
         Some(slot) if slot.open != 0 => scope,
         _ => 0,

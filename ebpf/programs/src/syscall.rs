@@ -4,6 +4,8 @@
 //! Arguments are read when the call returns: the registers are kept, and the kernel has just touched the memory that
 //! they point to. Only setns and unshare are seen at entry too, for the namespaces before the call.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
     bpf_probe_read_user_str_bytes,
@@ -15,7 +17,7 @@ use podproof_abi::{
     PivotRoot, STR_LEN, Shm, Umount, VALUE_LEN, Wait, kind,
 };
 
-use crate::emit::emit;
+use crate::emit::{emit, emit_strings};
 use crate::kernel::{Task, current, current_namespaces, number_at, off, probe, rd};
 use crate::maps::PENDING;
 use crate::scope::{self, Scopes, lose};
@@ -185,7 +187,7 @@ fn waited(regs: usize, nr: u64, ret: i64) {
 fn exec_failed(regs: usize, nr: u64, ret: i64) {
     let Some((_, scopes)) = scoped_caller() else { return };
     let filename: u64 = if nr == EXECVE { rd(regs, off!(regs_arg0)) } else { rd(regs, off!(regs_arg1)) };
-    emit::<ExecFailed>(scopes, kind::EXEC_FAILED, |record| {
+    emit_strings::<ExecFailed>(scopes, kind::EXEC_FAILED, offset_of!(ExecFailed, filename), |record| {
         record.errno = (-ret) as u32;
         // SAFETY: the helper checks the address; the array bounds the copy.
         _ = unsafe { bpf_probe_read_user_str_bytes(filename as *const u8, &mut record.filename) };
@@ -245,7 +247,7 @@ fn mounted(regs: usize, nr: u64, ret: i64) {
     let Some((task, scopes)) = scoped_caller() else { return };
     let (arg0, arg1): (u64, u64) = (rd(regs, off!(regs_arg0)), rd(regs, off!(regs_arg1)));
     if nr == MOUNT {
-        emit::<Mount>(scopes, kind::MOUNT, |record| {
+        emit_strings::<Mount>(scopes, kind::MOUNT, offset_of!(Mount, from), |record| {
             user_str(arg0, &mut record.from);
             user_str(arg1, &mut record.target);
             user_str(rd(regs, off!(regs_arg2)), &mut record.fstype);
@@ -254,14 +256,14 @@ fn mounted(regs: usize, nr: u64, ret: i64) {
             record.mnt_ns = mnt_ns(task);
         });
     } else if nr == UMOUNT2 {
-        emit::<Umount>(scopes, kind::UMOUNT, |record| {
+        emit_strings::<Umount>(scopes, kind::UMOUNT, offset_of!(Umount, target), |record| {
             user_str(arg0, &mut record.target);
             record.flags = arg1;
             record.ret = ret;
             record.mnt_ns = mnt_ns(task);
         });
     } else {
-        emit::<PivotRoot>(scopes, kind::PIVOT_ROOT, |record| {
+        emit_strings::<PivotRoot>(scopes, kind::PIVOT_ROOT, offset_of!(PivotRoot, new_root), |record| {
             user_str(arg0, &mut record.new_root);
             user_str(arg1, &mut record.put_old);
             record.ret = ret;
@@ -318,7 +320,7 @@ fn path(regs: usize, nr: u64, ret: i64) {
 #[inline(always)]
 fn move_mount(regs: usize, ret: i64) {
     let Some((task, scopes)) = scoped_caller() else { return };
-    emit::<MoveMount>(scopes, kind::MOVE_MOUNT, |record| {
+    emit_strings::<MoveMount>(scopes, kind::MOVE_MOUNT, offset_of!(MoveMount, from), |record| {
         user_str(rd(regs, off!(regs_arg1)), &mut record.from);
         user_str(rd(regs, off!(regs_arg3)), &mut record.target);
         record.flags = rd(regs, off!(regs_arg4));

@@ -1,5 +1,7 @@
 //! Birth, exec, end and release of tasks.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_bytes};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -9,7 +11,7 @@ use podproof_abi::{
 };
 
 use crate::count::{Counting, map_full};
-use crate::emit::emit;
+use crate::emit::{emit, emit_strings};
 use crate::kernel::{
     Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
     writes_events,
@@ -40,7 +42,7 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn count_birth(child: Task, flags: u64) {
     let is_kernel = rd::<u32>(child, off!(task_flags)) & PF_KTHREAD != 0;
-    let counting = if is_kernel { Counting::node() } else { Counting::of(cgroup_id(child)) };
+    let counting = if is_kernel { Counting::rest() } else { Counting::of(cgroup_id(child)) };
     counting.count(if flags & CLONE_THREAD == 0 { Counter::ForksProcess } else { Counter::ForksThread });
     if flags & NS_MASK != 0 {
         // SAFETY: the helper has no preconditions.
@@ -108,7 +110,7 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
     };
     let old_tid: u32 = ctx.arg(1);
     let bprm: usize = ctx.arg(2);
-    emit::<Exec>(scopes, kind::EXEC, |record| {
+    emit_strings::<Exec>(scopes, kind::EXEC, offset_of!(Exec, filename), |record| {
         view(task, level, &mut record.task);
         record.old_tid = old_tid;
         let cred: usize = rd(task, off!(task_real_cred));
@@ -286,7 +288,7 @@ fn count_orphan(counting: Counting, task: Task, parent_before: u32) {
 #[inline(always)]
 fn mark_orphans(task: Task) {
     let head = task + off!(task_children) as usize;
-    let Some(mut next) = probe::<usize>(head) else { return };
+    let mut next: usize = rd(task, off!(task_children));
     let mut n = 0;
     while n < MAX_CHILDREN {
         if next == head {
@@ -339,12 +341,12 @@ pub(crate) fn sched_process_free(ctx: BtfTracePointContext) -> u32 {
     }
     let Some(tag) = TAGS.get_ptr(id.tgid) else { return 0 };
     // SAFETY: a value of a preallocated hash map stays readable.
-    let start_ns = unsafe { (*tag).start_ns };
-    if id.start_ns.wrapping_sub(start_ns) >= START_TICK_NS {
+    let tag = unsafe { *tag };
+    if id.start_ns.wrapping_sub(tag.start_ns) >= START_TICK_NS {
         // The number belongs to a younger process already; its tag is not ours to use or to remove.
         return 0;
     }
-    if let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), 0) {
+    if let Some(scopes) = Scopes::of(scope::if_open(tag.scope), 0) {
         emit::<Free>(scopes, kind::FREE, |record| record.task = id);
     }
     _ = TAGS.remove(id.tgid);
