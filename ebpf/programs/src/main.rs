@@ -25,6 +25,7 @@ mod kernel;
 mod maps;
 mod namespace;
 mod oom;
+mod orphans;
 mod reap;
 mod scope;
 mod signal;

@@ -67,6 +67,10 @@ pub(crate) static ZOMBIES: HashMap<u32, Zombie> = HashMap::with_max_entries(MAX_
 #[map]
 pub(crate) static ORPHANS: HashMap<u32, Orphan> = HashMap::with_max_entries(MAX_ZOMBIES, BPF_F_NO_PREALLOC);
 
+/// How many entries `ORPHANS` has.
+#[map]
+pub(crate) static N_ORPHANS: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Thread (`pid_tgid`) in the OOM killer to what it found.
 #[map]
 pub(crate) static OOM_KILLS: HashMap<u64, OomKill> =

@@ -11,7 +11,8 @@ use crate::kernel::{
     Task, cgroup_id, current, is_init, is_subreaper, keeps_counters, level, numbers, off, rd, task_id,
     writes_events,
 };
-use crate::maps::{ORPHANS, ZOMBIES};
+use crate::maps::ZOMBIES;
+use crate::orphans;
 use crate::scope::{self, Scopes, lose};
 
 /// `release_task(p)`: `current` is the reaper, or `p` itself when nobody waits for it. The end of a plain
@@ -85,7 +86,9 @@ fn count(task: Task, id: TaskId, role: u32) {
         }
     };
     counting.count_in::<6>(Counter::ReapsParent, by);
-    _ = ORPHANS.remove(id.tgid);
+    if orphans::are_known() {
+        _ = orphans::take(id.tgid, id.start_ns);
+    }
     let Some(zombie) = ZOMBIES.get_ptr(id.tgid) else { return };
     // SAFETY: a map's value; nobody else writes it any more.
     let zombie = unsafe { *zombie };

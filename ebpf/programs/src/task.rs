@@ -16,7 +16,8 @@ use crate::kernel::{
     Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
     writes_events,
 };
-use crate::maps::{DYING, ENDING, ORPHANS, TAGS};
+use crate::maps::{DYING, ENDING, TAGS};
+use crate::orphans;
 use crate::scope::{self, Scopes, lose};
 
 const CLONE_THREAD: u64 = 0x1_0000;
@@ -251,14 +252,11 @@ fn count_end(task: Task, signal: usize) {
             }
         }
     }
-    let tgid: u32 = rd(task, off!(task_tgid));
-    if let Some(orphan) = ORPHANS.get_ptr(tgid) {
-        // SAFETY: a map's value.
-        let orphan = unsafe { *orphan };
-        if orphan.start_ns == rd::<u64>(leader, off!(task_start)) {
-            count_orphan(counting, task, orphan.parent_tgid);
+    if orphans::are_known() {
+        let tgid: u32 = rd(task, off!(task_tgid));
+        if let Some(parent_before) = orphans::take(tgid, rd(leader, off!(task_start))) {
+            count_orphan(counting, task, parent_before);
         }
-        _ = ORPHANS.remove(tgid);
     }
     mark_orphans(task);
 }
@@ -299,8 +297,8 @@ fn mark_orphans(task: Task) {
         let start: u64 = probe(child + off!(task_start) as usize).unwrap_or(0);
         let is_dead = probe::<u32>(child + off!(task_exit_state) as usize).unwrap_or(1) != 0;
         let orphan = Orphan { start_ns: start, parent_tgid: rd(task, off!(task_tgid)), pad: 0 };
-        if !is_dead && ORPHANS.insert(tgid, orphan, 0).is_err() {
-            map_full();
+        if !is_dead {
+            orphans::mark(tgid, orphan);
         }
         let Some(after) = probe::<usize>(next) else { return };
         next = after;
