@@ -26,13 +26,15 @@ mod probe;
 mod programs;
 mod ring;
 mod scope;
+mod signals;
 mod stream;
 mod sys;
 mod tracer;
 
 pub use load::LoadError;
-pub use probe::ProbeStatus;
+pub use probe::{ProbeStatus, programs};
 pub use programs::AttachError;
 pub use ring::KindCount;
 pub use scope::{Scope, TraceError};
+pub use signals::{CounterStatus, SIGNALS, Signal, SignalStatus, Source};
 pub use tracer::{TraceOptions, Tracer};
