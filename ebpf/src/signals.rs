@@ -101,11 +101,8 @@ pub const SIGNALS: &[Signal] = &[
         "when a dead process was released",
         &[
             source(&["release_task"], ""),
-            source(
-                &["sys_exit"],
-                "the time is that of the wait's return, a moment late; reaps without a wait",
-            ),
-            source(&["sched_process_free"], "20 ms or more late"),
+            source(&["sys_exit"], "the exact moment (shows the wait's return), reaps without a wait"),
+            source(&["sched_process_free"], "the exact moment (shows it 20 ms or more late)"),
         ],
     ),
     signal(
@@ -116,17 +113,17 @@ pub const SIGNALS: &[Signal] = &[
     signal(
         "reap: role",
         "parent, tracer or the kernel itself",
-        &[
-            source(&["release_task"], ""),
-            source(&["sys_exit"], "tracers and auto-reap: only parents are shown"),
-        ],
+        &[source(&["release_task"], ""), source(&["sys_exit"], "tracers and the kernel itself")],
     ),
     signal(
         "reap: age",
         "how long the zombie was there",
         &[
             source(&["release_task", "signal_generate"], ""),
-            source(&["sys_exit", "signal_generate"], "ends with the wait's return; none without a wait"),
+            source(
+                &["sys_exit", "signal_generate"],
+                "the exact end (shows the wait's return), zombies that nobody waits for",
+            ),
         ],
     ),
     signal(
@@ -134,7 +131,10 @@ pub const SIGNALS: &[Signal] = &[
         "a dead process that nobody waited for was released",
         &[
             source(&["release_task"], ""),
-            source(&["sched_process_free"], "20 ms or more late; known only by there being no wait"),
+            source(
+                &["sched_process_free"],
+                "the exact moment (shows it 20 ms or more late), proof that nobody waited",
+            ),
         ],
     ),
     signal(
@@ -161,7 +161,7 @@ pub const SIGNALS: &[Signal] = &[
         "who was chosen, its cgroup, who ran out of memory",
         &[
             source(&["mark_victim"], ""),
-            source(&["sched_process_exit"], "the moment of the choice, and who ran out of memory"),
+            source(&["sched_process_exit"], "the moment of the choice, who ran out of memory"),
         ],
     ),
     signal(
