@@ -11,6 +11,9 @@
 //! of a launcher (or a cgroup), and collects the events of all that descends from it. This crate knows tasks and
 //! cgroups; it does not know containers, pods or verdicts.
 //!
+//! With the feature `log` and an object that was built with that of the programs, their lines are passed on to `tracing` under
+//! the target `probes`, for debugging.
+//!
 //! Needs Linux 6.1 with BTF, and root (CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE) in the initial pid namespace,
 //! because all numbers are those of the initial namespace.
 
@@ -20,6 +23,7 @@ mod decode;
 pub mod event;
 mod history;
 mod load;
+mod log;
 mod missed;
 mod offsets;
 mod probe;

@@ -141,12 +141,15 @@ pub(crate) fn load_with(
         host_pid_ns: INITIAL_PID_NS_INODE,
     };
 
+    let log_level = crate::log::level();
     // Maps of an output that is not wanted have one entry, since a map of none cannot be made.
     let sized = |wanted: bool, size: u32| if wanted { size } else { 1 };
     let ebpf = EbpfLoader::new()
         .btf(Some(&aya_btf))
         .override_global("OFFS", bytemuck::bytes_of(&layout.offsets), true)
         .override_global("MODE", bytemuck::bytes_of(&mode), true)
+        // Only programs that can log have it.
+        .override_global("AYA_LOG_LEVEL", std::slice::from_ref(&log_level), false)
         .map_max_entries("EVENTS", if options.events { options.ring_bytes } else { 4096 })
         .map_max_entries("COUNTERS", sized(options.counters, options.max_cgroups))
         .map_max_entries("TAGS", sized(options.events, MAX_TAGS))

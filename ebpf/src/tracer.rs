@@ -171,6 +171,8 @@ fn is_on_demand(probe: &Probe) -> bool {
 /// still open get nothing more.
 pub struct Tracer {
     _reader: Reader,
+    #[cfg(feature = "log")]
+    _lines: Option<crate::log::Lines>,
     shared: Arc<Shared>,
 }
 
@@ -208,6 +210,8 @@ impl Tracer {
         programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
         let ebpf = &mut programs.ebpf;
         let fence = load_fence(ebpf)?;
+        #[cfg(feature = "log")]
+        let lines = crate::log::Lines::start(ebpf);
         let object = |source: MapError| LoadError::Object { source: Box::new(source.into()) };
         let registry = Arc::new(Registry::default());
         let shared = Arc::new(Shared {
@@ -242,7 +246,12 @@ impl Tracer {
             }
         };
         let reader = Reader::start(ring, registry, rest).map_err(|source| LoadError::Reader { source })?;
-        Ok(Self { _reader: reader, shared })
+        Ok(Self {
+            _reader: reader,
+            #[cfg(feature = "log")]
+            _lines: lines,
+            shared,
+        })
     }
 
     /// What became of each program, and how often it ran.
