@@ -29,6 +29,9 @@ fn main() {
             missing_probes,
         ),
         with("the_text_tells_the_same", the_text_tells_the_same, missing_probes),
+        with("a_refused_required_program_is_named", a_refused_required_program_is_named, || {
+            missing_probes().or_else(missing_setpriv)
+        }),
         with(
             "runs_are_counted_until_an_interruption",
             runs_are_counted_until_an_interruption,
@@ -53,6 +56,11 @@ fn missing_root() -> Option<String> {
 fn missing_probes() -> Option<String> {
     let start = || podproof_ebpf::Tracer::start(&podproof_ebpf::TraceOptions::default());
     missing_root().or_else(|| Some(format!("no probes: {}", start().err()?)))
+}
+
+fn missing_setpriv() -> Option<String> {
+    let found = Command::new("setpriv").arg("--version").output();
+    found.err().map(|error| format!("setpriv (util-linux): {error}"))
 }
 
 fn podproof(arguments: &[&str]) -> Result<Output, Failed> {
@@ -215,6 +223,32 @@ fn the_text_tells_the_same() -> Done {
     let counters = report["counters"].as_array().ok_or("no counters")?;
     let n_available = counters.iter().filter(|counter| counter["unavailable"].is_null()).count();
     expect(&output, 0, &format!("{n_available} of {} counters are available", Counter::ALL.len()))
+}
+
+fn a_refused_required_program_is_named() -> Done {
+    // With CAP_BPF alone maps can be made, but no program that traces can be loaded.
+    let run = |format: &str| {
+        Command::new("setpriv")
+            .arg("--bounding-set=-sys_admin,-perfmon")
+            .arg(env!("CARGO_BIN_EXE_podproof"))
+            .args(["probes", "--check", "--format", format])
+            .output()
+    };
+    let output = run("json")?;
+    expect(&output, 1, "podproof: required probe")?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    let error = report["error"].as_str().ok_or("no error")?;
+    let probes = probes_of(&report)?;
+    ensure(probes.len() == podproof_ebpf::programs().len(), || format!("{} programs", probes.len()))?;
+    let first = probes.iter().find(|probe| probe.required).ok_or("nothing is required")?;
+    ensure(error.contains(&format!("required probe {}", first.name)), || error.to_owned())?;
+    for probe in &probes {
+        ensure(!probe.attached && probe.errno == Some(1) && probe.run_count.is_none(), || {
+            format!("{probe:?}")
+        })?;
+    }
+    ensure(report["signals"].as_array().is_some_and(Vec::is_empty), || report["signals"].to_string())?;
+    expect(&run("text")?, 1, "refused: EPERM")
 }
 
 fn runs_are_counted_until_an_interruption() -> Done {

@@ -238,7 +238,10 @@ pub(crate) const PROBES: &[Probe] = &[
         (0, 2),
         ("OOM kills by constraint", "ends by OOM (sched_process_exit)"),
     ),
-    tracepoint("mark_victim", Events, false, 0, "victims of the OOM killer"),
+    Probe {
+        fallback: "ends by OOM (sched_process_exit)",
+        ..tracepoint("mark_victim", Events, false, 0, "victims of the OOM killer")
+    },
     tracepoint("cgroup_rmdir", Both, false, need::CGROUP, "cgroups removed"),
     tracepoint("cgroup_freeze", Events, false, need::CGROUP, "cgroups told to freeze"),
     tracepoint("cgroup_unfreeze", Events, false, need::CGROUP, "cgroups told to thaw"),

@@ -158,7 +158,7 @@ pub const SIGNALS: &[Signal] = &[
     ),
     signal(
         "OOM victim",
-        "who was chosen, its cgroup, who ran out of memory",
+        "who was chosen, who ran out of memory; its cgroup where the tracepoint passes the task (not on Linux 6.1)",
         &[
             source(&["mark_victim"], ""),
             source(&["sched_process_exit"], "the moment of the choice, who ran out of memory"),
