@@ -9,6 +9,7 @@ pub(crate) use reading::{Lines, level};
 /// Nothing is logged without a reader.
 #[cfg(not(feature = "log"))]
 pub(crate) fn level() -> u8 {
+    tracing::debug!(target: "probes", "the programs of this build log nothing; cargo xtask build --probe-log makes others");
     0
 }
 
@@ -66,7 +67,7 @@ mod reading {
             let logger = match EbpfLogger::init_with_logger(ebpf, Forward) {
                 Ok(logger) => logger,
                 Err(Error::MapNotFound) => {
-                    tracing::warn!("these programs log nothing; cargo xtask build --probe-log makes others");
+                    tracing::debug!(target: "probes", "these programs log nothing; cargo xtask build --probe-log makes others");
                     return None;
                 }
                 Err(error) => {

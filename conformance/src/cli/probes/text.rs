@@ -205,6 +205,26 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_nobody_asked_for_are_called_incomplete() {
+        let with = |run_count: Option<u64>, statistics: bool| {
+            checked(&Checked {
+                schema: 1,
+                podproof: "0",
+                kernel: "6.1".into(),
+                statistics,
+                watched_ms: 0,
+                error: None,
+                probes: vec![ProbeStatus { attached: true, run_count, ..probe("task_newtask") }],
+                signals: vec![],
+                counters: vec![],
+            })
+        };
+        assert!(with(None, false).contains("are unavailable: the kernel's BPF statistics are off. --stats"));
+        assert!(with(Some(1), false).contains("are incomplete"));
+        assert!(!with(Some(1), true).contains("--stats"));
+    }
+
+    #[test]
     fn programs_with_one_reason_stand_together_with_what_takes_their_place() {
         let refused = |name: &str, reason: &str| ProbeStatus { reason: Some(reason.into()), ..probe(name) };
         let probes =
