@@ -11,6 +11,9 @@
 //! of a launcher (or a cgroup), and collects the events of all that descends from it. This crate knows tasks and
 //! cgroups; it does not know containers, pods or verdicts.
 //!
+//! With the feature `log` and an object that was built with that of the programs, their lines are passed on to `tracing` under
+//! the target `probes`, for debugging.
+//!
 //! Needs Linux 6.1 with BTF, and root (CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE) in the initial pid namespace,
 //! because all numbers are those of the initial namespace.
 
@@ -20,19 +23,22 @@ mod decode;
 pub mod event;
 mod history;
 mod load;
+mod log;
 mod missed;
 mod offsets;
 mod probe;
 mod programs;
 mod ring;
 mod scope;
+mod signals;
 mod stream;
 mod sys;
 mod tracer;
 
 pub use load::LoadError;
-pub use probe::ProbeStatus;
+pub use probe::{ProbeStatus, programs};
 pub use programs::AttachError;
 pub use ring::KindCount;
 pub use scope::{Scope, TraceError};
+pub use signals::{CounterStatus, SIGNALS, Signal, SignalStatus, Source};
 pub use tracer::{TraceOptions, Tracer};

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::btf::{Btf, BtfError};
 use crate::offsets::KernelLayout;
-use crate::probe::{Mechanism, PROBES, Probe};
+use crate::probe::{Mechanism, PROBES, Probe, ProbeStatus};
 use crate::programs::{Entry, Programs};
 use crate::tracer::TraceOptions;
 
@@ -63,6 +63,8 @@ pub enum LoadError {
         name: String,
         /// Where it failed, with errno and the verifier's last lines.
         reason: String,
+        /// What became of each program, by tier.
+        probes: Vec<ProbeStatus>,
     },
     /// The descriptor of a program could not be duplicated.
     #[error("cannot duplicate the descriptor of a probe")]
@@ -88,6 +90,27 @@ pub enum LoadError {
         /// The cause.
         source: io::Error,
     },
+}
+
+/// Why a program is not attached.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// For people.
+    pub(crate) reason: String,
+    /// The kernel's error number, where it was the kernel that refused.
+    pub(crate) errno: Option<i32>,
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, errno: None }
+    }
 }
 
 /// Creates the maps, then loads and attaches every program that this kernel can run.
@@ -118,19 +141,23 @@ pub(crate) fn load_with(
         host_pid_ns: INITIAL_PID_NS_INODE,
     };
 
+    let log_level = crate::log::level();
     // Maps of an output that is not wanted have one entry, since a map of none cannot be made.
     let sized = |wanted: bool, size: u32| if wanted { size } else { 1 };
     let ebpf = EbpfLoader::new()
         .btf(Some(&aya_btf))
         .override_global("OFFS", bytemuck::bytes_of(&layout.offsets), true)
         .override_global("MODE", bytemuck::bytes_of(&mode), true)
+        // Only programs that can log have it.
+        .override_global("AYA_LOG_LEVEL", std::slice::from_ref(&log_level), false)
         .map_max_entries("EVENTS", if options.events { options.ring_bytes } else { 4096 })
         .map_max_entries("COUNTERS", sized(options.counters, options.max_cgroups))
         .map_max_entries("TAGS", sized(options.events, MAX_TAGS))
         .load(object)
         .map_err(|source| LoadError::Object { source: Box::new(source) })?;
 
-    let mut programs = Programs::new(ebpf);
+    let mut programs = Programs::new(ebpf, *options);
+    let mut missing = None;
     for probe in PROBES {
         if !probe.serves(options.events, options.counters) || (probe.tier == 2 && !options.syscalls) {
             continue;
@@ -138,20 +165,26 @@ pub(crate) fn load_with(
         // Without releases nobody would end a zombie.
         let is_idle = probe.name == "signal_generate" && !options.events && !programs.has("release_task");
         let result = if is_idle {
-            Err("not needed: release_task is not attached".to_owned())
+            Err(Refusal::from("not needed: release_task is not attached"))
         } else {
             usable(probe, &layout, &btf).and_then(|()| programs.attach(probe, &aya_btf))
         };
-        if let (true, false, Err(reason)) = (probe.required, is_idle, &result) {
-            return Err(LoadError::Required { name: probe.name.into(), reason: reason.clone() });
+        if let (true, false, None, Err(refusal)) = (probe.required, is_idle, &missing, &result) {
+            missing = Some((probe.name, refusal.reason.clone()));
         }
-        tracing::debug!(probe = probe.name, reason = result.as_ref().err(), "probe");
+        let reason = result.as_ref().err().map(|refusal| refusal.reason.as_str());
+        tracing::debug!(probe = probe.name, reason, "probe");
         programs.entries.push(match result {
             Ok(attached) => attached,
-            Err(reason) => Entry::refused(probe, reason),
+            Err(refusal) => Entry::refused(probe, refusal),
         });
     }
-    Ok(programs)
+    match missing {
+        Some((name, reason)) => {
+            Err(LoadError::Required { name: name.into(), reason, probes: programs.status() })
+        }
+        None => Ok(programs),
+    }
 }
 
 fn layout_error(error: BtfError) -> LoadError {
@@ -159,19 +192,19 @@ fn layout_error(error: BtfError) -> LoadError {
 }
 
 /// Whether the kernel has what the program hooks and reads.
-fn usable(probe: &Probe, layout: &KernelLayout, btf: &Btf<'_>) -> Result<(), String> {
+fn usable(probe: &Probe, layout: &KernelLayout, btf: &Btf<'_>) -> Result<(), Refusal> {
     if let Some(missing) = layout.refusal(probe.needs) {
-        return Err(missing.to_string());
+        return Err(missing.to_string().into());
     }
     let kind = if probe.mechanism == Mechanism::TpBtf { "tracepoint" } else { "function" };
-    let absent = || format!("this kernel has no {kind} {}", probe.hook);
+    let absent = || Refusal::from(format!("this kernel has no {kind} {}", probe.hook));
     if probe.mechanism == Mechanism::TpBtf {
         return btf.tracepoint(probe.hook).map_err(|error| error.to_string())?.map(drop).ok_or_else(absent);
     }
     let found = btf.n_parameters(probe.hook).map_err(|error| error.to_string())?.ok_or_else(absent)?;
     match probe.n_parameters {
         Some(wanted) if wanted != found => {
-            Err(format!("{} has {found} parameters on this kernel, expected {wanted}", probe.hook))
+            Err(format!("{} has {found} parameters on this kernel, expected {wanted}", probe.hook).into())
         }
         _ => Ok(()),
     }
@@ -200,8 +233,8 @@ fn check_pid_namespace() -> Result<(), LoadError> {
     }
 }
 
-/// Step, errno, and what the verifier said last.
-pub(crate) fn refusal(step: &str, error: &ProgramError) -> String {
+/// Step, error, and what the verifier said last.
+pub(crate) fn refusal(step: &str, error: &ProgramError) -> Refusal {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
@@ -213,9 +246,12 @@ pub(crate) fn refusal(step: &str, error: &ProgramError) -> String {
             let lines: Vec<&str> = log.lines().map(str::trim).filter(says_something).collect();
             let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("; ");
             let said = if tail.is_empty() { "the verifier said nothing".into() } else { tail };
-            format!("{step}: {io_error}: {said}")
+            Refusal { reason: format!("{step}: {io_error}: {said}"), errno: io_error.raw_os_error() }
         }
-        ProgramError::SyscallError(error) => format!("{step}: {}: {}", error.call, error.io_error),
-        other => format!("{step}: {other}"),
+        ProgramError::SyscallError(error) => Refusal {
+            reason: format!("{step}: {}: {}", error.call, error.io_error),
+            errno: error.io_error.raw_os_error(),
+        },
+        other => format!("{step}: {other}").into(),
     }
 }

@@ -3,6 +3,19 @@
 use podproof_abi::need;
 use serde::{Deserialize, Serialize};
 
+/// Every program, by tier, without having tried any: none is attached, and none has a reason for that.
+#[must_use]
+pub fn programs() -> Vec<ProbeStatus> {
+    let mut all: Vec<ProbeStatus> = PROBES.iter().map(Probe::status).collect();
+    all.sort_by_key(|probe| probe.tier);
+    all
+}
+
+/// The program of this name.
+pub(crate) fn by_name(name: &str) -> Option<&'static Probe> {
+    PROBES.iter().find(|probe| probe.name == name)
+}
+
 /// What became of one program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {
@@ -20,8 +33,10 @@ pub struct ProbeStatus {
     pub attached: bool,
     /// It is attached only while a scope is open, since it taxes every system call of the machine.
     pub on_demand: bool,
-    /// Why it is not attached: the step, the errno, what the verifier said.
+    /// Why it is not attached: the step, the error, what the verifier said.
     pub reason: Option<String>,
+    /// The kernel's error number, where it was the kernel that refused.
+    pub errno: Option<i32>,
     /// What it shows.
     pub gives: String,
     /// What takes its place where it is missing; empty when nothing does.
@@ -88,6 +103,11 @@ impl Probe {
         }
     }
 
+    /// Mechanism and hook, as events name their source.
+    pub(crate) fn source(&self) -> String {
+        format!("{}/{}", self.mechanism.name(), self.hook)
+    }
+
     /// The status of a program that has not been tried.
     pub(crate) fn status(&self) -> ProbeStatus {
         ProbeStatus {
@@ -99,6 +119,7 @@ impl Probe {
             attached: false,
             on_demand: self.tier == 2,
             reason: None,
+            errno: None,
             gives: self.gives.into(),
             fallback: self.fallback.into(),
             run_count: None,
@@ -217,7 +238,10 @@ pub(crate) const PROBES: &[Probe] = &[
         (0, 2),
         ("OOM kills by constraint", "ends by OOM (sched_process_exit)"),
     ),
-    tracepoint("mark_victim", Events, false, 0, "victims of the OOM killer"),
+    Probe {
+        fallback: "ends by OOM (sched_process_exit)",
+        ..tracepoint("mark_victim", Events, false, 0, "victims of the OOM killer")
+    },
     tracepoint("cgroup_rmdir", Both, false, need::CGROUP, "cgroups removed"),
     tracepoint("cgroup_freeze", Events, false, need::CGROUP, "cgroups told to freeze"),
     tracepoint("cgroup_unfreeze", Events, false, need::CGROUP, "cgroups told to thaw"),

@@ -1,18 +1,21 @@
 //! The loaded programs: attached and detached, one by one, and what the kernel tells of their runs.
 
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use aya::programs::fentry::FEntryLinkId;
 use aya::programs::fexit::FExitLinkId;
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{Program, ProgramError, ProgramFd};
+use aya::sys::{Stats, enable_stats};
 use aya::{Btf as AyaBtf, Ebpf};
 use thiserror::Error;
 
-use crate::load::refusal;
+use crate::load::{Refusal, refusal};
 use crate::probe::{Mechanism, Probe, ProbeStatus};
+use crate::tracer::TraceOptions;
 
 /// A program could not be attached again, or not be detached.
 #[derive(Debug, Error)]
@@ -36,14 +39,14 @@ enum Link {
 pub(crate) struct Entry {
     probe: &'static Probe,
     /// Why it was never attached.
-    reason: Option<String>,
+    refusal: Option<Refusal>,
     link: Option<Link>,
     fd: Option<ProgramFd>,
 }
 
 impl Entry {
-    pub(crate) fn refused(probe: &'static Probe, reason: String) -> Self {
-        Self { probe, reason: Some(reason), link: None, fd: None }
+    pub(crate) fn refused(probe: &'static Probe, refusal: Refusal) -> Self {
+        Self { probe, refusal: Some(refusal), link: None, fd: None }
     }
 }
 
@@ -52,20 +55,38 @@ impl Entry {
 pub(crate) struct Programs {
     pub(crate) ebpf: Ebpf,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) options: TraceOptions,
+    /// While it is open the kernel counts runs and their time.
+    statistics: Option<OwnedFd>,
 }
 
 impl Programs {
-    pub(crate) fn new(ebpf: Ebpf) -> Self {
-        Self { ebpf, entries: vec![] }
+    pub(crate) fn new(ebpf: Ebpf, options: TraceOptions) -> Self {
+        Self { ebpf, entries: vec![], options, statistics: None }
+    }
+
+    /// Makes the kernel count runs and their time (`BPF_ENABLE_STATS` of bpf(2)) from here on.
+    pub(crate) fn enable_statistics(&mut self) -> io::Result<()> {
+        if self.statistics.is_none() {
+            self.statistics = Some(enable_stats(Stats::RunTime).map_err(|error| error.io_error)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel counts runs, by us or by the `kernel.bpf_stats_enabled` of sysctl(8).
+    pub(crate) fn has_statistics(&self) -> bool {
+        let is_on =
+            || fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.trim() == "1");
+        self.statistics.is_some() || is_on()
     }
 
     /// Whether a program is usable.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.probe.name == name && entry.reason.is_none())
+        self.entries.iter().any(|entry| entry.probe.name == name && entry.refusal.is_none())
     }
 
     /// Loads and attaches a program; the error is a reason for people.
-    pub(crate) fn attach(&mut self, probe: &'static Probe, btf: &AyaBtf) -> Result<Entry, String> {
+    pub(crate) fn attach(&mut self, probe: &'static Probe, btf: &AyaBtf) -> Result<Entry, Refusal> {
         let program = self.ebpf.program_mut(probe.name).ok_or("the BPF object has no such program")?;
         let loading = |error: ProgramError| refusal("load", &error);
         match (&mut *program, probe.mechanism) {
@@ -78,19 +99,19 @@ impl Programs {
         let link = link(program, Duration::ZERO)?;
         let fd = program.fd().map_err(|error| refusal("load", &error))?;
         let fd = fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))?;
-        Ok(Entry { probe, reason: None, link: Some(link), fd: Some(fd) })
+        Ok(Entry { probe, refusal: None, link: Some(link), fd: Some(fd) })
     }
 
     /// Attaches the usable programs that `pick` accepts and that are not attached.
     pub(crate) fn attach_again(&mut self, pick: impl Fn(&Probe) -> bool) -> Result<(), AttachError> {
         for entry in &mut self.entries {
-            if entry.reason.is_some() || entry.link.is_some() || !pick(entry.probe) {
+            if entry.refusal.is_some() || entry.link.is_some() || !pick(entry.probe) {
                 continue;
             }
             let failed = |reason: String| AttachError { name: entry.probe.name.into(), reason };
             let program =
                 self.ebpf.program_mut(entry.probe.name).ok_or_else(|| failed("no such program".into()))?;
-            entry.link = Some(link(program, DETACH_PATIENCE).map_err(failed)?);
+            entry.link = Some(link(program, DETACH_PATIENCE).map_err(|refusal| failed(refusal.reason))?);
         }
         Ok(())
     }
@@ -111,20 +132,19 @@ impl Programs {
                 (Program::FExit(program), Link::Fexit(link)) => program.detach(link),
                 _ => continue,
             }
-            .map_err(|error| failed(refusal("detach", &error)))?;
+            .map_err(|error| failed(refusal("detach", &error).reason))?;
         }
         Ok(())
     }
 
     /// Descriptors of the usable programs, which keep them loaded.
-    pub(crate) fn descriptors(&self) -> Result<Vec<ProgramFd>, std::io::Error> {
+    pub(crate) fn descriptors(&self) -> Result<Vec<ProgramFd>, io::Error> {
         self.entries.iter().filter_map(|entry| entry.fd.as_ref()).map(ProgramFd::try_clone).collect()
     }
 
     /// What became of each, by tier.
     pub(crate) fn status(&self) -> Vec<ProbeStatus> {
-        let statistics =
-            fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").is_ok_and(|text| text.trim() == "1");
+        let statistics = self.has_statistics();
         let mut all: Vec<ProbeStatus> = self
             .entries
             .iter()
@@ -132,8 +152,9 @@ impl Programs {
                 let runs = entry.fd.as_ref().and_then(Runs::read);
                 let counted = runs.filter(|runs| statistics || runs.count > 0);
                 ProbeStatus {
-                    attached: entry.reason.is_none(),
-                    reason: entry.reason.clone(),
+                    attached: entry.refusal.is_none(),
+                    reason: entry.refusal.as_ref().map(|refusal| refusal.reason.clone()),
+                    errno: entry.refusal.as_ref().and_then(|refusal| refusal.errno),
                     run_count: counted.map(|runs| runs.count),
                     run_time_ns: counted.map(|runs| runs.time_ns),
                     missed: runs.map(|runs| runs.missed),
@@ -151,7 +172,7 @@ const DETACH_PATIENCE: Duration = Duration::from_secs(5);
 /// Nothing tells when it has: it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(1);
 
-fn link(program: &mut Program, patience: Duration) -> Result<Link, String> {
+fn link(program: &mut Program, patience: Duration) -> Result<Link, Refusal> {
     let start = Instant::now();
     loop {
         let result = match program {

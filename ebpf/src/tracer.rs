@@ -18,6 +18,7 @@ use crate::probe::{Probe, ProbeStatus};
 use crate::programs::{AttachError, Programs};
 use crate::ring::{self, EmittedMap, KindCount};
 use crate::scope::{Scope, TraceError};
+use crate::signals::{self, CounterStatus, SignalStatus};
 use crate::stream::{Reader, Registry, lock};
 use crate::sys;
 
@@ -170,6 +171,8 @@ fn is_on_demand(probe: &Probe) -> bool {
 /// still open get nothing more.
 pub struct Tracer {
     _reader: Reader,
+    #[cfg(feature = "log")]
+    _lines: Option<crate::log::Lines>,
     shared: Arc<Shared>,
 }
 
@@ -207,6 +210,8 @@ impl Tracer {
         programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
         let ebpf = &mut programs.ebpf;
         let fence = load_fence(ebpf)?;
+        #[cfg(feature = "log")]
+        let lines = crate::log::Lines::start(ebpf);
         let object = |source: MapError| LoadError::Object { source: Box::new(source.into()) };
         let registry = Arc::new(Registry::default());
         let shared = Arc::new(Shared {
@@ -242,13 +247,47 @@ impl Tracer {
             }
         };
         let reader = Reader::start(ring, registry, rest).map_err(|source| LoadError::Reader { source })?;
-        Ok(Self { _reader: reader, shared })
+        Ok(Self {
+            _reader: reader,
+            #[cfg(feature = "log")]
+            _lines: lines,
+            shared,
+        })
     }
 
     /// What became of each program, and how often it ran.
     #[must_use]
     pub fn probes(&self) -> Vec<ProbeStatus> {
         lock(&self.shared.programs).as_ref().map(Programs::status).unwrap_or_default()
+    }
+
+    /// Where each signal comes from on this kernel.
+    #[must_use]
+    pub fn signals(&self) -> Vec<SignalStatus> {
+        let events = lock(&self.shared.programs).as_ref().is_some_and(|programs| programs.options.events);
+        signals::resolve(&self.probes(), events)
+    }
+
+    /// Which counters this kernel can give.
+    #[must_use]
+    pub fn counter_sources(&self) -> Vec<CounterStatus> {
+        let counters = lock(&self.shared.programs).as_ref().is_some_and(|programs| programs.options.counters);
+        signals::resolve_counters(&self.probes(), counters)
+    }
+
+    /// Makes the kernel count runs of BPF programs and their time from here on until the tracer is dropped, which costs every
+    /// run some tens of nanoseconds.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn enable_statistics(&self) -> io::Result<()> {
+        lock(&self.shared.programs).as_mut().map_or(Ok(()), Programs::enable_statistics)
+    }
+
+    /// Whether the kernel counts runs of BPF programs.
+    #[must_use]
+    pub fn has_statistics(&self) -> bool {
+        lock(&self.shared.programs).as_ref().is_some_and(Programs::has_statistics)
     }
 
     /// Takes all programs off their hooks; they and their maps stay loaded. Open scopes and counters see nothing
@@ -346,7 +385,7 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, LoadError> {
 
 /// Loads the program that writes marks; it is never attached, only run.
 fn load_fence(ebpf: &mut Ebpf) -> Result<ProgramFd, LoadError> {
-    let required = |reason: String| LoadError::Required { name: "fence".into(), reason };
+    let required = |reason: String| LoadError::Required { name: "fence".into(), reason, probes: vec![] };
     let Some(Program::RawTracePoint(program)) = ebpf.program_mut("fence") else {
         return Err(LoadError::Incomplete { what: "fence" });
     };

@@ -35,8 +35,10 @@ pub(crate) struct Artifacts {
 }
 
 /// Builds everything and prints where it is.
-pub(crate) fn run() -> Result<ExitCode> {
-    let built = all(&setup::ensure(&Tool::BUILD)?)?;
+pub(crate) fn run(probe_log: bool) -> Result<ExitCode> {
+    let tools = setup::ensure(&Tool::BUILD)?;
+    let built =
+        if probe_log { all_with(&logging_probes(&tools)?, &["podproof/probe-log"]) } else { all(&tools) }?;
     let Artifacts { podproof, podrt, witness, saboteur, vm_init, pause, probes } = &built;
     for path in [podproof, podrt, witness, saboteur, vm_init, pause, probes] {
         println!("{}", path.display());
@@ -49,9 +51,13 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// # Errors
 /// A build fails; cargo has printed why.
 pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
-    let probes = probes(tools)?;
+    all_with(&probes(tools)?, &[])
+}
+
+/// Builds the static programs with this BPF object and these features.
+fn all_with(probes: &Path, features: &[&str]) -> Result<Artifacts> {
     let packages = ["podproof", "podrt", "podproof-witness", "podproof-saboteur", "vm-init"];
-    let dir = guest(&packages, Some(&probes))?;
+    let dir = guest(&packages, Some(probes), features)?;
     let pause = pause()?;
     let program = |name: &str| dir.join(name);
     Ok(Artifacts {
@@ -61,7 +67,7 @@ pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
         saboteur: program("podproof-saboteur"),
         vm_init: program("vm-init"),
         pause,
-        probes,
+        probes: probes.to_owned(),
     })
 }
 
@@ -115,21 +121,34 @@ pub(crate) fn bpf_cargo(tools: &Toolbox, subcommand: &str) -> Result<Cmd> {
 /// # Errors
 /// The build fails; cargo has printed why.
 pub(crate) fn probes(tools: &Toolbox) -> Result<PathBuf> {
+    bpf(tools, &[], bpf_object())
+}
+
+/// Builds the BPF object whose programs log, beside the other one.
+///
+/// # Errors
+/// The build fails; cargo has printed why.
+pub(crate) fn logging_probes(tools: &Toolbox) -> Result<PathBuf> {
+    bpf(tools, &["--features", "log"], bpf_object().with_file_name("probes-log"))
+}
+
+fn bpf(tools: &Toolbox, options: &[&str], object: PathBuf) -> Result<PathBuf> {
     bpf_cargo(tools, "build")?
         .args(["--quiet", "--bin", "probes"])
+        .args(options)
         .run()
         .context("cannot build the BPF object")?;
     let built = workspace::target().join("bpf-build").join(BPF_TARGET).join("release/probes");
-    let object = bpf_object();
     replace_if_different(&built, &object)?;
     Ok(object)
 }
 
-/// Builds static programs for the VM, whose C library is the build machine's, and returns the folder that they are in.
+/// Builds static programs for the VM, whose C library is the build machine's, with these features (`PACKAGE/FEATURE`), and
+/// returns the folder that they are in.
 ///
 /// # Errors
 /// The build fails; cargo has printed why.
-pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn guest(packages: &[&str], probes: Option<&Path>, features: &[&str]) -> Result<PathBuf> {
     let dir = workspace::target().join("guest");
     let mut command = Cmd::new(workspace::cargo())
         .args([
@@ -144,6 +163,7 @@ pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf>
         ])
         .arg(&dir)
         .args(packages.iter().flat_map(|name| ["--package", name]))
+        .args(features.iter().flat_map(|name| ["--features", name]))
         .dir(workspace::root())
         .env("CARGO_ENCODED_RUSTFLAGS", STATIC);
     if let Some(object) = probes {
@@ -153,11 +173,16 @@ pub(crate) fn guest(packages: &[&str], probes: Option<&Path>) -> Result<PathBuf>
     Ok(dir.join(GUEST_TARGET).join("release"))
 }
 
-/// Builds test programs, each named by its package and its own name, statically for the VM; the files by name.
+/// Builds test programs, each named by its package and its own name, statically for the VM, with these features; the files
+/// by name.
 ///
 /// # Errors
 /// The build fails; cargo has printed why.
-pub(crate) fn guest_tests(programs: &[(&str, &str)], probes: &Path) -> Result<BTreeMap<String, PathBuf>> {
+pub(crate) fn guest_tests(
+    programs: &[(&str, &str)],
+    probes: &Path,
+    features: &[&str],
+) -> Result<BTreeMap<String, PathBuf>> {
     let mut command = Cmd::new(workspace::cargo())
         .args(["test", "--quiet", "--no-run", "--release", "--locked", "--message-format", "json"])
         .args(["--target", GUEST_TARGET, "--target-dir"])
@@ -168,6 +193,7 @@ pub(crate) fn guest_tests(programs: &[(&str, &str)], probes: &Path) -> Result<BT
     for (package, name) in programs {
         command = command.args(["--package", package, "--test", name]);
     }
+    command = command.args(features.iter().flat_map(|name| ["--features", name]));
     let output = command.read().context("cannot build the test programs")?;
     let mut built = BTreeMap::new();
     for message in output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {

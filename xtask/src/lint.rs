@@ -20,10 +20,10 @@ pub(crate) fn run() -> Result<ExitCode> {
         }
     };
     step("fmt", cargo(&["fmt", "--all", "--", "--check", "-l"]).succeeds()?);
-    step("clippy", clippy(&["--all-targets"]).succeeds()?);
+    step("clippy", clippy(&["--all-targets", "--features", "podproof/probe-log"]).succeeds()?);
     // No clippy knows the BPF target, but the programs can be compiled for this machine as well. Like pause they have no
     // standard library and so cannot unwind.
-    let probes = clippy(&["--package", "podproof-probes", "--release"])
+    let probes = clippy(&["--package", "podproof-probes", "--release", "--features", "log"])
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("RUSTC_BOOTSTRAP", "1");
     step("clippy of the probes", probes.succeeds()?);

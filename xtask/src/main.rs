@@ -39,7 +39,11 @@ enum Command {
         check: bool,
     },
     /// Build everything that runs in a VM, the BPF object included
-    Build,
+    Build {
+        /// BPF programs that log some lines for debugging; `PODPROOF_LOG=probes=debug podproof ...` shows them
+        #[arg(long)]
+        probe_log: bool,
+    },
     /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
     Lint,
     /// Run all tests of the workspace: unit, host, VM
@@ -69,7 +73,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Conformance(args) => conformance::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Setup { check } => setup::run(check),
-        Command::Build => build::run(),
+        Command::Build { probe_log } => build::run(probe_log),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
         Command::Bench(args) => bench::run(&args),

@@ -82,7 +82,7 @@ impl MachineArgs {
         wanted.extend(Tool::kernel(&self.kernel));
         let tools = setup::ensure(&wanted)?;
         let kernel = kernel(&self.kernel, &tools)?;
-        let init = build::guest(&["vm-init"], None)?.join("vm-init");
+        let init = build::guest(&["vm-init"], None, &[])?.join("vm-init");
         let mut rootfs = Rootfs::new();
         rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
         for program in &self.programs {

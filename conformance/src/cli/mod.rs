@@ -4,6 +4,7 @@ mod explain;
 mod list;
 mod matrix;
 mod mutants;
+mod probes;
 mod report;
 mod run;
 mod stage;
@@ -45,6 +46,8 @@ enum Command {
     Matrix(matrix::MatrixArgs),
     /// Show the life of a command, a process or a cgroup as the kernel sees it, live (needs root).
     Trace(trace::TraceArgs),
+    /// List the probes, and what this kernel makes of each.
+    Probes(probes::ProbesArgs),
     /// Start the commands of a cell (podproof starts this itself).
     #[command(hide = true)]
     Launcher,
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Mutants(args) => mutants::run(&args),
         Command::Matrix(args) => matrix::run(&args),
+        Command::Probes(args) => probes::run(&args),
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
         Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
     };

@@ -22,6 +22,7 @@ mod count;
 mod emit;
 mod fence;
 mod kernel;
+mod log;
 mod maps;
 mod namespace;
 mod oom;

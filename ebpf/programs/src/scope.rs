@@ -6,6 +6,7 @@ use podproof_abi::Tag;
 
 use crate::atomic;
 use crate::kernel::{Task, cgroup_id, current, off, rd};
+use crate::log::log;
 use crate::maps::{CGROUPS, SLOTS, TAGS};
 
 /// The scopes of a record: the one that it belongs to and, when a fact joins two, the other.
@@ -92,6 +93,7 @@ fn adopt(task: Task, tgid: u32, cgroup_id: u64) -> u32 {
 /// Tags a thread group. A full map is a loss: later records of the group will be missing.
 #[inline(always)]
 pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
+    log!(tagged(scope, tgid));
     if TAGS.insert(tgid, Tag { scope, pad: 0, start_ns }, 0).is_err() {
         lose(scope);
     }
@@ -100,6 +102,7 @@ pub(crate) fn tag(tgid: u32, scope: u32, start_ns: u64) {
 /// Adds one to the losses of a scope.
 #[inline(always)]
 pub(crate) fn lose(scope: u32) {
+    log!(lost(scope));
     if let Some(slot) = SLOTS.get_ptr_mut(scope) {
         // SAFETY: a field of a map's value.
         atomic::add(unsafe { &raw mut (*slot).lost }, 1);

@@ -16,6 +16,7 @@ use crate::kernel::{
     Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
     writes_events,
 };
+use crate::log::log;
 use crate::maps::{DYING, ENDING, TAGS};
 use crate::orphans;
 use crate::scope::{self, Scopes, lose};
@@ -83,6 +84,7 @@ fn show_birth(child: Task, flags: u64) {
         }
     }
     let Some(scopes) = Scopes::of(scope, 0) else { return };
+    log!(born(scope, rd(child, off!(task_tgid)), rd(child, off!(task_pid))));
     let Some(level) = level(child) else {
         lose(scope);
         return;
@@ -109,6 +111,7 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
         lose(scopes.scope);
         return 0;
     };
+    log!(executed(scopes.scope, rd(task, off!(task_tgid))));
     let old_tid: u32 = ctx.arg(1);
     let bprm: usize = ctx.arg(2);
     emit_strings::<Exec>(scopes, kind::EXEC, offset_of!(Exec, filename), |record| {
@@ -309,6 +312,7 @@ fn mark_orphans(task: Task) {
 
 #[inline(always)]
 fn show_end(scopes: Scopes, task: Task, signal: usize, group_dead: bool) {
+    log!(ended(scopes.scope, rd(task, off!(task_tgid)), rd(task, off!(task_pid)), status(task, signal)));
     let Some(level) = level(task) else {
         lose(scopes.scope);
         return;

@@ -11,16 +11,23 @@ use vm_images::{Event, Observer, Rootfs, Stream, Vm};
 use crate::build;
 use crate::cmd::Cmd;
 use crate::setup::Tool;
-use crate::test::host::{SERIES, counted};
+use crate::test::host::{self, SERIES, counted};
 use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
 const PROGRAMS: [(&str, &str); 2] = [("podproof-ebpf", "truth"), ("podrt", "containers")];
 
+/// The one that needs programs that log.
+const LINES: (&str, &str) = ("podproof-ebpf", "log");
+
 /// Each test program under each kernel.
 pub(crate) fn programs(context: &Context) -> Result<Tally> {
-    let built = build::guest_tests(&PROGRAMS, &context.built.probes)?;
+    let mut built = build::guest_tests(&PROGRAMS, &context.built.probes, &[])?;
+    if context.is_full {
+        let probes = build::logging_probes(&context.tools)?;
+        built.extend(build::guest_tests(&[LINES], &probes, &["podproof-ebpf/log"])?);
+    }
     let mut total = Tally::default();
     for series in SERIES {
         for (name, path) in &built {
@@ -41,6 +48,7 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
     let kernel = vm::kernel(series, &context.tools)?;
     let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
     machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned())];
+    machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
     let mut lines =

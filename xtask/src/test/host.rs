@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use crate::build::BPF_OBJECT_VAR;
+use crate::build::{self, BPF_OBJECT_VAR};
 use crate::cmd::Cmd;
 use crate::setup::{Tool, Toolbox};
 use crate::test::{Context, Tally, pidfd};
@@ -17,7 +17,10 @@ use crate::workspace;
 /// The kernels that VM tests run under.
 pub(crate) const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// `cargo test` of the default members.
+/// Tells the test of the programs' lines that it was built with programs that log.
+pub(crate) const LOGGING_VAR: &str = "PODPROOF_TEST_PROBE_LOG";
+
+/// `cargo test` of the default members; and of the probes once more, with programs that log.
 pub(crate) fn run(context: &Context) -> Result<Tally> {
     let mut command = Cmd::new(workspace::cargo())
         .args(["test", "--locked", "--no-fail-fast"])
@@ -30,7 +33,15 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
     if context.is_full {
         command = command.env("PODPROOF_TEST_FULL", "1");
     }
-    counted(command)
+    let mut tally = counted(command)?;
+    let lines = Cmd::new(workspace::cargo())
+        .args(["test", "--locked", "--package", "podproof-ebpf", "--features", "log", "--test", "log"])
+        .dir(workspace::root())
+        .env(BPF_OBJECT_VAR, build::logging_probes(&context.tools)?)
+        .env(LOGGING_VAR, "1")
+        .env("TMPDIR", &context.tmp);
+    tally.add(&counted(lines)?);
+    Ok(tally)
 }
 
 /// Reads lines until the pipe is closed, or is empty after the process has ended: a process that it left behind may hold the
