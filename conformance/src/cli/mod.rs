@@ -5,6 +5,7 @@ mod list;
 mod matrix;
 mod mutants;
 mod report;
+mod ring;
 mod run;
 mod stage;
 mod trace;

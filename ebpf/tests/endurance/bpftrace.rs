@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -82,19 +82,21 @@ impl Bpftrace {
     fn start(program: &str, script: &str) -> Res<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([WORD, "bpftrace", program, script]).stdin(Stdio::null()).stdout(Stdio::piped());
+        // It complains of limits there, also when all is well.
+        command.stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        let bpftrace = Self { child, lines };
+        let mut bpftrace = Self { child, lines };
         bpftrace.wait_until_attached()?;
         Ok(bpftrace)
     }
 
     /// Raises the event that the script marks, until both marks of one event have come.
-    fn wait_until_attached(&self) -> Res<()> {
+    fn wait_until_attached(&mut self) -> Res<()> {
         let score = fs::read_to_string(OOM_SCORE_ADJ)?;
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -105,7 +107,13 @@ impl Bpftrace {
                     Ok(line) if line == "attached" => marks += 1,
                     Ok(_line) => {}
                     Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => return Err("bpftrace ended at once".into()),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        let mut said = String::new();
+                        if let Some(stderr) = &mut self.child.stderr {
+                            stderr.read_to_string(&mut said)?;
+                        }
+                        return Err(format!("bpftrace ended before it was attached: {}", said.trim()).into());
+                    }
                 }
             }
             if marks == 2 {

@@ -19,7 +19,8 @@ impl Cgroup {
     pub(crate) fn make(name: &str) -> Result<Self, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
-        let mount = mount.and_then(|line| line.split(' ').nth(4)).ok_or("no cgroup v2 hierarchy is mounted")?;
+        let mount =
+            mount.and_then(|line| line.split(' ').nth(4)).ok_or("no cgroup v2 hierarchy is mounted")?;
         let dir = Path::new(mount).join(format!("podproof-endurance-{name}-{}", std::process::id()));
         let refused = |error| format!("cannot make the cgroup {}: {error}", dir.display());
         fs::create_dir(&dir).map_err(refused)?;

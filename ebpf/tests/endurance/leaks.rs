@@ -7,24 +7,19 @@ use podproof_ebpf::{TraceOptions, Tracer};
 
 use crate::held::{Held, Kind, descriptors, resident};
 use crate::scene::Scene;
-use crate::{Res, equal, note, truth};
+use crate::{Res, equal, is_short, note, truth};
 
-/// Links that are made and dropped.
-const LINKS: usize = 1000;
-/// Times that everything is loaded and dropped.
-const LOADS: usize = 20;
+/// Links that are made and dropped; and in a short run.
+const LINKS: [usize; 2] = [1000, 100];
+/// Times that everything is loaded and dropped; and in a short run.
+const LOADS: [usize; 2] = [20, 3];
 /// Of these, so many until the allocator and the libraries have what they keep.
-const WARM_UP: usize = 5;
+const WARM_UP: [usize; 2] = [5, 1];
 /// What the memory of this process may grow by: far less than one tracer takes for each of its loads.
 const GROWTH: u64 = 2 << 20;
 
-const OPTIONS: TraceOptions = TraceOptions {
-    syscalls: true,
-    events: true,
-    counters: true,
-    ring_bytes: 8 << 20,
-    max_cgroups: 1024,
-};
+const OPTIONS: TraceOptions =
+    TraceOptions { syscalls: true, events: true, counters: true, ring_bytes: 8 << 20, max_cgroups: 1024 };
 
 /// What a tracer holds must be in the kernel's lists, or its absence there would say nothing.
 fn check_alive(held: &Held) -> Res<()> {
@@ -52,7 +47,7 @@ pub(crate) fn links() -> Res<Completion> {
     let (fds, memory) = (descriptors()?, resident()?);
 
     let mut made = Held::default();
-    while made.count(Kind::Link) < LINKS {
+    while made.count(Kind::Link) < LINKS[usize::from(is_short())] {
         let before = made.count(Kind::Link);
         tracer.attach()?;
         made.add(&Held::by_us()?.only(Kind::Link));
@@ -74,7 +69,8 @@ pub(crate) fn loads() -> Res<Completion> {
     let fds = descriptors()?;
     let mut memory = 0;
     let mut made = Held::default();
-    for load in 1..=LOADS {
+    let (loads, warm_up) = (LOADS[usize::from(is_short())], WARM_UP[usize::from(is_short())]);
+    for load in 1..=loads {
         let tracer = Tracer::start(&OPTIONS)?;
         let scope = tracer.open_scope()?;
         scope.add_thread_group(std::process::id())?;
@@ -86,14 +82,14 @@ pub(crate) fn loads() -> Res<Completion> {
         drop(tracer);
         equal(&format!("held after load {load}"), &Held::by_us()?, &before)?;
         equal(&format!("open descriptors after load {load}"), &descriptors()?, &fds)?;
-        if load == WARM_UP {
+        if load == warm_up {
             memory = resident()?;
         }
     }
     made.wait_until_gone("what was loaded")?;
     check_growth(memory)?;
     let (programs, maps) = (made.count(Kind::Program), made.count(Kind::Map));
-    note(format!("leak: {LOADS} loads, {programs} programs and {maps} maps in {:.1?}", begin.elapsed()));
+    note(format!("leak: {loads} loads, {programs} programs and {maps} maps in {:.1?}", begin.elapsed()));
     Ok(Completion::Completed)
 }
 

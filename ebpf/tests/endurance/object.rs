@@ -23,6 +23,8 @@ const LDDW: u8 = 0x18;
 const CALL: u8 = 0x85;
 /// `BPF_STX | BPF_ATOMIC` of four and of eight bytes.
 const ATOMIC: [u8; 2] = [0xc3, 0xdb];
+/// A constant into a register, of four and of eight bytes.
+const MOVE: [u8; 2] = [0xb4, 0xb7];
 const CLASS: u8 = 0x07;
 const JMP32: u8 = 0x06;
 /// `BPF_FETCH`, in the immediate of an atomic instruction.
@@ -35,6 +37,7 @@ const SIZE: u64 = 8;
 #[derive(Debug, Clone, Copy)]
 struct Instruction {
     code: u8,
+    target: u8,
     source: u8,
     imm: i32,
     /// The symbol that the linker or the loader is to fill in.
@@ -72,7 +75,8 @@ fn programs(file: &object::File<'_>) -> Res<Vec<Program>> {
             let [code, registers, _, _, imm @ ..] = *raw;
             let relocation = relocations.get(&at).copied();
             let imm = i32::from_le_bytes(imm);
-            instructions.push((at, Instruction { code, source: registers >> 4, imm, relocation }));
+            let (target, source) = (registers & 0xf, registers >> 4);
+            instructions.push((at, Instruction { code, target, source, imm, relocation }));
         }
         all.push((section.name()?.to_owned(), instructions));
     }
@@ -102,18 +106,14 @@ pub(crate) fn atomics() -> Res<Completion> {
     Ok(Completion::Completed)
 }
 
-/// What the compiler makes of a zeroed or copied value: loops over bytes, at the price of a call, which the verifier of an
-/// older kernel follows byte by byte, or not at all.
+/// What the compiler makes of a zeroed or copied value: a call of a loop over its bytes, which the verifier follows round by
+/// round, and which each event pays for.
 const OF_THE_COMPILER: [&str; 5] = ["memset", "memcpy", "memmove", "memcmp", "bcmp"];
+/// Bytes of the longest one that is let through.
+const LONGEST: i32 = 20;
 
 pub(crate) fn calls() -> Res<Completion> {
     let file = file()?;
-    let mut functions = HashMap::new();
-    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
-        if let Some(section) = symbol.section_index() {
-            functions.insert((section, symbol.address()), symbol.name()?);
-        }
-    }
     let undefined: Vec<&str> = file
         .symbols()
         .filter(|symbol| symbol.is_undefined())
@@ -121,9 +121,15 @@ pub(crate) fn calls() -> Res<Completion> {
         .filter(|name| !name.is_empty())
         .collect();
     equal("functions that are not in the object", &undefined, &vec![])?;
+    let mut functions = HashMap::new();
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
+        if let Some(section) = symbol.section_index() {
+            functions.insert((section, symbol.address()), symbol.name()?);
+        }
+    }
     let mut wrong = vec![];
     for (name, instructions) in programs(&file)? {
-        for (at, instruction) in instructions {
+        for (idx, (at, instruction)) in instructions.iter().enumerate() {
             if instruction.code != CALL || instruction.source != PSEUDO_CALL {
                 continue;
             }
@@ -137,13 +143,25 @@ pub(crate) fn calls() -> Res<Completion> {
                 }
                 _ => Some(symbol.name()?),
             };
-            if callee.is_none_or(|callee| OF_THE_COMPILER.contains(&callee)) {
-                wrong.push(format!("{name}+{at:#x} calls {}", callee.unwrap_or("nobody knows what")));
+            let Some(callee) = callee else { return Err(format!("{name}+{at:#x} calls no function").into()) };
+            let length = length(&instructions[..idx]);
+            if OF_THE_COMPILER.contains(&callee) && length.is_none_or(|length| length > LONGEST) {
+                let length =
+                    length.map_or("a length that varies".to_owned(), |length| format!("{length} bytes"));
+                wrong.push(format!("{name}+{at:#x} calls {callee} for {length}"));
             }
         }
     }
     equal("calls", &wrong, &vec![])?;
     Ok(Completion::Completed)
+}
+
+/// The third argument of a call that stands after these instructions, if it is a constant.
+fn length(before: &[(u64, Instruction)]) -> Option<i32> {
+    const THIRD: u8 = 3;
+    let is_store = |instruction: &Instruction| matches!(instruction.code & CLASS, 2 | 3 | 5 | 6);
+    let set = before.iter().rev().find(|(_, it)| it.target == THIRD && !is_store(it));
+    set.filter(|(_, it)| MOVE.contains(&it.code)).map(|(_, it)| it.imm)
 }
 
 /// The default CPU has no atomic instruction that fetches, and CPU v3 is the first with comparisons of 32 bits.
