@@ -5,20 +5,22 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::Pid;
 
 use crate::Res;
 
 /// fork(2), a child that leaves at once, wait4(2). Only in a process with one thread.
 pub(crate) fn fork_exit_wait() -> Res<()> {
     // SAFETY: the process has one thread, and its child only leaves.
-    match unsafe { fork() }? {
+    let child = match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error().into()),
         // SAFETY: ends the process without running exit handlers; no preconditions.
-        ForkResult::Child => unsafe { libc::_exit(0) },
-        ForkResult::Parent { child } => match waitpid(child, None)? {
-            WaitStatus::Exited(_, 0) => Ok(()),
-            other => Err(format!("a child ended with {other:?}").into()),
-        },
+        0 => unsafe { libc::_exit(0) },
+        child => Pid::from_raw(child),
+    };
+    match waitpid(child, None)? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        other => Err(format!("a child ended with {other:?}").into()),
     }
 }
 
