@@ -10,7 +10,7 @@ use crate::scene::Scene;
 use crate::{Res, equal, is_short, note, truth};
 
 /// Links that are made and dropped; and in a short run.
-const LINKS: [usize; 2] = [1000, 100];
+const LINKS: [usize; 2] = [1000, 50];
 /// Times that everything is loaded and dropped; and in a short run.
 const LOADS: [usize; 2] = [20, 2];
 /// Of these, so many until the allocator and the libraries have what they keep.
