@@ -106,10 +106,11 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
         Ok(mut cell) => {
             // A defect of the suite must not cost the clean-up of the cell.
             let seen = catch_unwind(AssertUnwindSafe(|| (check.observe)(&mut cell)));
+            let lost = cell.events_lost();
             let (found, stuck) = cell.close();
             leaked = found;
             let (judgement, evidence) = match seen {
-                Ok(seen) => judged(check, seen),
+                Ok(seen) => judged(check, seen, lost),
                 Err(_) => (
                     Judgement::bare(Verdict::Inconclusive("the check itself panicked".to_owned())),
                     Evidence::default(),
@@ -122,7 +123,7 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
                 (worse(judgement, reason), evidence)
             }
         }
-        Err(obstacle) => judged(check, Err(obstacle)),
+        Err(obstacle) => judged(check, Err(obstacle), 0),
     };
     let requirement = check.requirement;
     CheckReport {
@@ -145,11 +146,19 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
     }
 }
 
-fn judged(check: &Check, seen: Result<Evidence, Obstacle>) -> (Judgement, Evidence) {
+/// `events_lost` is of the whole cell: an obstacle may be nothing but such a loss.
+fn judged(check: &Check, seen: Result<Evidence, Obstacle>, events_lost: u64) -> (Judgement, Evidence) {
     match seen {
         Ok(evidence) => (judge(&check.rules, &evidence), evidence),
         Err(Obstacle::Skip(reason)) => (Judgement::bare(Verdict::Skip(reason)), Evidence::default()),
-        Err(obstacle) => (Judgement::bare(Verdict::Inconclusive(obstacle.to_string())), Evidence::default()),
+        Err(obstacle) => {
+            let reason = match events_lost {
+                0 => obstacle.to_string(),
+                lost => format!("{obstacle}; {lost} of its events were lost"),
+            };
+            let evidence = Evidence { events_lost, ..Evidence::default() };
+            (Judgement::bare(Verdict::Inconclusive(reason)), evidence)
+        }
     }
 }
 

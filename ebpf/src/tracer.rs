@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
-use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS};
+use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS, Offsets};
 
 use crate::counters::{self, CounterError, CounterMaps, Snapshot, ZombieView};
-use crate::load::{LoadError, load};
+use crate::load::{LoadError, load, load_with};
 use crate::missed::Missed;
 use crate::probe::{Probe, ProbeStatus};
 use crate::programs::{AttachError, Programs};
@@ -199,6 +199,15 @@ impl Tracer {
             return Err(LoadError::NoProbes);
         }
         Self::from_programs(load(OBJECT, options)?)
+    }
+
+    /// The same with a change to the table of offsets: what a wrong one leads to.
+    #[doc(hidden)]
+    pub fn start_with_offsets(
+        options: &TraceOptions,
+        change: impl FnOnce(&mut Offsets),
+    ) -> Result<Self, LoadError> {
+        Self::from_programs(load_with(OBJECT, options, change)?)
     }
 
     fn from_programs(mut programs: Programs) -> Result<Self, LoadError> {

@@ -60,7 +60,9 @@ impl Cell<'_> {
             Ok(trace) => {
                 for birth in trace.living() {
                     let tgid = birth.child.task.tgid;
-                    if tgid != self.launcher.tgid() {
+                    // Its end may be among what was lost.
+                    let lives = trace.lost == 0 || process::state(tgid.cast_signed()).is_some();
+                    if tgid != self.launcher.tgid() && lives {
                         found.push(format!("process {tgid} ({})", birth.event.comm));
                     }
                 }

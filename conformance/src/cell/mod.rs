@@ -223,6 +223,12 @@ impl<'r> Cell<'r> {
         Ok(Trace { events: scope.events(), lost: scope.lost() })
     }
 
+    /// Records of this cell that were lost until now; 0 without probes.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.scope.as_ref().map_or(0, Scope::lost)
+    }
+
     /// Waits for an event, past ones included.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod matrix;
 mod mutants;
 mod probes;
 mod report;
+mod ring;
 mod run;
 mod stage;
 mod trace;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use podproof_ebpf::{TraceOptions, Tracer};
+use podproof_ebpf::Tracer;
 use sha2::{Digest, Sha256};
 
+use super::ring::RingArgs;
 use crate::adapter::oci::OciRuntime;
 use crate::chain::chain;
 use crate::checks;
@@ -39,6 +40,8 @@ pub(super) struct StageArgs {
     /// Multiplies every deadline, for slow machines.
     #[arg(long, value_name = "FACTOR", env = "PODPROOF_DEADLINE_FACTOR", default_value_t = 1.0)]
     deadline_factor: f64,
+    #[command(flatten)]
+    ring: RingArgs,
 }
 
 impl Drop for Stage {
@@ -86,7 +89,7 @@ impl Stage {
             .tempdir_in("/run")
             .context("make a directory for the cells in /run")?;
         let recorder = Arc::new(Recorder::open(args.records.as_deref()).context("open the records")?);
-        let tracer = Tracer::start(&TraceOptions::default()).map(Arc::new).map_err(|error| chain(&error));
+        let tracer = Tracer::start(&args.ring.trace_options()).map(Arc::new).map_err(|error| chain(&error));
         if let Err(reason) = &tracer {
             eprintln!("podproof: no kernel evidence, every check will be inconclusive: {reason}");
         }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Args, ColorChoice, ValueEnum};
 use nix::sys::signal::Signal;
-use podproof_ebpf::{Scope, TraceOptions, Tracer};
+use podproof_ebpf::{Scope, Tracer};
 
+use super::ring::RingArgs;
 use crate::interrupt;
 use crate::report::exit;
 use command::Traced;
@@ -79,6 +80,8 @@ pub(super) struct TraceArgs {
     /// After the command has ended, go on until all processes that it left are gone.
     #[arg(long, conflicts_with_all = ["pid", "cgroup"])]
     follow: bool,
+    #[command(flatten)]
+    ring: RingArgs,
 }
 
 /// Why tracing ended.
@@ -101,7 +104,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<u8> {
     let mut output = Output::open(args)?;
     // Before the reader of the events starts its thread.
     interrupt::install().context("take SIGINT and SIGTERM")?;
-    let tracer = Tracer::start(&TraceOptions::default()).context("cannot trace")?;
+    let tracer = Tracer::start(&args.ring.trace_options()).context("cannot trace")?;
     if args.verbose {
         for probe in tracer.probes().iter().filter(|probe| !probe.attached) {
             let reason = probe.reason.as_deref().unwrap_or("no reason given").lines().next().unwrap_or("");

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{btf_tracepoint, fentry, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext};
-use podproof_abi::{Counter, Oom, OomKill, TaskId, kind};
+use podproof_abi::{Counter, Oom, OomKill, kind};
 
 use crate::count::{Counting, map_full};
 use crate::emit::emit;
@@ -52,20 +52,22 @@ pub(crate) fn mark_victim(ctx: BtfTracePointContext) -> u32 {
     if off!(victim_is_task) != 0 {
         let victim: usize = ctx.arg(0);
         let Some(scopes) = Scopes::of(scope::of_task(victim), of_current) else { return 0 };
-        show(scopes, task_id(victim), cgroup_id(victim));
+        show(scopes, |record| {
+            record.task = task_id(victim);
+            record.cgroup_id = cgroup_id(victim);
+        });
     } else {
         let tid: u32 = ctx.arg(0);
         let Some(scopes) = Scopes::of(scope::of_tgid(tid), of_current) else { return 0 };
-        show(scopes, TaskId { tid, tgid: 0, start_ns: 0 }, 0);
+        show(scopes, |record| record.task.tid = tid);
     }
     0
 }
 
 #[inline(always)]
-fn show(scopes: Scopes, task: TaskId, cgroup_id: u64) {
+fn show(scopes: Scopes, victim: impl FnOnce(&mut Oom)) {
     emit::<Oom>(scopes, kind::OOM, |record| {
-        record.task = task;
-        record.cgroup_id = cgroup_id;
+        victim(record);
         if let Some(kill) = OOM_KILLS.get_ptr(bpf_get_current_pid_tgid()) {
             // SAFETY: a map's value; the key is this thread's own.
             let kill = unsafe { *kill };

@@ -1,4 +1,27 @@
 //! What a probe gets wrong easily: siginfo that is no pointer, strings that cannot be read, records on used memory.
+//!
+//! Every trap of the compiler, the verifier and the kernel that is known, and the test that falls into it; `offset`, `object`,
+//! `storm` and `peer` are of the test program `endurance`.
+//!
+//! | trap | test |
+//! |---|---|
+//! | an offset that is wrong by some bytes | `offset::a_wrong_one_is_refused`; between numbers: `task::*`, `ns::*` |
+//! | a member in an anonymous struct, a bit-field, a member that is gone | the unit tests of `btf` |
+//! | 6.1 refuses an index that it cannot bound (`numbers[level]`) | every test under 6.1; the values: `pidns::four_deep` |
+//! | a pid nested deeper than a record has room for | `loss::too_deep_for_a_record` |
+//! | an atomic addition that does not fetch, its addend taken for the value before | `object::every_atomic_addition_fetches` |
+//! | additions of two CPUs to one value | `storm::two_cpus_fork_flat_out`, which counts in one cgroup |
+//! | the default CPU, which has no such instruction | `object::instructions_of_cpu_v3` |
+//! | a call of `memset` for a zeroed value, or of a function that nobody has | `object::no_loops_of_the_compiler` |
+//! | a license that the kernel does not take | `object::license` |
+//! | entries of the ring are not cleared | `trap::unreadable_strings_are_empty` |
+//! | siginfo is the number 0 or 1 | `trap::signal_without_siginfo`, `trap::signal_of_the_kernel` |
+//! | a wrong offset into siginfo, which the verifier cannot see | `task::fork_exit_zombie_reap`, `signal::handled` |
+//! | a string that cannot be read | `trap::unreadable_exec`, `trap::unreadable_strings_are_empty` |
+//! | a function that can be loaded for but not attached to | `counter::every_one_of_a_cgroup` |
+//! | there is no census of what was there before | `attach::*` |
+//! | an exec by a thread changes numbers | `task::exec_from_a_thread` |
+//! | a hook that counts what another tool does not | `peer::bpftrace_counts_the_same` |
 
 use std::time::Duration;
 

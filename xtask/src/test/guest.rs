@@ -16,7 +16,8 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 2] = [("podproof-ebpf", "truth"), ("podrt", "containers")];
+const PROGRAMS: [(&str, &str); 3] =
+    [("podproof-ebpf", "truth"), ("podproof-ebpf", "endurance"), ("podrt", "containers")];
 
 /// The one that needs programs that log.
 const LINES: (&str, &str) = ("podproof-ebpf", "log");
@@ -47,7 +48,9 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
         .program("/bin/pause", &context.built.pause, &[])?;
     let kernel = vm::kernel(series, &context.tools)?;
     let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
-    machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned())];
+    // Loading the probes takes seconds here.
+    let extent = if context.is_full { "PODPROOF_TEST_FULL" } else { "PODPROOF_TEST_SHORT" };
+    machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned()), (extent.to_owned(), "1".to_owned())];
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::build::{self, BPF_OBJECT_VAR};
 use crate::cmd::Cmd;
-use crate::setup::{Tool, Toolbox};
+use crate::setup::{self, Tool, Toolbox};
 use crate::test::{Context, Tally, pidfd};
 use crate::workspace;
 
@@ -29,9 +29,23 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
         .env("PODPROOF_TEST_KERNEL_TREES", kernel_trees(&context.tools)?)
         .env("PODPROOF_TEST_BUSYBOX", &context.tools.tool(Tool::Busybox)?.path)
         .env("PODPROOF_TEST_INIT", &context.built.vm_init)
+        .env("PODPROOF_TEST_WITNESS", &context.built.witness)
+        .env("PODPROOF_TEST_PAUSE", &context.built.pause)
+        .env("PODPROOF_TEST_RUNC", &context.tools.tool(Tool::Runc)?.path)
         .env("TMPDIR", &context.tmp);
     if context.is_full {
         command = command.env("PODPROOF_TEST_FULL", "1");
+    }
+    // One test counts beside it, and is skipped without.
+    match setup::ensure(&[Tool::Bpftrace]) {
+        Ok(tools) => {
+            let bpftrace = tools.tool(Tool::Bpftrace)?;
+            command = command.env("PODPROOF_TEST_BPFTRACE", &bpftrace.path);
+            if let Some(libraries) = &bpftrace.libraries {
+                command = command.env("PODPROOF_TEST_BPFTRACE_LIBRARIES", libraries);
+            }
+        }
+        Err(err) => eprintln!("warning: bpftrace cannot be fetched: {err:#}"),
     }
     let mut tally = counted(command)?;
     let lines = Cmd::new(workspace::cargo())
