@@ -20,6 +20,7 @@ struct Known {
     cgroup: Option<u64>,
     /// Path and error of the last exec that failed, until one succeeds.
     failed_exec: Option<(String, i32)>,
+    has_ended: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,10 @@ impl Memory {
         // The kernel's idle task, and a program that is about to get another name.
         if current.tgid != 0 && !matches!(event.kind, EventKind::Exec { .. }) {
             let known = self.processes.entry(current.tgid).or_default();
-            if current.tid == current.tgid || known.name.is_none() {
+            // An exec shows its own adoption first, and has its new name by then.
+            let is_early =
+                matches!(event.kind, EventKind::Reparent { task, .. } if task.tgid == current.tgid);
+            if (current.tid == current.tgid && !is_early) || known.name.is_none() {
                 known.name = Some(event.comm.clone());
             }
         }
@@ -114,6 +118,9 @@ impl Memory {
                 let known = self.processes.entry(event.current.tgid).or_default();
                 known.failed_exec = Some((filename.clone(), *errno));
             }
+            EventKind::Exit { task, group_dead: true, .. } => {
+                self.processes.entry(task.task.tgid).or_default().has_ended = true;
+            }
             EventKind::CgroupAttach { id, hierarchy: 0, task, .. } => {
                 self.processes.entry(task.tgid).or_default().cgroup = Some(*id);
             }
@@ -170,6 +177,11 @@ impl Memory {
     /// The last exec of a process that failed with none that succeeded after it.
     pub(super) fn failed_exec(&self, tgid: u32) -> Option<(String, i32)> {
         self.processes.get(&tgid)?.failed_exec.clone()
+    }
+
+    /// Whether the end of a process was seen.
+    pub(super) fn has_ended(&self, tgid: u32) -> bool {
+        self.processes.get(&tgid).is_some_and(|known| known.has_ended)
     }
 
     /// The cgroup that a process was last seen in.
