@@ -21,8 +21,8 @@ const BUNDLE: &str = "/bundle";
 const APPLETS: [&str; 2] = ["sh", "sleep"];
 /// Where the runtime is in the guest; the directory is first in its PATH.
 const BIN: &str = "/usr/local/sbin";
-/// A second layer, without which there is no read-only overlay.
-const EMPTY: &str = "/opt/empty";
+/// What an overlay over that needs.
+const OVERLAY: &str = "/opt/overlay";
 
 /// The options of `cargo xtask trace`.
 #[derive(Debug, Args)]
@@ -87,13 +87,13 @@ fn machine(
     let kernel = vm::kernel(&args.kernel, tools)?;
     let mut vm = Vm::new(kernel, rootfs, &built.vm_init, argv, &vm::work_dir());
     args.machine.apply(&mut vm);
-    // The root of the VM is a tmpfs. Files there answer F_GET_SEALS, which makes runtimes that copy their own program take a
-    // longer way than on disks.
+    // The root of the VM is a tmpfs, whose files answer F_GET_SEALS: runtimes that protect their own program would take
+    // a longer way than on a disk. On an overlay they do not.
     vm.mounts.push(MountSpec {
         source: "overlay".to_owned(),
         target: BIN.to_owned(),
         fstype: "overlay".to_owned(),
-        options: format!("lowerdir={BIN}:{EMPTY}"),
+        options: format!("lowerdir={BIN},upperdir={OVERLAY}/upper,workdir={OVERLAY}/work"),
         read_only: false,
     });
     Ok(vm)
@@ -103,7 +103,7 @@ fn machine(
 fn image(tools: &Toolbox, built: &Artifacts) -> Result<Rootfs> {
     let mut rootfs = suite::image(tools, built)?;
     rootfs.content(&format!("{BUNDLE}/config.json"), CONFIG, 0o644);
-    rootfs.dir(EMPTY, 0o755);
+    rootfs.dir(&format!("{OVERLAY}/upper"), 0o755).dir(&format!("{OVERLAY}/work"), 0o755);
     let root = format!("{BUNDLE}/rootfs");
     for dir in ["dev", "proc", "sys"] {
         rootfs.dir(&format!("{root}/{dir}"), 0o755);
