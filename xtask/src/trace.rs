@@ -1,14 +1,19 @@
 //! `cargo xtask trace`: the life of one container under a runtime, as `podproof trace` shows it, in a VM.
 
-use std::io::IsTerminal as _;
-use std::path::Path;
+mod doc;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use vm_images::{MountSpec, Rootfs, Vm};
+use vm_images::{Engine, Event, MountSpec, Observer, Outcome, Rootfs, Stream, Vm};
 
 use crate::build::{self, Artifacts};
+use crate::cmd::Cmd;
 use crate::conformance::{Subject, check_program};
 use crate::setup::{self, Tool, Toolbox};
 use crate::suite::{self, MachineArgs};
@@ -35,6 +40,9 @@ pub(crate) struct TraceArgs {
     kernel: String,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Trace podrt, runc and crun, and write the document about them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["runtime", "options"])]
+    doc: Option<PathBuf>,
     /// Options of `podproof trace`, such as --verbose or --format json
     #[arg(last = true, value_name = "OPTIONS")]
     options: Vec<String>,
@@ -42,6 +50,9 @@ pub(crate) struct TraceArgs {
 
 /// Boots, traces, and ends as the container's program ended.
 pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
+    if let Some(path) = &args.doc {
+        return document(args, path);
+    }
     let (tools, built) = prepare(&[&args.runtime], &args.kernel)?;
     let mut rootfs = image(&tools, &built)?;
     let program = add(&mut rootfs, &args.runtime, &tools, &built)?;
@@ -55,6 +66,65 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     argv.push("--".to_owned());
     argv.extend(command(&program));
     vm::finish(&machine(args, rootfs, argv, &tools, &built)?)
+}
+
+/// Traces all three in one VM and writes the document.
+fn document(args: &TraceArgs, path: &Path) -> Result<ExitCode> {
+    let (tools, built) = prepare(&doc::RUNTIMES, &args.kernel)?;
+    let mut rootfs = image(&tools, &built)?;
+    let mut versions = BTreeMap::new();
+    let mut script = "set -e".to_owned();
+    for name in doc::RUNTIMES {
+        let program = add(&mut rootfs, name, &tools, &built)?;
+        let trace = command(&program).join(" ");
+        // Once untraced, so that none pays for what is first read or translated.
+        script.push_str(&format!("; {trace}; echo {name}; podproof trace --format json -- {trace}"));
+        versions.insert(name, version(name, &tools, &built)?);
+    }
+    let vm = machine(args, rootfs, vec!["sh".to_owned(), "-c".to_owned(), script], &tools, &built)?;
+    let mut collector = Collector::default();
+    let report = vm.run(&mut collector)?;
+    if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
+        bail!("no document: {}", report.explain());
+    }
+    let output = String::from_utf8(collector.output).context("the trace is not UTF-8")?;
+    let engine = match report.engine {
+        Engine::Kvm => "by KVM",
+        Engine::Tcg => "by emulation, which is many times slower than a processor",
+    };
+    let machine = doc::Machine { kernel: report.kernel.unwrap_or_default(), engine: engine.to_owned() };
+    let text = doc::markdown(&output, &versions, &machine)?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn version(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<String> {
+    if let Some(tool) = Tool::runtime(name) {
+        return Ok(tools.tool(tool)?.version.clone());
+    }
+    let line = Cmd::new(&built.podrt).arg("--version").read()?;
+    Ok(line.split_whitespace().last().unwrap_or_default().to_owned())
+}
+
+/// Keeps what the command writes to standard output.
+#[derive(Default)]
+struct Collector {
+    output: Vec<u8>,
+}
+
+impl Observer for Collector {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.output.extend_from_slice(bytes),
+            // Words for people only: without a reader they are lost.
+            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        eprintln!("vm: {event}");
+    }
 }
 
 /// Fetches and builds what the runtimes and the VM need.

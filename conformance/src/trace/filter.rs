@@ -24,10 +24,10 @@ pub fn is_detail(current: TaskRef, kind: &EventKind) -> bool {
         EventKind::ExecFailed { errno, .. } => *errno == ENOENT,
         EventKind::SignalGenerate { signal, si_code, target, result, .. } => {
             let to_itself = target.tgid == current.tgid;
-            let is_merged = *result == SignalResult::AlreadyPending;
-            // The runtime of Go wakes its threads by SIGURG, and some of its programs pass each one on.
+            // The runtime of Go wakes its threads by SIGURG, and some of its programs pass each one on to others.
+            let is_idle = *signal == SIGURG && (to_itself || *result != SignalResult::Delivered);
             words::change_of_child(*signal, *si_code).is_some()
-                || (*signal == SIGURG && (to_itself || is_merged))
+                || is_idle
                 || (to_itself && LIBC_SIGNALS.contains(signal))
         }
         EventKind::CgroupWrite { file, ret, .. } => *ret >= 0 && TOLD_ELSEWHERE.contains(&file.as_str()),
@@ -88,11 +88,13 @@ mod tests {
         assert!(!detail(&sample::signal(SIGCHLD, 0, 11)), "one that a process sent");
         assert!(detail(&sample::signal(SIGURG, -6, 10)));
         assert!(!detail(&sample::signal(SIGURG, 0, 11)));
-        let mut second = sample::signal(SIGURG, 0, 11);
-        if let EventKind::SignalGenerate { result, .. } = &mut second {
-            *result = SignalResult::AlreadyPending;
+        for became in [SignalResult::AlreadyPending, SignalResult::Ignored] {
+            let mut vain = sample::signal(SIGURG, 0, 11);
+            if let EventKind::SignalGenerate { result, .. } = &mut vain {
+                *result = became;
+            }
+            assert!(detail(&vain), "{became:?}");
         }
-        assert!(detail(&second));
     }
 
     #[test]
