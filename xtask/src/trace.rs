@@ -104,6 +104,7 @@ fn version(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<String> {
         return Ok(tools.tool(tool)?.version.clone());
     }
     let line = Cmd::new(&built.podrt).arg("--version").read()?;
+    let line = line.lines().next().unwrap_or_default();
     Ok(line.split_whitespace().last().unwrap_or_default().to_owned())
 }
 

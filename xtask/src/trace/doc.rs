@@ -97,9 +97,7 @@ pub(super) fn markdown(output: &str, versions: &BTreeMap<&str, String>, machine:
     ];
     let mut text = TEMPLATE.to_owned();
     for (name, value) in parts {
-        let place = format!("{{{{{name}}}}}");
-        ensure!(text.contains(&place), "the fixed text has no place for {name}");
-        text = text.replace(&place, &value);
+        text = text.replace(&format!("{{{{{name}}}}}"), &value);
     }
     Ok(text)
 }
@@ -203,9 +201,9 @@ enum Phase {
 }
 
 const PHASES: [(Phase, &str); 3] = [
-    (Phase::SetUp, "**Set-up**, until the container's program is executed"),
-    (Phase::Life, "**Life** of the container's program"),
-    (Phase::CleanUp, "**Clean-up**, after its end"),
+    (Phase::SetUp, "**Set-up**: from the runtime's exec to that of the container's program"),
+    (Phase::Life, "**Life**: from there to the end of PID 1"),
+    (Phase::CleanUp, "**Clean-up**: from there to the end of the runtime"),
 ];
 
 /// A row of the table, and which events count for it.
@@ -241,8 +239,8 @@ const ROWS: [Row; 18] = [
 
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-/// All `CLONE_NEW*` but the one for time, which shares its bit with the exit signal of old calls.
-const CLONE_NEW: u64 = 0x7e02_0000;
+/// All `CLONE_NEW*` (clone(2)).
+const CLONE_NEW: u64 = 0x7e02_0080;
 
 fn is(event: &Value, kind: &str) -> bool {
     event["event"] == kind
@@ -280,4 +278,104 @@ fn figures(traces: &[Trace]) -> String {
 
 fn cells(traces: &[Trace], cell: impl Fn(&Trace) -> String) -> String {
     traces.iter().map(|trace| format!(" {} |", cell(trace))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// One event a millisecond.
+    fn output(name: &str, events: &[Value]) -> String {
+        let mut text = format!("{name}\n");
+        for (index, event) in events.iter().enumerate() {
+            let mut event = event.clone();
+            event["time_ns"] = json!(index * 1_000_000);
+            event["detail"] = json!(event["event"] == "wait");
+            event["who"] = json!("rt 10");
+            event["text"] = json!(format!("rt 10 does {}", event["event"].as_str().unwrap()));
+            text.push_str(&format!("{event}\n"));
+        }
+        text
+    }
+
+    fn exec(tgid: u32, ns_pids: &[u32]) -> Value {
+        json!({ "event": "exec", "task": { "task": { "tgid": tgid }, "ns_pids": ns_pids } })
+    }
+
+    fn events() -> Vec<Value> {
+        vec![
+            exec(10, &[10]),
+            json!({ "event": "new_task", "flags": CLONE_THREAD }),
+            json!({ "event": "new_task", "flags": CLONE_INTO_CGROUP | 0x2000_0000 }),
+            json!({ "event": "mount", "ret": -22 }),
+            exec(11, &[11, 1]),
+            json!({ "event": "wait", "ret": -10 }),
+            json!({ "event": "exit", "group_dead": true, "task": { "task": { "tgid": 11 } } }),
+            json!({ "event": "cgroup_rmdir" }),
+        ]
+    }
+
+    fn podrt(events: &[Value]) -> Result<Trace> {
+        Trace::parse("podrt", &format!("{}runc\n{{}}\n", output("podrt", events)))
+    }
+
+    #[test]
+    fn phases_end_with_the_program_and_with_its_end() {
+        let traces = [podrt(&events()).unwrap()];
+        let expected = "\
+| | podrt |
+|---|--:|
+| **Set-up**: from the runtime's exec to that of the container's program | 4 ms |
+| processes created | 1 |
+| threads created | 1 |
+| programs executed | 1 |
+| clones into new namespaces | 1 |
+| clones into a cgroup | 1 |
+| mount, umount2 and pivot_root calls | 1 |
+| of the calls above, failed | 1 |
+| events in all | 4 |
+| **Life**: from there to the end of PID 1 | 2 ms |
+| programs executed | 1 |
+| wait4 and waitid calls | 1 |
+| events in all | 2 |
+| **Clean-up**: from there to the end of the runtime | 1 ms |
+| cgroups removed | 1 |
+| events in all | 2 |";
+        assert_eq!(figures(&traces), expected);
+    }
+
+    #[test]
+    fn details_are_counted_and_not_shown() {
+        let text = podrt(&events()).unwrap().details();
+        assert!(text.contains("podrt: 7 lines of 8 events"), "{text}");
+        assert!(text.contains("   0.003000  rt 10                    does mount\n"), "{text}");
+        assert!(!text.contains("does wait"), "{text}");
+    }
+
+    #[test]
+    fn a_trace_that_the_text_does_not_fit_is_refused() {
+        let trace = podrt(&events()).unwrap();
+        assert!(trace.check(&["does exec", "does mount", "does exec", "does exit"]).is_ok());
+        let error = trace.check(&["does mount", "does new_task"]).unwrap_err().to_string();
+        assert!(error.contains("does not show \"does new_task\""), "{error}");
+    }
+
+    #[test]
+    fn an_incomplete_trace_is_refused() {
+        let refused = |events: &[Value]| format!("{:#}", podrt(events).err().unwrap());
+        assert!(refused(&[]).contains("no trace of podrt"));
+        assert!(refused(&events()[..4]).contains("executed no program"));
+        assert!(refused(&events()[..5]).contains("did not end"));
+        let mut lossy = events();
+        lossy.push(json!({ "event": "gap", "lost": 1 }));
+        assert!(refused(&lossy).contains("were lost"));
+    }
+
+    #[test]
+    fn the_fixed_text_has_each_place_once() {
+        for name in ["kernel", "engine", "versions", "figures", "traces"] {
+            assert_eq!(TEMPLATE.matches(&format!("{{{{{name}}}}}")).count(), 1, "{name}");
+        }
+    }
 }
