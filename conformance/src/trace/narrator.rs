@@ -365,7 +365,10 @@ impl Narrator {
             text = text.say(" as its tracer");
         }
         if reaper == Reaper::Auto && task.tid == task.tgid {
-            text = text.say(", as its parent ignores ").ink(Ink::Signal, "SIGCHLD");
+            text = match self.memory.is_left_by_init(task.tgid) {
+                true => text.say(", as its ").ink(Ink::Namespace, "pid").say(" namespace ends"),
+                false => text.say(", as its parent ignores ").ink(Ink::Signal, "SIGCHLD"),
+            };
         }
         if let Some(ns) = zombie_ns {
             text = text.ink(Ink::Dim, &format!(", a zombie for {}", words::milliseconds(ns)));

@@ -461,6 +461,24 @@ fn the_end_of_a_namespace_kills_who_is_left_in_it() {
 }
 
 #[test]
+fn what_a_namespace_leaves_is_reaped_by_the_kernel() {
+    let leaves = |init: u32, ns_pids: &[u32]| {
+        let mut ended = exit(init, 0, true);
+        if let EventKind::Exit { task, .. } = &mut ended {
+            task.ns_pids = ns_pids.to_vec();
+        }
+        let mut left = view(11, &[11, 2]);
+        left.parent = task(init);
+        let killed = EventKind::Exit { task: left, status: 9, group_dead: true, oom: None, tracer: None };
+        let mut story = Story::default();
+        story.add("sh", init, ended).add("app", 11, killed).add("app", 11, reap(11, Reaper::Auto, None));
+        told(&story).remove(2)
+    };
+    assert_eq!(leaves(10, &[10, 1]), "kernel reaps app 11, as its pid namespace ends");
+    assert_eq!(leaves(10, &[10, 3]), "kernel reaps app 11, as its parent ignores SIGCHLD");
+}
+
+#[test]
 fn an_end_tells_of_the_program_that_was_not_there() {
     let failed = |filename: &str| EventKind::ExecFailed { filename: filename.into(), errno: 2 };
     let mut story = Story::default();
