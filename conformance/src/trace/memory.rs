@@ -114,6 +114,8 @@ impl Memory {
                 let known = self.processes.entry(task.task.tgid).or_default();
                 known.name = Some(event.comm.clone());
                 known.failed_exec = None;
+                // A number that came back unseen.
+                known.has_ended = false;
             }
             EventKind::ExecFailed { filename, errno } => {
                 let known = self.processes.entry(event.current.tgid).or_default();
