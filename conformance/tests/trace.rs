@@ -256,7 +256,7 @@ fn who_lives_on_is_named_and_followed() -> Done {
     if text(&followed.stderr).contains("still alive") {
         return Err(format!("it did not wait: {followed:?}").into());
     }
-    in_order(&text(&followed.stdout), &["ends with code 6", "is adopted by ", "ends with code 0"])
+    in_order(&text(&followed.stdout), &["ends with code 6", "has been adopted by ", "ends with code 0"])
 }
 
 fn details_come_only_when_asked_for() -> Done {

@@ -78,13 +78,14 @@ pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
 
 /// A runtime to judge.
 #[derive(Debug)]
-struct Subject {
-    path: PathBuf,
-    libraries: Option<PathBuf>,
+pub(crate) struct Subject {
+    pub(crate) path: PathBuf,
+    pub(crate) libraries: Option<PathBuf>,
 }
 
 impl Subject {
-    fn find(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<Self> {
+    /// By its name, or by its path, which was checked.
+    pub(crate) fn find(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<Self> {
         if name == "podrt" {
             return Ok(Self { path: built.podrt.clone(), libraries: None });
         }
@@ -105,7 +106,8 @@ impl Subject {
     }
 }
 
-fn check_program(name: &str) -> Result<()> {
+/// A runtime that is given by its path is there.
+pub(crate) fn check_program(name: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let file = fs::metadata(name);
     ensure!(

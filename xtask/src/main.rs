@@ -11,6 +11,7 @@ mod mutants;
 mod setup;
 mod suite;
 mod test;
+mod trace;
 mod vm;
 mod workspace;
 
@@ -54,6 +55,8 @@ enum Command {
     },
     /// Measure, beside other tools where there are some
     Bench(bench::BenchArgs),
+    /// Show how a runtime makes, runs and ends one container, as the kernel of a VM sees it
+    Trace(trace::TraceArgs),
     /// Open a shell, or run one command, in a VM
     Vm(vm::VmArgs),
 }
@@ -77,6 +80,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
         Command::Bench(args) => bench::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Vm(args) => vm::run(args),
     }
 }

@@ -34,6 +34,15 @@ pub(crate) struct MachineArgs {
     timeout: u64,
 }
 
+impl MachineArgs {
+    /// Makes the machine as it is wanted.
+    pub(crate) fn apply(&self, machine: &mut Vm) {
+        machine.accel = self.accel;
+        machine.memory_mib = self.memory;
+        machine.deadlines.command = Some(Duration::from_secs(self.timeout));
+    }
+}
+
 /// What judging in VMs needs beside the programs.
 pub(crate) fn tools(kernels: &[String]) -> Vec<Tool> {
     let mut tools = vec![Tool::Qemu, Tool::Busybox];
@@ -64,9 +73,7 @@ pub(crate) fn run(
     (tools, built): (&Toolbox, &Artifacts),
 ) -> Result<Run> {
     let mut machine = Vm::new(vm::kernel(kernel, tools)?, rootfs, &built.vm_init, argv, &vm::work_dir());
-    machine.accel = options.accel;
-    machine.memory_mib = options.memory;
-    machine.deadlines.command = Some(Duration::from_secs(options.timeout));
+    options.apply(&mut machine);
     let kernel: String =
         kernel.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
     machine.log_path = vm::work_dir().join(format!("{name}-{kernel}.log"));

@@ -117,7 +117,8 @@ pub(crate) fn kernel(name: &str, tools: &Toolbox) -> Result<Kernel> {
     Kernel::from_file(path, &cache).with_context(|| format!("--kernel {name}"))
 }
 
-fn finish(vm: &Vm) -> Result<ExitCode> {
+/// Runs a machine whose command has our own output streams, and ends as the command ends (3: the machine failed).
+pub(crate) fn finish(vm: &Vm) -> Result<ExitCode> {
     let mut terminal = Terminal::default();
     let report = vm.run(&mut terminal)?;
     if !report.outcome.is_result() {

@@ -44,7 +44,8 @@ set-up.";
 enum Format {
     /// A line of words per event, live.
     Text,
-    /// A JSON object per event and line, live: the event, with its words as "text".
+    /// A JSON object per event and line, live: the event, who acts ("who"), its words ("text"), and whether the text
+    /// format shows it with --verbose only ("detail").
     Json,
     /// One document in Trace Event Format at the end, for Perfetto or chrome://tracing.
     Chrome,

@@ -115,17 +115,26 @@ pub(super) fn mount(from: &str, target: &str, fstype: &str, flags: u64, ret: i64
     on(text).ink(Ink::Dim, &options)
 }
 
+/// A mount by its path; without one, the call names it by a descriptor.
+pub(super) fn mount_at(path: &str) -> Text {
+    match path {
+        "" => Text::of("an open mount"),
+        path => Text::of("the mount at ").ink(Ink::Path, path),
+    }
+}
+
 pub(super) fn mount_setattr(path: &str, set: u64, clear: u64, flags: u64, ret: i64) -> Text {
     let below = if flags & AT_RECURSIVE == 0 { "" } else { " and all below it" };
     let set = words::mount_attributes(set).join(",");
     let cleared = words::mount_attributes(clear & !words::MOUNT_ATTR_ATIME).join(",");
     let text = match (set.is_empty(), cleared.is_empty()) {
-        (false, true) => does(ret, "sets", "set").say(&set),
-        (true, false) => does(ret, "clears", "clear").say(&cleared),
-        (false, false) => does(ret, "sets", "set").say(&format!("{set} and not {cleared}")),
-        (true, true) => does(ret, "changes", "change").say("attributes or propagation"),
+        (false, true) => does(ret, "sets", "set").say(&set).say(" on "),
+        (true, false) => does(ret, "clears", "clear").say(&cleared).say(" on "),
+        (false, false) => does(ret, "sets", "set").say(&format!("{set} and not {cleared} on ")),
+        // Nothing else is left that the call can do.
+        (true, true) => does(ret, "changes", "change").say("the propagation of "),
     };
-    text.say(" of the mount at ").ink(Ink::Path, path).say(below)
+    text.then(mount_at(path)).say(below)
 }
 
 pub(super) fn wait(call: WaitCall, options: u32, ret: i64, child: Option<u32>, status: Option<u32>) -> Text {

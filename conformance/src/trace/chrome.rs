@@ -135,9 +135,8 @@ impl Chrome {
                 let (pid, tid) = (task.task.tgid, task.task.tid);
                 self.call(pid, tid, &event.comm, true);
                 self.ensure_life(pid, tid, &event.comm, now);
-                let name = filename.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(filename);
-                let before =
-                    self.lives.get_mut(&tid).and_then(|life| life.program.replace((name.into(), now)));
+                let name = program(filename, &event.comm).to_owned();
+                let before = self.lives.get_mut(&tid).and_then(|life| life.program.replace((name, now)));
                 self.end_program(pid, tid, before, now);
                 self.instant("exec", "exec", event, &text);
             }
@@ -274,6 +273,16 @@ impl Chrome {
         let ts = micros(at_ns.saturating_sub(self.first_ns.unwrap_or(at_ns)));
         let name = name.to_owned();
         TraceEvent { name, cat, ph, ts, dur: None, pid, tid, id: None, bp: None, s: None, args: Map::new() }
+    }
+}
+
+/// The last part of a path, which `comm` has cut at 15 bytes; of a descriptor it would be a number.
+fn program<'n>(filename: &'n str, comm: &'n str) -> &'n str {
+    match filename.rsplit_once('/') {
+        Some((dir, _)) if dir.ends_with("/fd") => comm,
+        Some((_, "")) => filename,
+        Some((_, name)) => name,
+        None => filename,
     }
 }
 
@@ -454,6 +463,14 @@ mod tests {
         let find = |name: &str| document.trace_events.iter().find(|entry| entry.name == name).unwrap();
         assert_eq!(find("3 records lost here").s, Some("g"));
         assert_eq!(find("signal sent").args["text"], "sh 10 sends SIGTERM to true 11");
+    }
+
+    #[test]
+    fn a_program_has_the_last_part_of_its_path() {
+        assert_eq!(program("/opt/a-name-of-many-letters", "a-name-of-many-"), "a-name-of-many-letters");
+        assert_eq!(program("app", "app"), "app");
+        assert_eq!(program("/dev/fd/6", "memfd:runc_clon"), "memfd:runc_clon");
+        assert_eq!(program("/proc/self/fd/6", "app"), "app");
     }
 
     #[test]

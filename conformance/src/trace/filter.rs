@@ -1,6 +1,6 @@
 //! Which events a reader wants who did not ask for details.
 
-use podproof_ebpf::event::{EventKind, TaskRef};
+use podproof_ebpf::event::{EventKind, SignalResult, TaskRef};
 
 use super::words;
 use crate::observe::trace::CLONE_THREAD;
@@ -22,11 +22,13 @@ pub fn is_detail(current: TaskRef, kind: &EventKind) -> bool {
         EventKind::Exit { group_dead, .. } => !group_dead,
         EventKind::Reap { task, .. } => task.tid != task.tgid,
         EventKind::ExecFailed { errno, .. } => *errno == ENOENT,
-        EventKind::SignalGenerate { signal, si_code, target, .. } => {
+        EventKind::SignalGenerate { signal, si_code, target, result, .. } => {
             let to_itself = target.tgid == current.tgid;
-            // The runtime of Go wakes its threads by SIGURG.
+            // The runtime of Go wakes its threads by SIGURG, and some of its programs pass each one on to others.
+            let is_idle = *signal == SIGURG && (to_itself || *result != SignalResult::Delivered);
             words::change_of_child(*signal, *si_code).is_some()
-                || (to_itself && (*signal == SIGURG || LIBC_SIGNALS.contains(signal)))
+                || is_idle
+                || (to_itself && LIBC_SIGNALS.contains(signal))
         }
         EventKind::CgroupWrite { file, ret, .. } => *ret >= 0 && TOLD_ELSEWHERE.contains(&file.as_str()),
         EventKind::Unshare { flags, ret, .. } => *ret >= 0 && words::new_namespaces(*flags).is_empty(),
@@ -85,7 +87,14 @@ mod tests {
         assert!(detail(&sample::signal(SIGCHLD, 1, 11)));
         assert!(!detail(&sample::signal(SIGCHLD, 0, 11)), "one that a process sent");
         assert!(detail(&sample::signal(SIGURG, -6, 10)));
-        assert!(!detail(&sample::signal(SIGURG, -6, 11)));
+        assert!(!detail(&sample::signal(SIGURG, 0, 11)));
+        for became in [SignalResult::AlreadyPending, SignalResult::Ignored] {
+            let mut vain = sample::signal(SIGURG, 0, 11);
+            if let EventKind::SignalGenerate { result, .. } = &mut vain {
+                *result = became;
+            }
+            assert!(detail(&vain), "{became:?}");
+        }
     }
 
     #[test]

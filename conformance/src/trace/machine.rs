@@ -113,6 +113,12 @@ impl Machine {
         Some(name.trim_end_matches('\n').to_owned())
     }
 
+    /// Numbers of a living process, outermost first.
+    pub(super) fn ns_pids(&self, tgid: u32) -> Vec<u32> {
+        let numbers = process::ns_pids(tgid.cast_signed()).unwrap_or_default();
+        numbers.into_iter().filter_map(|number| u32::try_from(number).ok()).collect()
+    }
+
     /// Paths of all cgroups that exist, by id.
     pub(super) fn cgroups(&mut self) -> Vec<(u64, String)> {
         if self.walks >= MAX_WALKS {

@@ -20,6 +20,8 @@ struct Known {
     cgroup: Option<u64>,
     /// Path and error of the last exec that failed, until one succeeds.
     failed_exec: Option<(String, i32)>,
+    has_ended: bool,
+    parent: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,10 @@ impl Memory {
         // The kernel's idle task, and a program that is about to get another name.
         if current.tgid != 0 && !matches!(event.kind, EventKind::Exec { .. }) {
             let known = self.processes.entry(current.tgid).or_default();
-            if current.tid == current.tgid || known.name.is_none() {
+            // An exec shows its own adoption first, and has its new name by then.
+            let is_early =
+                matches!(event.kind, EventKind::Reparent { task, .. } if task.tgid == current.tgid);
+            if (current.tid == current.tgid && !is_early) || known.name.is_none() {
                 known.name = Some(event.comm.clone());
             }
         }
@@ -109,10 +114,15 @@ impl Memory {
                 let known = self.processes.entry(task.task.tgid).or_default();
                 known.name = Some(event.comm.clone());
                 known.failed_exec = None;
+                // A number that came back unseen.
+                known.has_ended = false;
             }
             EventKind::ExecFailed { filename, errno } => {
                 let known = self.processes.entry(event.current.tgid).or_default();
                 known.failed_exec = Some((filename.clone(), *errno));
+            }
+            EventKind::Exit { task, group_dead: true, .. } => {
+                self.processes.entry(task.task.tgid).or_default().has_ended = true;
             }
             EventKind::CgroupAttach { id, hierarchy: 0, task, .. } => {
                 self.processes.entry(task.tgid).or_default().cgroup = Some(*id);
@@ -137,7 +147,9 @@ impl Memory {
 
     fn saw(&mut self, task: &TaskView) {
         self.numbered(task.task.tgid, task.task.tid, &task.ns_pids);
-        self.processes.entry(task.task.tgid).or_default().cgroup = Some(task.cgroup_id);
+        let known = self.processes.entry(task.task.tgid).or_default();
+        known.cgroup = Some(task.cgroup_id);
+        known.parent = Some(task.parent.tgid);
         self.seen(&task.ns, task.task.tgid);
     }
 
@@ -157,6 +169,13 @@ impl Memory {
         if known.name.is_none() {
             known.name = self.machine.as_ref().and_then(|machine| machine.process_name(tgid));
         }
+        if known.ns_pids.is_empty() {
+            known.ns_pids = self.machine.as_ref().map(|machine| machine.ns_pids(tgid)).unwrap_or_default();
+            // Nothing, or those of a process with the same number elsewhere.
+            if known.ns_pids.first() != Some(&tgid) {
+                known.ns_pids = vec![tgid];
+            }
+        }
         let name = known.name.as_ref().map_or_else(String::new, |name| format!("{name} "));
         // A name is the program's to choose.
         super::line::printable(&format!("{name}{}", numbers(tgid, &known.ns_pids)))
@@ -170,6 +189,17 @@ impl Memory {
     /// The last exec of a process that failed with none that succeeded after it.
     pub(super) fn failed_exec(&self, tgid: u32) -> Option<(String, i32)> {
         self.processes.get(&tgid)?.failed_exec.clone()
+    }
+
+    /// Whether the end of a process was seen.
+    pub(super) fn has_ended(&self, tgid: u32) -> bool {
+        self.processes.get(&tgid).is_some_and(|known| known.has_ended)
+    }
+
+    /// Whether a process belongs to PID 1 of a pid namespace that has ended: the kernel reaps what it left.
+    pub(super) fn is_left_by_init(&self, tgid: u32) -> bool {
+        let parent = self.processes.get(&tgid).and_then(|known| self.processes.get(&known.parent?));
+        parent.is_some_and(|parent| parent.has_ended && parent.ns_pids.last() == Some(&1))
     }
 
     /// The cgroup that a process was last seen in.

@@ -8,7 +8,8 @@ use podproof_ebpf::event::{
 };
 
 use super::calls::{
-    AT_RECURSIVE, credentials, descriptor, does, mount, mount_setattr, only_thread, result, unshare, wait,
+    AT_RECURSIVE, credentials, descriptor, does, mount, mount_at, mount_setattr, only_thread, result,
+    unshare, wait,
 };
 use super::line::{Ink, Line, Text};
 use super::machine::Machine;
@@ -115,7 +116,8 @@ impl Narrator {
             }
             EventKind::Reparent { task, from, to } => {
                 let (to, from) = (self.object(to.tgid), self.object(from.tgid));
-                let text = Text::of("is adopted by ").then(to).say(" (was the child of ").then(from).say(")");
+                let text = Text::of("has been adopted by ").then(to);
+                let text = text.say(" (was the child of ").then(from).say(")");
                 return (self.memory.process(task.tgid), text);
             }
             EventKind::SignalGenerate { signal, si_code, target, group, result, .. } => {
@@ -197,7 +199,7 @@ impl Narrator {
                 let copies = flags & OPEN_TREE_CLONE != 0;
                 let text = if copies { does(*ret, "copies", "copy") } else { does(*ret, "opens", "open") };
                 let below = if flags & AT_RECURSIVE == 0 { "" } else { " with all below it" };
-                text.say("the mount at ").ink(Ink::Path, path).say(below).then(descriptor(*ret))
+                text.then(mount_at(path)).say(below).then(descriptor(*ret))
             }
             EventKind::MoveMount { from, target, ret, .. } => {
                 let text = if from.is_empty() {
@@ -205,7 +207,12 @@ impl Narrator {
                 } else {
                     does(*ret, "moves", "move").say("the mount at ").ink(Ink::Path, from)
                 };
-                text.say(" to ").ink(Ink::Path, target).then(result(*ret))
+                let target = if target.is_empty() {
+                    Text::of("an open directory")
+                } else {
+                    Text::default().ink(Ink::Path, target)
+                };
+                text.say(" to ").then(target).then(result(*ret))
             }
             EventKind::MountSetattr { path, set, clear, flags, ret, .. } => {
                 mount_setattr(path, *set, *clear, *flags, *ret).then(result(*ret))
@@ -270,7 +277,8 @@ impl Narrator {
         }
         let elsewhere = self.memory.cgroup_of(current.tgid).is_some_and(|parent| parent != child.cgroup_id);
         if flags & words::CLONE_INTO_CGROUP != 0 || elsewhere {
-            text = text.say(" into ").then(self.memory.cgroup(child.cgroup_id));
+            let and = if new.is_empty() { " into " } else { " and into " };
+            text = text.say(and).then(self.memory.cgroup(child.cgroup_id));
         }
         if child.parent.tgid != current.tgid {
             text = text.say(", as a child of ").then(self.object(child.parent.tgid));
@@ -357,7 +365,10 @@ impl Narrator {
             text = text.say(" as its tracer");
         }
         if reaper == Reaper::Auto && task.tid == task.tgid {
-            text = text.say(", as its parent ignores ").ink(Ink::Signal, "SIGCHLD");
+            text = match self.memory.is_left_by_init(task.tgid) {
+                true => text.say(", as its ").ink(Ink::Namespace, "pid").say(" namespace ends"),
+                false => text.say(", as its parent ignores ").ink(Ink::Signal, "SIGCHLD"),
+            };
         }
         if let Some(ns) = zombie_ns {
             text = text.ink(Ink::Dim, &format!(", a zombie for {}", words::milliseconds(ns)));
@@ -380,21 +391,27 @@ impl Narrator {
         let who = if by_kernel { KERNEL.to_owned() } else { self.memory.process(current.tgid) };
         let whom = if to_itself && !by_kernel { Text::of("itself") } else { self.object(target.tgid) };
         let thread = if group { String::new() } else { format!("thread {} of ", target.tid) };
-        let mut text =
+        let text =
             Text::of("sends ").ink(Ink::Signal, &words::signal(signal)).say(" to ").say(&thread).then(whom);
-        if let Some(change) = words::change_of_child(signal, si_code) {
-            text = text.say(&format!(" for a child that {change}"));
+        let why = if let Some(change) = words::change_of_child(signal, si_code) {
+            Text::of(&format!(" for a child that {change}"))
         } else if by_kernel && !to_itself {
-            text = text.say(" as ").then(self.object(current.tgid)).say(" runs");
-        }
+            // PID 1 of a namespace has ended when the kernel kills the others in it.
+            let does = if self.memory.has_ended(current.tgid) { " ends" } else { " runs" };
+            Text::of(" as ").then(self.object(current.tgid)).say(does)
+        } else {
+            Text::default()
+        };
         let became = match result {
             SignalResult::Delivered => "",
+            SignalResult::Ignored if self.memory.has_ended(target.tgid) => ", which has ended",
             SignalResult::Ignored => ", which ignores it",
-            SignalResult::AlreadyPending => ", for which one is pending",
-            SignalResult::OverflowFail => ": refused, its queue is full",
+            SignalResult::AlreadyPending => ", which has one pending",
+            SignalResult::OverflowFail => ", whose queue is full: refused",
             SignalResult::LoseInfo => ", without its details",
         };
-        (who, text.say(became))
+        let comma = if became.is_empty() || why.is_empty() { "" } else { "," };
+        (who, text.say(became).say(comma).then(why))
     }
 
     fn oom(

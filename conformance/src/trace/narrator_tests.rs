@@ -146,7 +146,7 @@ fn table() -> Vec<(EventKind, &'static str)> {
         (EventKind::Free { task: task(11) }, "11 is freed by the kernel"),
         (
             EventKind::Reparent { task: task(11), from: task(10), to: task(1) },
-            "11 is adopted by 1 (was the child of sh 10)",
+            "11 has been adopted by 1 (was the child of sh 10)",
         ),
         (signal(15, 0, 11), "sh 10 sends SIGTERM to 11"),
         (signal(10, 0, 10), "sh 10 sends SIGUSR1 to itself"),
@@ -269,6 +269,31 @@ fn table() -> Vec<(EventKind, &'static str)> {
             "sh 10 attaches a mount to /mnt",
         ),
         (
+            EventKind::MoveMount {
+                from: String::new(),
+                target: String::new(),
+                flags: 0x44,
+                ret: 0,
+                mnt_ns: None,
+            },
+            "sh 10 attaches a mount to an open directory",
+        ),
+        (
+            EventKind::MountSetattr {
+                path: String::new(),
+                set: 0,
+                clear: 0,
+                flags: 0x9000,
+                ret: 0,
+                mnt_ns: None,
+            },
+            "sh 10 changes the propagation of an open mount and all below it",
+        ),
+        (
+            EventKind::OpenTree { path: String::new(), flags: 0x9001, ret: -9 },
+            "sh 10 cannot copy an open mount with all below it: EBADF: Bad file number",
+        ),
+        (
             EventKind::MountSetattr {
                 path: "/mnt".into(),
                 set: 0x3,
@@ -277,7 +302,7 @@ fn table() -> Vec<(EventKind, &'static str)> {
                 ret: 0,
                 mnt_ns: None,
             },
-            "sh 10 sets ro,nosuid and not noexec of the mount at /mnt and all below it",
+            "sh 10 sets ro,nosuid and not noexec on the mount at /mnt and all below it",
         ),
         (
             EventKind::Hostname { name: "web".into(), domain: false, ret: 0, uts_ns: None },
@@ -389,6 +414,68 @@ fn a_birth_in_another_cgroup_says_which() {
     let told = told(&story);
     assert_eq!(told[2], "sh 10 clones 11 into cgroup /pod");
     assert_eq!(told[3], "sh 11 clones 12 into the cgroup with id 1, as a child of sh 10");
+}
+
+#[test]
+fn a_birth_tells_of_its_namespaces_and_its_cgroup() {
+    let child = TaskView { cgroup_id: 7, ..view(11, &[11, 1]) };
+    let kind = EventKind::NewTask { child, flags: CLONE_POD | 0x2_0000_0000, exit_signal: 17 };
+    let mut story = Story::default();
+    story.add("sh", 10, EventKind::CgroupMkdir { id: 7, hierarchy: 0, path: "/pod".into() });
+    story.add("sh", 10, kind);
+    assert_eq!(told(&story)[1], "sh 10 clones 11/1 into new mnt net pid namespaces and into cgroup /pod");
+}
+
+#[test]
+fn an_adoption_that_an_exec_shows_has_the_old_name() {
+    let adopted = EventKind::Reparent { task: task(11), from: task(12), to: task(10) };
+    let mut story = Story::default();
+    story.add("sh", 10, born(11, &[11], 0)).add("app", 11, adopted);
+    story.add("app", 11, exec(11, "/app", root_creds()));
+    assert_eq!(
+        told(&story)[1..],
+        ["sh 11 has been adopted by sh 10 (was the child of 12)", "sh 11 executes /app"]
+    );
+}
+
+#[test]
+fn the_end_of_a_namespace_kills_who_is_left_in_it() {
+    const SI_KERNEL: i32 = 0x80;
+    let ignored = |mut kind: EventKind| {
+        if let EventKind::SignalGenerate { result, .. } = &mut kind {
+            *result = SignalResult::Ignored;
+        }
+        kind
+    };
+    let mut story = Story::default();
+    story.add("app", 11, exit(11, 0, true)).add("sh", 10, exit(10, 0, true));
+    story.add("sh", 10, ignored(signal(9, SI_KERNEL, 11))).add("sh", 10, signal(9, SI_KERNEL, 12));
+    // A number that comes back has not ended.
+    story.add("sh", 9, born(11, &[11], 0)).add("sh", 10, ignored(signal(9, SI_KERNEL, 11)));
+    story.add("sh", 10, ignored(signal(17, 1, 9)));
+    let told = told(&story);
+    assert_eq!(told[2], "kernel sends SIGKILL to app 11, which has ended, as sh 10 ends");
+    assert_eq!(told[3], "kernel sends SIGKILL to 12 as sh 10 ends");
+    assert_eq!(told[5], "kernel sends SIGKILL to sh 11, which ignores it, as sh 10 ends");
+    assert_eq!(told[6], "kernel sends SIGCHLD to sh 9, which ignores it, for a child that ended");
+}
+
+#[test]
+fn what_a_namespace_leaves_is_reaped_by_the_kernel() {
+    let leaves = |init: u32, ns_pids: &[u32]| {
+        let mut ended = exit(init, 0, true);
+        if let EventKind::Exit { task, .. } = &mut ended {
+            task.ns_pids = ns_pids.to_vec();
+        }
+        let mut left = view(11, &[11, 2]);
+        left.parent = task(init);
+        let killed = EventKind::Exit { task: left, status: 9, group_dead: true, oom: None, tracer: None };
+        let mut story = Story::default();
+        story.add("sh", init, ended).add("app", 11, killed).add("app", 11, reap(11, Reaper::Auto, None));
+        told(&story).remove(2)
+    };
+    assert_eq!(leaves(10, &[10, 1]), "kernel reaps app 11, as its pid namespace ends");
+    assert_eq!(leaves(10, &[10, 3]), "kernel reaps app 11, as its parent ignores SIGCHLD");
 }
 
 #[test]

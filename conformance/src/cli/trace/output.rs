@@ -20,7 +20,11 @@ use crate::trace::{Look, Machine, Narrator, is_detail};
 struct Told<'e> {
     #[serde(flatten)]
     event: &'e Event,
+    /// Who acts, with which `text` begins.
+    who: &'e str,
     text: String,
+    /// The text format shows it to those only who ask for details.
+    detail: bool,
 }
 
 /// The writer of the trace.
@@ -69,13 +73,14 @@ impl Output {
         for event in events {
             self.note(event);
             let line = self.narrator.tell(event);
+            let detail = is_detail(event.current, &event.kind);
             match self.format {
-                Format::Text if self.verbose || !is_detail(event.current, &event.kind) => {
+                Format::Text if self.verbose || !detail => {
                     writeln!(self.out, "{}", line.render(self.look))?;
                 }
                 Format::Text => {}
                 Format::Json => {
-                    let told = Told { event, text: line.sentence() };
+                    let told = Told { event, who: &line.who, text: line.sentence(), detail };
                     // As an error of output, for which a reader who left is none.
                     serde_json::to_writer(&mut self.out, &told).map_err(io::Error::from)?;
                     writeln!(self.out)?;
