@@ -384,13 +384,22 @@ fn ring_full(_tracer: &Tracer) -> Res<Completion> {
     scope.add_thread_group(child.id())?;
     go(&mut child)?;
     finish(child)?;
-    scope.fence(PATIENCE)?;
+    tracer.detach()?;
+    // Tasks are freed, and programs run, for a while yet: until a mark is behind all that was written.
+    let since = Instant::now();
+    let ring = loop {
+        scope.fence(PATIENCE)?;
+        let ring = tracer.ring();
+        let is_drained = ring.iter().all(|(_, count)| count.received == count.emitted);
+        if is_drained || since.elapsed() > PATIENCE {
+            break ring;
+        }
+    };
     let snapshot = tracer.counters()?;
     let counts = snapshot.cgroups.get(&cgroup.id).ok_or("the cgroup is not counted")?;
     let forks = u64::from(STORM);
     equal("forks", &counts.get(Counter::ForksProcess), &Some(forks))?;
     equal("ends", &counts.get(Counter::ExitsSuccess), &Some(forks + 1))?;
-    let ring = tracer.ring();
     let of =
         |name: &str| ring.iter().find(|(kind, _)| *kind == name).map(|(_, count)| *count).unwrap_or_default();
     for (kind, attempted) in [("new_task", forks), ("exit", forks + 1)] {
