@@ -1,6 +1,6 @@
 //! What this machine can add to the events: names of processes, namespaces and cgroups from before the trace.
 //!
-//! Everything is looked up once, when an event names something unknown, and read-only.
+//! Everything is looked up when an event names something unknown, and read-only.
 
 use std::collections::HashMap;
 use std::fs;
@@ -131,9 +131,14 @@ impl Machine {
     /// The oldest number among the processes that are in a namespace, but for one that has just come into it.
     pub(super) fn member(&self, kind: NsKind, inode: u32, but: u32) -> Option<u32> {
         let pids = listed_pids(Path::new("/proc")).unwrap_or_default();
-        pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).find(|pid| {
-            *pid != but && fs::metadata(ns_path(*pid, kind)).is_ok_and(|file| file.ino() == u64::from(inode))
-        })
+        pids.into_iter()
+            .filter_map(|pid| u32::try_from(pid).ok())
+            .find(|pid| *pid != but && self.is_member(kind, inode, *pid))
+    }
+
+    /// Whether a process lives and is in a namespace.
+    pub(super) fn is_member(&self, kind: NsKind, inode: u32, tgid: u32) -> bool {
+        fs::metadata(ns_path(tgid, kind)).is_ok_and(|file| file.ino() == u64::from(inode))
     }
 
     /// Where the file of a namespace is mounted (`ip netns add` does that).

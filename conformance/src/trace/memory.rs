@@ -1,8 +1,8 @@
 //! Who is who: what earlier events told of processes, namespaces and cgroups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use podproof_ebpf::event::{Event, EventKind, NsKind, NsSet, TaskView};
+use podproof_ebpf::event::{Event, EventKind, NsKind, NsSet, TaskRef, TaskView};
 
 use super::line::{Ink, Text};
 use super::machine::Machine;
@@ -14,6 +14,8 @@ const FIRST_DYNAMIC: u32 = 0xF000_0000;
 
 #[derive(Debug, Default, Clone)]
 struct Known {
+    /// When its leader started, which tells it from a later process with its number.
+    start_ns: Option<u64>,
     name: Option<String>,
     /// Numbers of the process, outermost first.
     ns_pids: Vec<u32>,
@@ -22,22 +24,43 @@ struct Known {
     failed_exec: Option<(String, i32)>,
     has_ended: bool,
     parent: Option<u32>,
+    /// It may be the owner of a namespace.
+    is_owner: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Known {
+    /// `pause 4713/1`.
+    fn shown(&self, tgid: u32) -> String {
+        let name = self.name.as_ref().map_or_else(String::new, |name| format!("{name} "));
+        // A name is the program's to choose.
+        super::line::printable(&format!("{name}{}", numbers(tgid, &self.ns_pids)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Owner {
     Node,
     Process(u32),
+    /// A process that was forgotten, as lines showed it.
+    Forgotten(String),
 }
 
-/// What a narrator remembers.
+/// Cgroups whose path is kept after their removal, as ends of processes may still come that name them.
+const REMOVED: usize = 1024;
+
+/// What a narrator remembers. A process of the trace is forgotten when the kernel frees it, and a cgroup some time after its
+/// removal; the rest is bounded by the numbers of processes and namespaces, which the kernel gives out again.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     processes: HashMap<u32, Known>,
     /// Who was first seen in a namespace.
     owners: HashMap<(NsKind, u32), Owner>,
+    /// Namespaces in which nobody was found, each with the process that was the last to tell of it and may be in it by now.
+    missing: HashMap<(NsKind, u32), u32>,
     /// Paths of cgroups of v2; none for those that were looked for in vain.
     cgroups: HashMap<u64, Option<String>>,
+    /// Ids of cgroups that were removed, the earliest first.
+    removed: VecDeque<u64>,
     pub(super) machine: Option<Machine>,
 }
 
@@ -54,7 +77,7 @@ impl Memory {
         let current = event.current;
         // The kernel's idle task, and a program that is about to get another name.
         if current.tgid != 0 && !matches!(event.kind, EventKind::Exec { .. }) {
-            let known = self.processes.entry(current.tgid).or_default();
+            let known = self.known(current);
             // An exec shows its own adoption first, and has its new name by then.
             let is_early =
                 matches!(event.kind, EventKind::Reparent { task, .. } if task.tgid == current.tgid);
@@ -64,8 +87,9 @@ impl Memory {
         }
         match &event.kind {
             EventKind::NewTask { child, flags, .. } if child.task.tid == child.task.tgid => {
-                let known = Known { name: Some(event.comm.clone()), ..Known::default() };
-                self.processes.insert(child.task.tgid, known);
+                // One that had this number, and whose end was lost or is not yet told.
+                self.forget(child.task.tgid);
+                self.known(child.task).name = Some(event.comm.clone());
                 for kind in words::new_namespaces(*flags) {
                     self.owned(kind, child.ns.get(kind), child.task.tgid);
                 }
@@ -84,10 +108,12 @@ impl Memory {
                 self.saw(task);
             }
             EventKind::Exit { task, .. } => self.saw(task),
-            EventKind::Reap { task, ns_pids, .. } => self.numbered(task.tgid, task.tid, ns_pids),
+            EventKind::Reap { task, ns_pids, .. } => self.numbered(*task, ns_pids),
             EventKind::SignalGenerate { target, target_ns_pids, .. } => {
-                self.numbered(target.tgid, target.tid, target_ns_pids);
+                self.numbered(*target, target_ns_pids);
             }
+            // The file of a namespace may be mounted there now.
+            EventKind::Mount { ret: 0, .. } | EventKind::MoveMount { ret: 0, .. } => self.missing.clear(),
             EventKind::Unshare { before, after, ret, .. } if *ret >= 0 => {
                 for (kind, inode) in words::changes(before, after) {
                     self.owned(kind, Some(inode), current.tgid);
@@ -124,6 +150,21 @@ impl Memory {
             EventKind::Exit { task, group_dead: true, .. } => {
                 self.processes.entry(task.task.tgid).or_default().has_ended = true;
             }
+            EventKind::CgroupRmdir { id, hierarchy: 0, .. } => {
+                self.removed.push_back(*id);
+                if self.removed.len() > REMOVED
+                    && let Some(id) = self.removed.pop_front()
+                {
+                    self.cgroups.remove(&id);
+                }
+            }
+            EventKind::Free { task } => {
+                // The number may be that of another process by now, as a task is freed some time after its release.
+                let start_ns = self.processes.get(&task.tgid).and_then(|known| known.start_ns);
+                if start_ns.is_none_or(|start_ns| start_ns == task.start_ns) {
+                    self.forget(task.tgid);
+                }
+            }
             EventKind::CgroupAttach { id, hierarchy: 0, task, .. } => {
                 self.processes.entry(task.tgid).or_default().cgroup = Some(*id);
             }
@@ -131,22 +172,48 @@ impl Memory {
         }
     }
 
+    /// What is known of the process of a task.
+    fn known(&mut self, task: TaskRef) -> &mut Known {
+        let known = self.processes.entry(task.tgid).or_default();
+        // Of a thread it is its own start; 0 is that of a task of which only the number is known.
+        if task.tid == task.tgid && task.start_ns != 0 {
+            known.start_ns = Some(task.start_ns);
+        }
+        known
+    }
+
+    /// Forgets a process, whose namespaces keep its name.
+    fn forget(&mut self, tgid: u32) {
+        let Some(known) = self.processes.remove(&tgid) else { return };
+        if !known.is_owner {
+            return;
+        }
+        let shown = known.shown(tgid);
+        for owner in self.owners.values_mut().filter(|owner| **owner == Owner::Process(tgid)) {
+            *owner = Owner::Forgotten(shown.clone());
+        }
+    }
+
     fn owned(&mut self, kind: NsKind, inode: Option<u32>, tgid: u32) {
         if let Some(inode) = inode {
             self.owners.insert((own(kind), inode), Owner::Process(tgid));
+            self.missing.remove(&(own(kind), inode));
+            self.processes.entry(tgid).or_default().is_owner = true;
         }
     }
 
     fn seen(&mut self, ns: &NsSet, tgid: u32) {
         for kind in NsKind::ALL {
-            if let Some(inode) = ns.get(kind) {
-                self.owners.entry((own(kind), inode)).or_insert(Owner::Process(tgid));
+            if let Some(inode) = ns.get(kind)
+                && !self.owners.contains_key(&(own(kind), inode))
+            {
+                self.owned(kind, Some(inode), tgid);
             }
         }
     }
 
     fn saw(&mut self, task: &TaskView) {
-        self.numbered(task.task.tgid, task.task.tid, &task.ns_pids);
+        self.numbered(task.task, &task.ns_pids);
         let known = self.processes.entry(task.task.tgid).or_default();
         known.cgroup = Some(task.cgroup_id);
         known.parent = Some(task.parent.tgid);
@@ -154,9 +221,9 @@ impl Memory {
     }
 
     /// A thread's numbers are not those of its process.
-    fn numbered(&mut self, tgid: u32, tid: u32, ns_pids: &[u32]) {
-        if tid == tgid && !ns_pids.is_empty() {
-            self.processes.entry(tgid).or_default().ns_pids = ns_pids.to_vec();
+    fn numbered(&mut self, task: TaskRef, ns_pids: &[u32]) {
+        if task.tid == task.tgid && !ns_pids.is_empty() {
+            self.known(task).ns_pids = ns_pids.to_vec();
         }
     }
 
@@ -176,9 +243,7 @@ impl Memory {
                 known.ns_pids = vec![tgid];
             }
         }
-        let name = known.name.as_ref().map_or_else(String::new, |name| format!("{name} "));
-        // A name is the program's to choose.
-        super::line::printable(&format!("{name}{}", numbers(tgid, &known.ns_pids)))
+        known.shown(tgid)
     }
 
     /// The number of a process, with its numbers inside.
@@ -229,22 +294,21 @@ impl Memory {
             |whose: &str| Text::of("the ").ink(Ink::Namespace, &format!("{whose}{name}")).say(" namespace");
         let number = format!(" ({inode})");
         let first = inode < FIRST_DYNAMIC;
-        let known = if first { Some(Owner::Node) } else { self.owners.get(&(name, inode)).copied() };
+        let known = if first { Some(Owner::Node) } else { self.owners.get(&(name, inode)).cloned() };
         match known {
             Some(Owner::Node) => return the("node's ").ink(Ink::Dim, &number),
             Some(Owner::Process(tgid)) if tgid != teller => {
                 let process = self.process(tgid);
                 return the("").say(" of ").ink(Ink::Process, &process).ink(Ink::Dim, &number);
             }
+            Some(Owner::Forgotten(process)) => {
+                return the("").say(" of ").ink(Ink::Process, &process).ink(Ink::Dim, &number);
+            }
             _ => {}
         }
-        let Some(machine) = &self.machine else { return the("").ink(Ink::Dim, &format!(" {inode}")) };
-        if let Some(path) = machine.ns_file(name, inode) {
-            return the("").say(" at ").ink(Ink::Path, &path).ink(Ink::Dim, &number);
-        }
-        let member = machine.member(name, inode, teller);
-        match member {
-            Some(member) => {
+        match self.look_up(name, inode, teller) {
+            Some(Place::File(path)) => the("").say(" at ").ink(Ink::Path, &path).ink(Ink::Dim, &number),
+            Some(Place::Member(member)) => {
                 self.owned(kind, Some(inode), member);
                 let process = self.process(member);
                 the("").say(" of ").ink(Ink::Process, &process).ink(Ink::Dim, &number)
@@ -252,6 +316,31 @@ impl Memory {
             None => the("").ink(Ink::Dim, &format!(" {inode}")),
         }
     }
+
+    /// Asks the machine for a namespace. What was looked for in vain is not looked for again, but with those who have told of
+    /// it since, until something is mounted.
+    fn look_up(&mut self, kind: NsKind, inode: u32, teller: u32) -> Option<Place> {
+        let machine = self.machine.as_ref()?;
+        let found = match self.missing.get(&(kind, inode)) {
+            Some(before) => (*before != teller && machine.is_member(kind, inode, *before))
+                .then_some(Place::Member(*before)),
+            None => machine
+                .ns_file(kind, inode)
+                .map(Place::File)
+                .or_else(|| machine.member(kind, inode, teller).map(Place::Member)),
+        };
+        if found.is_none() {
+            self.missing.insert((kind, inode), teller);
+        }
+        found
+    }
+}
+
+/// Where the machine has a namespace.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    File(String),
+    Member(u32),
 }
 
 /// The kind of the namespace itself: what is for children is theirs to be in.
@@ -277,4 +366,127 @@ pub(super) fn inodes(ns: &NsSet) -> String {
         .map(|(kind, inode)| format!("{kind}:{inode}"))
         .collect();
     parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use podproof_ebpf::event::EventKind;
+
+    use super::*;
+    use crate::trace::sample::{Story, born, exit, task, view};
+
+    const NET_NS: u32 = 4_026_532_002;
+    const CLONE_NEWNET: u64 = 0x4000_0000;
+
+    fn take(memory: &mut Memory, story: &Story) {
+        for event in &story.events {
+            memory.before(event);
+            memory.after(event);
+        }
+    }
+
+    fn said(memory: &mut Memory, inode: u32, teller: u32) -> String {
+        memory.namespace(NsKind::Net, inode, teller).plain()
+    }
+
+    #[test]
+    fn what_the_kernel_freed_is_forgotten() {
+        let mut memory = Memory::default();
+        let mut story = Story::default();
+        for tgid in 100..10_000 {
+            story.add("sh", 10, born(tgid, &[tgid], 0)).add("sh", tgid, exit(tgid, 0, true)).add(
+                "swapper/0",
+                0,
+                EventKind::Free { task: task(tgid) },
+            );
+        }
+        take(&mut memory, &story);
+        assert_eq!(memory.processes.keys().collect::<Vec<_>>(), [&10]);
+    }
+
+    #[test]
+    fn cgroups_that_were_removed_are_forgotten_in_the_end() {
+        let mut memory = Memory::default();
+        let mut story = Story::default();
+        for id in 2..5000 {
+            let path = format!("/pod-{id}");
+            story.add("sh", 10, EventKind::CgroupMkdir { id, hierarchy: 0, path: path.clone() }).add(
+                "sh",
+                10,
+                EventKind::CgroupRmdir { id, hierarchy: 0, path },
+            );
+        }
+        take(&mut memory, &story);
+        assert_eq!((memory.cgroups.len(), memory.removed.len()), (REMOVED, REMOVED));
+        assert_eq!(memory.cgroup(4999).plain(), "cgroup /pod-4999");
+        assert_eq!(memory.cgroup(2).plain(), "the cgroup with id 2");
+    }
+
+    #[test]
+    fn a_namespace_outlives_the_name_of_its_owner() {
+        let mut memory = Memory::default();
+        let mut child = view(11, &[11, 1]);
+        child.ns.net = Some(NET_NS);
+        let kind = EventKind::NewTask { child, flags: CLONE_NEWNET, exit_signal: 17 };
+        take(&mut memory, Story::default().add("pause", 10, kind));
+        let before = said(&mut memory, NET_NS, 12);
+        assert_eq!(before, format!("the net namespace of pause 11/1 ({NET_NS})"));
+        take(&mut memory, Story::default().add("sh", 12, EventKind::Free { task: task(11) }));
+        assert!(!memory.processes.contains_key(&11));
+        assert_eq!(said(&mut memory, NET_NS, 12), before);
+        // The next process with the number is not its owner.
+        take(&mut memory, Story::default().add("later", 10, born(11, &[11], 0)));
+        assert_eq!(said(&mut memory, NET_NS, 12), before);
+        assert_eq!(said(&mut memory, NET_NS, 11), before);
+    }
+
+    #[test]
+    fn a_process_is_not_forgotten_for_an_earlier_one_with_its_number() {
+        let mut memory = Memory::default();
+        let mut earlier = task(11);
+        earlier.start_ns -= 1;
+        let mut story = Story::default();
+        story.add("later", 10, born(11, &[11], 0)).add("sh", 12, EventKind::Free { task: earlier });
+        take(&mut memory, &story);
+        assert_eq!(memory.process(11), "later 11");
+        take(&mut memory, Story::default().add("sh", 12, EventKind::Free { task: task(11) }));
+        assert_eq!(memory.process(11), "11");
+    }
+
+    #[test]
+    fn a_namespace_is_looked_for_in_vain_once() {
+        let here = || Memory { machine: Some(Machine::default()), ..Memory::default() };
+        let own = std::process::id();
+        let inode = std::fs::metadata("/proc/self/ns/net").unwrap().ino();
+        let inode = u32::try_from(inode).unwrap();
+        // Larger than any process id can be.
+        let (nobody, gone) = (u32::MAX, u32::MAX - 1);
+
+        let mut memory = here();
+        assert_eq!(memory.look_up(NsKind::Net, 1, own), None);
+        assert_eq!(memory.missing, HashMap::from([((NsKind::Net, 1), own)]));
+
+        // All of /proc would show somebody; whoever told of it last is gone.
+        memory.missing = HashMap::from([((NsKind::Net, inode), gone)]);
+        assert_eq!(memory.look_up(NsKind::Net, inode, own), None);
+        // That one is in it, and is no news to itself.
+        assert_eq!(memory.look_up(NsKind::Net, inode, own), None);
+        assert_eq!(memory.look_up(NsKind::Net, inode, nobody), Some(Place::Member(own)));
+
+        memory.missing = HashMap::from([((NsKind::Net, inode), gone)]);
+        let mount = |ret| EventKind::Mount {
+            from: "/proc/9/ns/net".into(),
+            target: "/run/netns/a".into(),
+            fstype: String::new(),
+            flags: 0,
+            ret,
+            mnt_ns: None,
+        };
+        take(&mut memory, Story::default().add("ip", 9, mount(-1)));
+        assert_eq!(memory.look_up(NsKind::Net, inode, nobody), None);
+        take(&mut memory, Story::default().add("ip", 9, mount(0)));
+        assert!(memory.look_up(NsKind::Net, inode, nobody).is_some());
+    }
 }
