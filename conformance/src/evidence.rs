@@ -1,9 +1,47 @@
 //! What the two witnesses of a check saw, as plain values that can be stored and judged again.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// A number of lost records, in words: `an unknown number` when it could not be read (`u64::MAX`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost(pub u64);
+
+impl Lost {
+    /// Stands for a number that could not be read.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+
+    /// With what was lost: `12 records`, `1 record`, `an unknown number of records`.
+    #[must_use]
+    pub fn of(self, what: &str) -> String {
+        match self {
+            Self::UNKNOWN => format!("{self} of {what}s"),
+            Self(1) => format!("{self} {what}"),
+            _ => format!("{self} {what}s"),
+        }
+    }
+
+    /// What was lost since an earlier number; unknown when either is.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        match (self, before) {
+            (Self::UNKNOWN, _) | (_, Self::UNKNOWN) => Self::UNKNOWN,
+            (Self(now), Self(before)) => Self(now.saturating_sub(before)),
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UNKNOWN => to.write_str("an unknown number"),
+            Self(number) => number.fmt(to),
+        }
+    }
+}
 
 /// One measured value with its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +64,7 @@ pub struct Evidence {
     pub kernel: Vec<Fact>,
     /// Lines of the trace that carry the kernel's side, for people.
     pub trace: Vec<String>,
-    /// Records of this scope that the ring had no room for.
+    /// Records of this scope that were lost; `u64::MAX` when their number is not known.
     pub events_lost: u64,
     /// Part of the requirement that this subject refuses with an error: skipped, with this reason.
     pub refused: Option<String>,
@@ -140,5 +178,26 @@ impl<'e> Side<'e> {
     /// When it is absent or has another shape.
     pub fn set(&self, key: &str) -> Result<BTreeSet<u64>, Gap> {
         Ok(self.numbers(key)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_of_unknown_size_is_called_so() {
+        assert_eq!(Lost(12).of("record"), "12 records");
+        assert_eq!(Lost(1).of("record"), "1 record");
+        assert_eq!(Lost::UNKNOWN.of("record"), "an unknown number of records");
+        assert_eq!(format!("{} of its events", Lost::UNKNOWN), "an unknown number of its events");
+    }
+
+    #[test]
+    fn no_part_of_an_unknown_loss_is_known() {
+        assert_eq!(Lost(5).since(Lost(2)), Lost(3));
+        assert_eq!(Lost(5).since(Lost::UNKNOWN), Lost::UNKNOWN);
+        assert_eq!(Lost::UNKNOWN.since(Lost(5)), Lost::UNKNOWN);
+        assert_eq!(Lost::UNKNOWN.since(Lost::UNKNOWN), Lost::UNKNOWN);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::evidence::{Evidence, Gap, Side};
+use crate::evidence::{Evidence, Gap, Lost, Side};
 
 /// What a check came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ pub fn judge(rules: &Rules, evidence: &Evidence) -> Judgement {
     let inside = (rules.inside)(&Side::new(&evidence.inside));
     // What a scope lost may be the very event that a rule looks for, so its kernel side proves nothing.
     let kernel = if evidence.events_lost > 0 {
-        Err(Gap(format!("the whole trace, as {} of its events were lost", evidence.events_lost)))
+        Err(Gap(format!("the whole trace, as {} of its events were lost", Lost(evidence.events_lost))))
     } else {
         (rules.kernel)(&Side::new(&evidence.kernel))
     };
@@ -218,6 +218,9 @@ mod tests {
         let mut lossy = evidence(Some(1), Some(1));
         lossy.events_lost = 1;
         assert_eq!(judge(&RULES, &lossy).verdict.word(), "inconclusive");
+        lossy.events_lost = u64::MAX;
+        let verdict = judge(&RULES, &lossy).verdict;
+        assert!(verdict.reason().ends_with("as an unknown number of its events were lost"), "{verdict:?}");
         let mut lossy = evidence(Some(2), None);
         lossy.events_lost = 1;
         assert_eq!(judge(&RULES, &lossy).verdict.word(), "fail");

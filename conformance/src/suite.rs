@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cell::{Cell, Obstacle};
 use crate::checks::Check;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Lost};
 use crate::interrupt;
 use crate::judge::{Judgement, Verdict, judge};
 use crate::report::model::CheckReport;
@@ -113,7 +113,7 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
                 Ok(seen) => judged(check, seen, lost),
                 Err(_) => (
                     Judgement::bare(Verdict::Inconclusive("the check itself panicked".to_owned())),
-                    Evidence::default(),
+                    Evidence { events_lost: lost, ..Evidence::default() },
                 ),
             };
             if stuck.is_empty() {
@@ -150,14 +150,16 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
 fn judged(check: &Check, seen: Result<Evidence, Obstacle>, events_lost: u64) -> (Judgement, Evidence) {
     match seen {
         Ok(evidence) => (judge(&check.rules, &evidence), evidence),
-        Err(Obstacle::Skip(reason)) => (Judgement::bare(Verdict::Skip(reason)), Evidence::default()),
         Err(obstacle) => {
-            let reason = match events_lost {
-                0 => obstacle.to_string(),
-                lost => format!("{obstacle}; {lost} of its events were lost"),
+            let (verdict, mut reason): (fn(String) -> Verdict, String) = match obstacle {
+                Obstacle::Skip(reason) => (Verdict::Skip, reason),
+                obstacle => (Verdict::Inconclusive, obstacle.to_string()),
             };
+            if events_lost > 0 {
+                reason += &format!("; {} of its events were lost", Lost(events_lost));
+            }
             let evidence = Evidence { events_lost, ..Evidence::default() };
-            (Judgement::bare(Verdict::Inconclusive(reason)), evidence)
+            (Judgement::bare(verdict(reason)), evidence)
         }
     }
 }
@@ -203,4 +205,25 @@ pub fn explanation(check: &Check, report: &CheckReport) -> String {
         text += &format!("  trace: {line}\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obstacle_shows_what_was_lost() {
+        let check = crate::checks::find("NS-01").unwrap();
+        let of = |obstacle, lost| {
+            let (judgement, evidence) = judged(&check, Err(obstacle), lost);
+            (judgement.verdict, evidence.events_lost)
+        };
+        let skip = || Obstacle::Skip("needs cgroup v2".to_owned());
+        assert_eq!(of(skip(), 0), (Verdict::Skip("needs cgroup v2".to_owned()), 0));
+        let reason = "needs cgroup v2; 3 of its events were lost".to_owned();
+        assert_eq!(of(skip(), 3), (Verdict::Skip(reason), 3));
+        let reason = "refused; an unknown number of its events were lost".to_owned();
+        let refused = Obstacle::Runtime("refused".to_owned());
+        assert_eq!(of(refused, u64::MAX), (Verdict::Inconclusive(reason), u64::MAX));
+    }
 }

@@ -223,7 +223,7 @@ impl<'r> Cell<'r> {
         Ok(Trace { events: scope.events(), lost: scope.lost() })
     }
 
-    /// Records of this cell that were lost until now; 0 without probes.
+    /// Records of this cell that were lost until now, `u64::MAX` when their number is not known; 0 without probes.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
         self.scope.as_ref().map_or(0, Scope::lost)

@@ -14,6 +14,7 @@ use super::ring::RingArgs;
 use crate::adapter::oci::OciRuntime;
 use crate::chain::chain;
 use crate::checks;
+use crate::evidence::Lost;
 use crate::interrupt;
 use crate::observe::cgroup::Layout;
 use crate::observe::process;
@@ -115,7 +116,7 @@ impl Stage {
         checks: impl FnOnce(&Arc<Run>) -> Vec<CheckReport>,
     ) -> Result<RunReport> {
         let begin = Instant::now();
-        let lost_before = self.events_lost();
+        let lost_before = self.lost();
         let mut report = self.head(&runtime)?;
         let before = Snapshot::take(&Layout::detect(), self.base.path());
         let run =
@@ -126,7 +127,9 @@ impl Stage {
         report.left_behind = run.close();
         let after = Snapshot::take(&run.layout, self.base.path());
         report.left_behind.extend(after.since(&before, &marks(&run)));
-        report.events_lost = self.events_lost() - lost_before;
+        let is_unknown = report.checks.iter().any(|check| Lost(check.events_lost) == Lost::UNKNOWN);
+        let Lost(events_lost) = if is_unknown { Lost::UNKNOWN } else { self.lost().since(lost_before) };
+        report.events_lost = events_lost;
         report.wall_ms = u64::try_from(begin.elapsed().as_millis())?;
         let end = Record::End {
             wall_ms: report.wall_ms,
@@ -137,8 +140,8 @@ impl Stage {
         Ok(report)
     }
 
-    fn events_lost(&self) -> u64 {
-        self.tracer.as_ref().map_or(0, |tracer| tracer.events_lost())
+    fn lost(&self) -> Lost {
+        Lost(self.tracer.as_ref().map_or(0, |tracer| tracer.events_lost()))
     }
 
     fn head(&self, runtime: &OciRuntime) -> Result<RunReport> {

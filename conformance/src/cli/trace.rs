@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use podproof_ebpf::{Scope, Tracer};
 
 use super::ring::RingArgs;
+use crate::evidence::Lost;
 use crate::interrupt;
 use crate::report::exit;
 use command::Traced;
@@ -198,7 +199,8 @@ impl Session {
         }
         let lost = self.scope.lost();
         if lost > 0 {
-            eprintln!("podproof: {lost} records were lost: what the trace does not show may have happened");
+            let records = Lost(lost).of("record");
+            eprintln!("podproof: lost {records}: what the trace does not show may have happened");
         }
         let Watched::Command(traced) = &self.subject else { return exit::PASSED };
         let living = self.output.living();

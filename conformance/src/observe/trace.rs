@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct Trace {
     /// In the order of the ring.
     pub events: Vec<Event>,
-    /// Records that the ring had no room for.
+    /// Records that were lost; `u64::MAX` when their number is not known.
     pub lost: u64,
 }
 

@@ -76,7 +76,7 @@ pub struct RunReport {
     pub wall_ms: u64,
     /// The probes.
     pub probes: Vec<ProbeReport>,
-    /// Records that the ring had no room for, all scopes together.
+    /// Records that the ring had no room for, all scopes together; `u64::MAX` when their number is not known.
     pub events_lost: u64,
     /// Verdicts.
     pub checks: Vec<CheckReport>,
@@ -133,7 +133,7 @@ pub struct CheckReport {
     /// Lines of the trace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
-    /// Records of the check's own scope that were lost.
+    /// Records of the check's own scope that were lost; `u64::MAX` when their number is not known.
     #[serde(default)]
     pub events_lost: u64,
     /// Objects that the runtime left behind although everything was deleted.

@@ -35,7 +35,7 @@ pub enum Record {
     End {
         /// Wall time, milliseconds.
         wall_ms: u64,
-        /// Records that the ring had no room for.
+        /// Records that the ring had no room for; `u64::MAX` when their number is not known.
         events_lost: u64,
         /// What was still there after the clean-up.
         left_behind: Vec<String>,

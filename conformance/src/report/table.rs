@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::model::{CheckReport, RunReport};
 use crate::checks;
+use crate::evidence::Lost;
 
 /// Renders the table with its legend, reasons and counts.
 #[must_use]
@@ -79,7 +80,7 @@ fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
 pub fn counts(run: &RunReport) -> String {
     let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
     format!(
-        "{} {}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive, {} events lost, {:.1} s",
+        "{} {}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive, {} lost, {:.1} s",
         run.runtime.name,
         run.runtime.version,
         run.kernel,
@@ -89,7 +90,7 @@ pub fn counts(run: &RunReport) -> String {
         count("fail"),
         count("skip"),
         count("inconclusive"),
-        run.events_lost,
+        Lost(run.events_lost).of("event"),
         std::time::Duration::from_millis(run.wall_ms).as_secs_f64()
     )
 }

@@ -15,6 +15,7 @@ use super::line::{Ink, Line, Text};
 use super::machine::Machine;
 use super::memory::{Memory, inodes};
 use super::words;
+use crate::evidence::Lost;
 use crate::observe::trace::CLONE_THREAD;
 
 /// Who acts where no process does.
@@ -241,8 +242,7 @@ impl Narrator {
                 does(*ret, "attaches", "attach").say(&format!("shared memory {id}")).then(result(*ret))
             }
             EventKind::Gap { lost } => {
-                let records = if *lost == 1 { "record" } else { "records" };
-                return (String::new(), Text::of(&format!("{lost} {records} lost here")));
+                return (String::new(), Text::of(&format!("{} lost here", Lost(*lost).of("record"))));
             }
         };
         (who, text)

@@ -318,6 +318,7 @@ fn table() -> Vec<(EventKind, &'static str)> {
         ),
         (EventKind::Gap { lost: 12 }, "12 records lost here"),
         (EventKind::Gap { lost: 1 }, "1 record lost here"),
+        (EventKind::Gap { lost: u64::MAX }, "an unknown number of records lost here"),
     ]
 }
 
