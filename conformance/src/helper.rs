@@ -44,6 +44,9 @@ pub enum Helper {
     Gate {
         /// The inherited end of the socket.
         fd: i32,
+        /// Numbers of the signals that it unblocks first.
+        #[arg(long, value_name = "SIGNAL")]
+        unblock: Vec<i32>,
         /// What to execute.
         program: PathBuf,
         /// Its arguments, from the name on.
@@ -62,7 +65,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
-        Helper::Gate { fd, program, arguments } => gate::pass(*fd, program, arguments),
+        Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),
     }
 }
 

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+const TAKEN: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 static EVENT: OnceLock<EventFd> = OnceLock::new();
+static BEFORE: OnceLock<SigSet> = OnceLock::new();
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -24,11 +27,9 @@ pub fn install() -> Result<(), Errno> {
     if EVENT.set(event).is_err() {
         return Ok(());
     }
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block()?;
+    let signals: SigSet = TAKEN.into_iter().collect();
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    BEFORE.get_or_init(|| before);
     std::thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
             SIGNAL.store(signal as i32, Ordering::SeqCst);
@@ -42,6 +43,13 @@ pub fn install() -> Result<(), Errno> {
         }
     });
     Ok(())
+}
+
+/// The signals that are blocked only because podproof takes them: a process that it starts inherits the mask, and must
+/// unblock them to be as whoever started podproof wants it.
+pub(crate) fn blocked() -> Vec<Signal> {
+    let before = BEFORE.get();
+    TAKEN.into_iter().filter(|signal| before.is_some_and(|before| !before.contains(*signal))).collect()
 }
 
 /// Readable from the interruption on; nothing reads it.

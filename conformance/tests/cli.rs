@@ -23,6 +23,7 @@ fn main() {
         as_root("an_unknown_runtime_is_named", an_unknown_runtime_is_named),
         as_root("a_runtime_that_is_not_executable_is_named", a_runtime_that_is_not_executable_is_named),
         as_root("a_runtime_that_always_fails_is_no_runtime", a_runtime_that_always_fails_is_no_runtime),
+        as_root("a_runtime_begins_with_no_signal_blocked", a_runtime_begins_with_no_signal_blocked),
         as_root("a_runtime_that_hangs_is_given_up", a_runtime_that_hangs_is_given_up),
         as_root(
             "a_runtime_that_fails_every_call_gets_no_verdict",
@@ -150,6 +151,16 @@ fn a_runtime_that_always_fails_is_no_runtime() -> Result<(), Failed> {
     let (dir, before) = (tempfile::tempdir()?, cells());
     let path = script(&dir, "echo broken >&2; exit 1")?;
     expect(&run_with(&path)?, 2, "`--version` ended with exit status: 1: broken; is it an OCI runtime?")?;
+    nothing_left(&before)
+}
+
+fn a_runtime_begins_with_no_signal_blocked() -> Result<(), Failed> {
+    let (dir, before) = (tempfile::tempdir()?, cells());
+    // Of the shell itself: it empties the mask of what it starts.
+    let ask =
+        "while read -r name mask; do [ $name = SigBlk: ] && echo $mask >&2; done < /proc/$$/status; exit 1";
+    let path = script(&dir, ask)?;
+    expect(&run_with(&path)?, 2, "exit status: 1: 0000000000000000; is it")?;
     nothing_left(&before)
 }
 

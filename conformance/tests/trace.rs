@@ -40,6 +40,7 @@ fn main() {
         probed("a_process_is_traced_live_until_it_ends", a_process_is_traced_live_until_it_ends),
         probed("an_interruption_writes_the_document", an_interruption_writes_the_document),
         probed("a_signal_is_passed_on_to_the_command", a_signal_is_passed_on_to_the_command),
+        probed("the_command_begins_with_no_signal_blocked", the_command_begins_with_no_signal_blocked),
         probed("a_reader_who_leaves_ends_it_quietly", a_reader_who_leaves_ends_it_quietly),
         with("a_cgroup_is_traced_until_it_is_removed", a_cgroup_is_traced_until_it_is_removed, || {
             missing_probes().or_else(missing_v2)
@@ -246,6 +247,19 @@ fn the_output_of_the_command_goes_elsewhere() -> Done {
         return Err(format!("the command lost its standard output: {output:?}").into());
     }
     in_order(&fs::read_to_string(&path)?, &["executes ", "ends with code 0"])
+}
+
+fn the_command_begins_with_no_signal_blocked() -> Done {
+    // The shell's own process, which becomes grep.
+    let output = shell(&[], "exec grep -E '^Sig(Blk|Pnd):' /proc/self/status")?;
+    let seen = text(&output.stderr);
+    for line in ["SigPnd:\t0000000000000000\n", "SigBlk:\t0000000000000000\n"] {
+        if !seen.contains(line) {
+            return Err(format!("signals of the command: {seen}").into());
+        }
+    }
+    // One that ends it unless it is blocked.
+    expect(&shell(&[], "kill -TERM $$; exit 9")?, 128 + Signal::SIGTERM as i32, "is killed by SIGTERM")
 }
 
 fn who_lives_on_is_named_and_followed() -> Done {

@@ -9,17 +9,22 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{SigSet, Signal};
 
-/// Says on an inherited socket that it is there, waits for a byte on it, closes it, and executes the program with these
-/// arguments, its own name first. When the socket is closed instead, whoever holds the other end is gone, and nothing
+/// Says on an inherited socket that it is there, waits for a byte on it, closes it, unblocks the signals with these numbers,
+/// and executes the program with these arguments, its own name first. When the socket is closed instead, whoever holds the other end is gone, and nothing
 /// is executed.
-pub(super) fn pass(fd: RawFd, program: &Path, arguments: &[OsString]) -> Result<()> {
+pub(super) fn pass(fd: RawFd, unblock: &[i32], program: &Path, arguments: &[OsString]) -> Result<()> {
+    let unblocked = unblock.iter().map(|number| Signal::try_from(*number)).collect::<Result<SigSet, _>>();
+    let unblocked = unblocked.with_context(|| format!("unblock signals {unblock:?}"))?;
     let mut socket = inherited(fd);
     let mut byte = [0];
     socket.write_all(&byte).context("come to the gate")?;
     let n_read = socket.read(&mut byte).context("wait at the gate")?;
     drop(socket);
     ensure!(n_read == 1, "the trace ended before {} was started", program.display());
+    // A mask outlives an exec (sigprocmask(2)). One that came meanwhile is taken here, by the process that it was for.
+    unblocked.thread_unblock().with_context(|| format!("unblock signals {unblock:?}"))?;
     let mut command = Command::new(program);
     if let Some((name, rest)) = arguments.split_first() {
         command.arg0(name).args(rest);

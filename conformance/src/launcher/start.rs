@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 
 use super::{Invocation, SOCKET_ENV};
 
@@ -31,10 +33,19 @@ pub(super) fn start(invocation: &Invocation) -> io::Result<i32> {
         .stderr(create(&invocation.stderr)?);
     let leaked = leak_fds(invocation.leaked_fds)?;
     let _ambient = AmbientGuard::raise(&invocation.ambient_caps)?;
-    // std empties the signal mask of the child, so the blocked SIGCHLD stays here.
+    unblock_all(&mut command);
     let child = command.spawn()?;
     drop(leaked);
     Ok(child.id().cast_signed())
+}
+
+/// Lets the command begin with no signal blocked, as a container engine does: the launcher waits for SIGCHLD, and has the
+/// signals blocked that the suite takes; a runtime would pass both on to the programs of its containers.
+#[expect(unsafe_code, reason = "std runs nothing between fork and exec without it")]
+fn unblock_all(command: &mut Command) {
+    let none = SigSet::empty();
+    // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is async-signal-safe, on a copied mask.
+    unsafe { command.pre_exec(move || none.thread_set_mask().map_err(io::Error::from)) };
 }
 
 /// Descriptors above 2 without close-on-exec.

@@ -17,6 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use podproof_ebpf::Scope;
 
+use crate::interrupt;
+
 /// A command and what became of it.
 #[derive(Debug)]
 pub(super) struct Traced {
@@ -37,7 +39,10 @@ impl Traced {
         let own = std::env::current_exe().context("find this program")?;
         let mut command = Command::new(own);
         command
-            .args(["helper", "gate", &gate.as_raw_fd().to_string()])
+            .args(["helper", "gate"])
+            // It inherits the mask, and the traced command would inherit it from there.
+            .args(interrupt::blocked().iter().map(|signal| format!("--unblock={}", *signal as i32)))
+            .arg(gate.as_raw_fd().to_string())
             .arg(program)
             .arg("--")
             .args(arguments);
