@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, Signal};
 
 /// Says on an inherited socket that it is there, waits for a byte on it, closes it, unblocks the signals with these numbers,
-/// and executes the program with these arguments, its own name first. When the socket is closed instead, whoever holds the other end is gone, and nothing
-/// is executed.
+/// and executes the program with these arguments, its own name first. When the socket is closed instead, whoever holds the
+/// other end is gone, and nothing is executed.
 pub(super) fn pass(fd: RawFd, unblock: &[i32], program: &Path, arguments: &[OsString]) -> Result<()> {
     let unblocked = unblock.iter().map(|number| Signal::try_from(*number)).collect::<Result<SigSet, _>>();
     let unblocked = unblocked.with_context(|| format!("unblock signals {unblock:?}"))?;
