@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub use podproof_abi::Counter;
 
+use crate::signals::CounterStatus;
 use crate::stream::lock;
 
 type Values = [u64; N_COUNTERS];
@@ -172,11 +173,11 @@ fn is_absent(error: &MapError) -> bool {
     }
 }
 
-/// Which counters the attached programs feed.
-pub(crate) fn available(has: impl Fn(&str) -> bool) -> Available {
+/// Which counters can be given.
+pub(crate) fn available(sources: &[CounterStatus]) -> Available {
     let mut available = [false; N_COUNTERS];
-    for (flag, counter) in available.iter_mut().zip(Counter::ALL) {
-        *flag = has(counter.program());
+    for (flag, counter) in available.iter_mut().zip(sources) {
+        *flag = counter.unavailable.is_none();
     }
     available
 }

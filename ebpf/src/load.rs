@@ -4,13 +4,14 @@ use std::io;
 
 use aya::programs::ProgramError;
 use aya::{Btf as AyaBtf, EbpfError, EbpfLoader};
-use podproof_abi::{MAX_TAGS, Mode, Offsets};
+use podproof_abi::{MAX_TAGS, MISSING, Mode, Offsets};
 use thiserror::Error;
 
 use crate::btf::{Btf, BtfError};
 use crate::offsets::KernelLayout;
 use crate::probe::{Mechanism, PROBES, Probe, ProbeStatus};
 use crate::programs::{Entry, Programs};
+use crate::signals::Known;
 use crate::tracer::TraceOptions;
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -156,7 +157,12 @@ pub(crate) fn load_with(
         .load(object)
         .map_err(|source| LoadError::Object { source: Box::new(source) })?;
 
-    let mut programs = Programs::new(ebpf, *options);
+    let known = Known {
+        oom_victims: layout.offsets.signal_oom_mm != MISSING,
+        subreapers: layout.offsets.signal_is_subreaper_bit != MISSING,
+        host_mnt_ns: mode.host_mnt_ns != 0,
+    };
+    let mut programs = Programs::new(ebpf, *options, known);
     let mut missing = None;
     for probe in PROBES {
         if !probe.serves(options.events, options.counters) || (probe.tier == 2 && !options.syscalls) {

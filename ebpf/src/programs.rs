@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::load::{Refusal, refusal};
 use crate::probe::{Mechanism, Probe, ProbeStatus};
+use crate::signals::{self, CounterStatus, Known};
 use crate::tracer::TraceOptions;
 
 /// A program could not be attached again, or not be detached.
@@ -56,13 +57,19 @@ pub(crate) struct Programs {
     pub(crate) ebpf: Ebpf,
     pub(crate) entries: Vec<Entry>,
     pub(crate) options: TraceOptions,
+    pub(crate) known: Known,
     /// While it is open the kernel counts runs and their time.
     statistics: Option<OwnedFd>,
 }
 
 impl Programs {
-    pub(crate) fn new(ebpf: Ebpf, options: TraceOptions) -> Self {
-        Self { ebpf, entries: vec![], options, statistics: None }
+    pub(crate) fn new(ebpf: Ebpf, options: TraceOptions, known: Known) -> Self {
+        Self { ebpf, entries: vec![], options, known, statistics: None }
+    }
+
+    /// Which counters this kernel can give.
+    pub(crate) fn counter_sources(&self) -> Vec<CounterStatus> {
+        signals::resolve_counters(&self.status(), self.options.counters, self.known)
     }
 
     /// Makes the kernel count runs and their time (`BPF_ENABLE_STATS` of bpf(2)) from here on.

@@ -130,7 +130,8 @@ pub const SIGNALS: &[Signal] = &[
         "auto-reap",
         "a dead process that nobody waited for was released",
         &[
-            source(&["release_task"], ""),
+            source(&["release_task", "do_notify_parent"], ""),
+            source(&["release_task"], "processes whose leader ended before their last thread"),
             source(
                 &["sched_process_free"],
                 "the exact moment (shows it 20 ms or more late), proof that nobody waited",
@@ -235,15 +236,48 @@ fn resolve_one(signal: &Signal, probes: &[ProbeStatus], events: bool) -> SignalS
     status
 }
 
+/// What a counter needs besides its programs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    /// `signal_struct.oom_mm`
+    pub(crate) oom_victims: bool,
+    /// `signal_struct.is_child_subreaper`
+    pub(crate) subreapers: bool,
+    /// The machine's first mount namespace.
+    pub(crate) host_mnt_ns: bool,
+}
+
+impl Known {
+    /// Why a counter cannot be given.
+    fn lack(self, counter: Counter) -> Option<&'static str> {
+        match counter {
+            Counter::ExitsOom | Counter::InitExitsOom if !self.oom_victims => {
+                Some("signal_struct.oom_mm is not in this kernel")
+            }
+            Counter::OrphansSubreaper | Counter::ReapsSubreaper if !self.subreapers => {
+                Some("signal_struct.is_child_subreaper is not in this kernel")
+            }
+            _ if counter.name().starts_with("ns_joined_") && !self.host_mnt_ns => {
+                Some("the machine's first mount namespace is not known: /proc/1/ns/mnt cannot be read")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The same for the counters.
-pub(crate) fn resolve_counters(probes: &[ProbeStatus], counters: bool) -> Vec<CounterStatus> {
+pub(crate) fn resolve_counters(probes: &[ProbeStatus], counters: bool, known: Known) -> Vec<CounterStatus> {
     let one = |counter: &Counter| {
-        let program = counter.program();
-        let result =
-            if counters { usable(probes, program) } else { Err("counters are not asked for".into()) };
+        let programs = counter.programs();
+        let result = if counters {
+            let usable = programs.iter().try_for_each(|name| usable(probes, name));
+            usable.and_then(|()| known.lack(*counter).map_or(Ok(()), |lack| Err(lack.to_owned())))
+        } else {
+            Err("counters are not asked for".into())
+        };
         CounterStatus {
             name: counter.name().into(),
-            source: by_name(program).map(crate::probe::Probe::source).unwrap_or_default(),
+            source: by_name(programs[0]).map(crate::probe::Probe::source).unwrap_or_default(),
             unavailable: result.err(),
         }
     };
@@ -254,6 +288,8 @@ pub(crate) fn resolve_counters(probes: &[ProbeStatus], counters: bool) -> Vec<Co
 mod tests {
     use super::*;
     use crate::probe::programs;
+
+    const ALL_KNOWN: Known = Known { oom_victims: true, subreapers: true, host_mnt_ns: true };
 
     fn attached(is_refused: impl Fn(&ProbeStatus) -> bool) -> Vec<ProbeStatus> {
         let mut all = programs();
@@ -284,7 +320,9 @@ mod tests {
             assert_eq!(named.contains(&probe.name.as_str()), is_for_events, "{}", probe.name);
         }
         for counter in Counter::ALL {
-            assert!(by_name(counter.program()).is_some_and(|probe| probe.serves(false, true)), "{counter:?}");
+            for name in counter.programs() {
+                assert!(by_name(name).is_some_and(|probe| probe.serves(false, true)), "{counter:?}: {name}");
+            }
         }
     }
 
@@ -321,7 +359,9 @@ mod tests {
             assert_eq!((&status.unavailable, status.lost.as_str()), (&None, ""), "{}", signal.name);
             assert_eq!(status.source, signal.sources[0].hooks());
         }
-        assert!(resolve_counters(&probes, true).iter().all(|counter| counter.unavailable.is_none()));
+        assert!(
+            resolve_counters(&probes, true, ALL_KNOWN).iter().all(|counter| counter.unavailable.is_none())
+        );
     }
 
     #[test]
@@ -331,16 +371,43 @@ mod tests {
         let all = resolve(&probes, true);
         assert_eq!(find(&all, "chroot").unavailable.as_deref(), Some("sys_exit is not asked for"));
         assert!(resolve(&probes, false).iter().all(|signal| signal.unavailable.is_some()));
-        assert!(resolve_counters(&probes, false).iter().all(|counter| counter.unavailable.is_some()));
+        assert!(
+            resolve_counters(&probes, false, ALL_KNOWN).iter().all(|counter| counter.unavailable.is_some())
+        );
     }
 
     #[test]
-    fn a_counter_goes_with_its_program() {
-        let all = resolve_counters(&attached(|probe| probe.name == "do_wait"), true);
-        for counter in &all {
-            let is_wait = counter.name.starts_with("waits_");
-            assert_eq!(counter.unavailable.is_some(), is_wait, "{}", counter.name);
+    fn a_counter_goes_with_its_programs() {
+        let unavailable = |refused: &str| {
+            let all = resolve_counters(&attached(|probe| probe.name == refused), true, ALL_KNOWN);
+            all.into_iter().filter(|counter| counter.unavailable.is_some()).map(|counter| counter.name)
+        };
+        assert_eq!(unavailable("do_wait").filter(|name| name.starts_with("waits_")).count(), 5);
+        assert_eq!(unavailable("do_wait").count(), 5);
+        // Each of a pair that only works together.
+        for (refused, prefix) in [
+            ("setns", "ns_joined_"),
+            ("oom_kill_process", "oom_kills_"),
+            ("cgroup_attach_task", "migrations_out"),
+            ("zap_pid_ns_processes_return", "ns_killed"),
+            ("do_notify_parent", "reaps_auto"),
+            ("signal_generate", "zombie_"),
+        ] {
+            assert!(unavailable(refused).any(|name| name.starts_with(prefix)), "{refused}");
         }
-        assert!(all.iter().any(|counter| counter.source == "fexit/do_wait"));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_tell_is_unavailable_and_not_zero() {
+        let nothing = Known { oom_victims: false, subreapers: false, host_mnt_ns: false };
+        let all = resolve_counters(&attached(|_probe| false), true, nothing);
+        let missing = all.iter().filter(|counter| counter.unavailable.is_some());
+        let names: Vec<&str> = missing.map(|counter| counter.name.as_str()).collect();
+        assert_eq!(names.len(), 4 + 16);
+        for name in
+            ["exits_oom", "init_exits_oom", "orphans_subreaper", "reaps_subreaper", "ns_joined_inside_pid"]
+        {
+            assert!(names.contains(&name), "{name}");
+        }
     }
 }

@@ -142,7 +142,7 @@ impl Listed {
         let programs = podproof_ebpf::programs();
         let mut by_program: BTreeMap<&str, Vec<&'static str>> = BTreeMap::new();
         for counter in Counter::ALL {
-            by_program.entry(counter.program()).or_default().push(counter.name());
+            by_program.entry(counter.programs()[0]).or_default().push(counter.name());
         }
         let counters = programs.iter().filter_map(|program| {
             Some(ListedCounters {

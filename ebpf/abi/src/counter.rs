@@ -32,7 +32,7 @@ pub const ZOMBIE_BOUNDS_NS: [u64; 8] = [
 pub const PF_KTHREAD: u32 = 0x0020_0000;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $id:ident = $name:literal, $program:literal;)*) => {
+    ($($(#[$doc:meta])* $id:ident = $name:literal, $($program:literal)+;)*) => {
         /// Indices into [`Counts::values`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u32)]
@@ -51,10 +51,10 @@ macro_rules! counters {
                 match self { $(Self::$id => $name,)* }
             }
 
-            /// The program without which it is unavailable.
+            /// The programs that make it, all of them needed; one of the highest tier comes first.
             #[must_use]
-            pub const fn program(self) -> &'static str {
-                match self { $(Self::$id => $program,)* }
+            pub const fn programs(self) -> &'static [&'static str] {
+                match self { $(Self::$id => &[$($program),+],)* }
             }
         }
 
@@ -83,7 +83,7 @@ counters! {
     OrphansHostInit = "orphans_host_init", "sched_process_exit";
     OrphansOther = "orphans_other", "sched_process_exit";
     /// Processes killed while their pid namespace ends.
-    NsKilled = "ns_killed", "zap_pid_ns_processes";
+    NsKilled = "ns_killed", "zap_pid_ns_processes" "zap_pid_ns_processes_return" "sched_process_exit";
     /// Tasks refused by clone(2) and its like, by errno.
     ForkFailuresEagain = "fork_failures_eagain", "copy_process";
     ForkFailuresEnomem = "fork_failures_enomem", "copy_process";
@@ -95,18 +95,18 @@ counters! {
     ReapsSubreaper = "reaps_subreaper", "release_task";
     ReapsHostInit = "reaps_host_init", "release_task";
     ReapsTracer = "reaps_tracer", "release_task";
-    ReapsAuto = "reaps_auto", "release_task";
+    ReapsAuto = "reaps_auto", "release_task" "do_notify_parent";
     /// Time from the start of a zombie to its release, not cumulative.
-    ZombieLe0 = "zombie_le_1ms", "release_task";
-    ZombieLe1 = "zombie_le_10ms", "release_task";
-    ZombieLe2 = "zombie_le_100ms", "release_task";
-    ZombieLe3 = "zombie_le_1s", "release_task";
-    ZombieLe4 = "zombie_le_10s", "release_task";
-    ZombieLe5 = "zombie_le_60s", "release_task";
-    ZombieLe6 = "zombie_le_600s", "release_task";
-    ZombieLe7 = "zombie_le_3600s", "release_task";
-    ZombieMore = "zombie_more", "release_task";
-    ZombieSumNs = "zombie_sum_ns", "release_task";
+    ZombieLe0 = "zombie_le_1ms", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe1 = "zombie_le_10ms", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe2 = "zombie_le_100ms", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe3 = "zombie_le_1s", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe4 = "zombie_le_10s", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe5 = "zombie_le_60s", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe6 = "zombie_le_600s", "release_task" "do_notify_parent" "signal_generate";
+    ZombieLe7 = "zombie_le_3600s", "release_task" "do_notify_parent" "signal_generate";
+    ZombieMore = "zombie_more", "release_task" "do_notify_parent" "signal_generate";
+    ZombieSumNs = "zombie_sum_ns", "release_task" "do_notify_parent" "signal_generate";
     /// wait4(2) and waitid(2), by what they brought; in the caller's cgroup.
     WaitsReaped = "waits_reaped", "do_wait";
     WaitsNoneReady = "waits_none_ready", "do_wait";
@@ -132,23 +132,23 @@ counters! {
     NsUnsharedUser = "ns_unshared_user", "ksys_unshare";
     NsUnsharedUts = "ns_unshared_uts", "ksys_unshare";
     /// Namespaces entered by setns, by a caller that was not in the machine's first mount namespace.
-    NsJoinedInsideCgroup = "ns_joined_inside_cgroup", "setns_return";
-    NsJoinedInsideIpc = "ns_joined_inside_ipc", "setns_return";
-    NsJoinedInsideMnt = "ns_joined_inside_mnt", "setns_return";
-    NsJoinedInsideNet = "ns_joined_inside_net", "setns_return";
-    NsJoinedInsidePid = "ns_joined_inside_pid", "setns_return";
-    NsJoinedInsideTime = "ns_joined_inside_time", "setns_return";
-    NsJoinedInsideUser = "ns_joined_inside_user", "setns_return";
-    NsJoinedInsideUts = "ns_joined_inside_uts", "setns_return";
+    NsJoinedInsideCgroup = "ns_joined_inside_cgroup", "setns_return" "setns";
+    NsJoinedInsideIpc = "ns_joined_inside_ipc", "setns_return" "setns";
+    NsJoinedInsideMnt = "ns_joined_inside_mnt", "setns_return" "setns";
+    NsJoinedInsideNet = "ns_joined_inside_net", "setns_return" "setns";
+    NsJoinedInsidePid = "ns_joined_inside_pid", "setns_return" "setns";
+    NsJoinedInsideTime = "ns_joined_inside_time", "setns_return" "setns";
+    NsJoinedInsideUser = "ns_joined_inside_user", "setns_return" "setns";
+    NsJoinedInsideUts = "ns_joined_inside_uts", "setns_return" "setns";
     /// The same by a caller that was in it.
-    NsJoinedOutsideCgroup = "ns_joined_outside_cgroup", "setns_return";
-    NsJoinedOutsideIpc = "ns_joined_outside_ipc", "setns_return";
-    NsJoinedOutsideMnt = "ns_joined_outside_mnt", "setns_return";
-    NsJoinedOutsideNet = "ns_joined_outside_net", "setns_return";
-    NsJoinedOutsidePid = "ns_joined_outside_pid", "setns_return";
-    NsJoinedOutsideTime = "ns_joined_outside_time", "setns_return";
-    NsJoinedOutsideUser = "ns_joined_outside_user", "setns_return";
-    NsJoinedOutsideUts = "ns_joined_outside_uts", "setns_return";
+    NsJoinedOutsideCgroup = "ns_joined_outside_cgroup", "setns_return" "setns";
+    NsJoinedOutsideIpc = "ns_joined_outside_ipc", "setns_return" "setns";
+    NsJoinedOutsideMnt = "ns_joined_outside_mnt", "setns_return" "setns";
+    NsJoinedOutsideNet = "ns_joined_outside_net", "setns_return" "setns";
+    NsJoinedOutsidePid = "ns_joined_outside_pid", "setns_return" "setns";
+    NsJoinedOutsideTime = "ns_joined_outside_time", "setns_return" "setns";
+    NsJoinedOutsideUser = "ns_joined_outside_user", "setns_return" "setns";
+    NsJoinedOutsideUts = "ns_joined_outside_uts", "setns_return" "setns";
     /// Refused namespace operations, by call and errno. A clone counts here when it asked for a namespace.
     NsCloneEperm = "ns_clone_eperm", "copy_process";
     NsCloneEinval = "ns_clone_einval", "copy_process";
@@ -158,19 +158,19 @@ counters! {
     NsUnshareEinval = "ns_unshare_einval", "ksys_unshare";
     NsUnshareEnospc = "ns_unshare_enospc", "ksys_unshare";
     NsUnshareOther = "ns_unshare_other", "ksys_unshare";
-    NsSetnsEperm = "ns_setns_eperm", "setns_return";
-    NsSetnsEinval = "ns_setns_einval", "setns_return";
-    NsSetnsEnospc = "ns_setns_enospc", "setns_return";
-    NsSetnsOther = "ns_setns_other", "setns_return";
+    NsSetnsEperm = "ns_setns_eperm", "setns_return" "setns";
+    NsSetnsEinval = "ns_setns_einval", "setns_return" "setns";
+    NsSetnsEnospc = "ns_setns_enospc", "setns_return" "setns";
+    NsSetnsOther = "ns_setns_other", "setns_return" "setns";
     /// Processes killed by the OOM killer, in their own cgroup, by `enum oom_constraint`.
-    OomKillsGlobal = "oom_kills_global", "oom_kill_victim";
-    OomKillsCpuset = "oom_kills_cpuset", "oom_kill_victim";
-    OomKillsMempolicy = "oom_kills_mempolicy", "oom_kill_victim";
-    OomKillsMemcg = "oom_kills_memcg", "oom_kill_victim";
+    OomKillsGlobal = "oom_kills_global", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
+    OomKillsCpuset = "oom_kills_cpuset", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
+    OomKillsMempolicy = "oom_kills_mempolicy", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
+    OomKillsMemcg = "oom_kills_memcg", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
     /// Processes moved into the cgroup after their birth.
     MigrationsIn = "migrations_in", "cgroup_attach_task";
     /// Processes moved out of it.
-    MigrationsOut = "migrations_out", "cgroup_attach_task_entry";
+    MigrationsOut = "migrations_out", "cgroup_attach_task_entry" "cgroup_attach_task";
     /// Cgroups of the v2 hierarchy made and removed; of no cgroup.
     CgroupsCreated = "cgroups_created", "cgroup_mkdir";
     CgroupsRemoved = "cgroups_removed", "cgroup_rmdir";
