@@ -1,11 +1,14 @@
 //! What one scope remembers of its processes, to name a child that a record gives only by number, to notice a new parent, and
 //! to know how long a zombie was one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 
 use podproof_abi::{MAX_LEVELS, TaskView};
 
 use crate::event::TaskRef;
+
+/// Freed processes that are remembered.
+const KEPT_FREED: usize = 4096;
 
 /// A number as one pid namespace sees it: inode of the namespace, number.
 type Seen = (u32, u32);
@@ -15,6 +18,7 @@ type Seen = (u32, u32);
 pub(crate) struct Ended {
     pub(crate) task: TaskRef,
     pub(crate) ns_pids: Vec<u32>,
+    seen: Vec<Seen>,
     /// Thread group of its parent at the end of its leader.
     pub(crate) parent_tgid: u32,
     /// Thread group of its tracer at that moment; 0 without one.
@@ -31,8 +35,10 @@ pub(crate) struct History {
     numbers: HashMap<Seen, u32>,
     /// Zombies, and when their parent was told, on the clock of the records.
     zombies: HashMap<u32, (TaskRef, u64)>,
-    /// Processes whose exact release was seen, so that the return of a wait adds nothing.
-    released: HashSet<u32>,
+    /// Processes whose exact release was seen, so that the return of a wait adds nothing; with their start.
+    released: HashMap<u32, u64>,
+    /// The last ones that were freed, oldest first.
+    freed: VecDeque<TaskRef>,
 }
 
 pub(crate) fn task_ref(id: podproof_abi::TaskId) -> TaskRef {
@@ -66,6 +72,7 @@ impl History {
         let ended = Ended {
             task: task_ref(view.task),
             ns_pids: numbers(&view.nr, view.level),
+            seen: seen(view).collect(),
             parent_tgid: view.parent.tgid,
             tracer_tgid,
         };
@@ -99,9 +106,14 @@ impl History {
         }
     }
 
+    /// Whether the parent was told of the end of this process, and it was not reaped yet.
+    pub(crate) fn is_zombie(&self, task: TaskRef) -> bool {
+        self.zombies.get(&task.tgid).is_some_and(|(zombie, _since)| *zombie == task)
+    }
+
     /// A process was released.
     pub(crate) fn released(&mut self, task: TaskRef) {
-        self.released.insert(task.tgid);
+        self.released.insert(task.tgid, task.start_ns);
     }
 
     /// A zombie is no more. Returns how long it was one, if its start was seen.
@@ -115,8 +127,33 @@ impl History {
         self.ended.get(self.numbers.get(&(pid_ns, nr))?)
     }
 
+    /// A process was freed. It is forgotten some time later: a wait that took it may return late.
+    pub(crate) fn freed(&mut self, task: TaskRef) {
+        self.freed.push_back(task);
+        if self.freed.len() <= KEPT_FREED {
+            return;
+        }
+        let Some(task) = self.freed.pop_front() else { return };
+        // Who has the number now is a younger one, unless it is known as the freed one still.
+        if self.ended.get(&task.tgid).is_some_and(|ended| ended.task == task)
+            && let Some(ended) = self.ended.remove(&task.tgid)
+        {
+            for key in ended.seen {
+                if self.numbers.get(&key) == Some(&task.tgid) {
+                    self.numbers.remove(&key);
+                }
+            }
+        }
+        if self.zombies.get(&task.tgid).is_some_and(|(zombie, _since)| *zombie == task) {
+            self.zombies.remove(&task.tgid);
+        }
+        if self.released.get(&task.tgid) == Some(&task.start_ns) {
+            self.released.remove(&task.tgid);
+        }
+    }
+
     /// Whether the exact release of this process is in the stream.
     pub(crate) fn is_released(&self, tgid: u32) -> bool {
-        self.released.contains(&tgid)
+        self.released.contains_key(&tgid)
     }
 }

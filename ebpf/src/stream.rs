@@ -105,16 +105,18 @@ impl Registry {
         lock(&self.logs).is_empty()
     }
 
-    /// Waits for the next look at the ring; false to stop.
-    fn wait(&self) -> bool {
-        let pause = if self.is_idle() { IDLE } else { POLL };
+    /// Waits for the next look at the ring; `None` to stop, else whether no scope was open the whole time of a long pause.
+    fn wait(&self) -> Option<bool> {
+        let is_idle = self.is_idle();
+        let pause = if is_idle { IDLE } else { POLL };
         let guard = lock(&self.control);
-        let (mut guard, _timed_out) = self
+        let (mut guard, timed_out) = self
             .controlled
             .wait_timeout_while(guard, pause, |control| !control.stop && !control.nudge)
             .unwrap_or_else(PoisonError::into_inner);
         guard.nudge = false;
-        !guard.stop
+        // A scope that opens nudges.
+        (!guard.stop).then_some(is_idle && timed_out.timed_out())
     }
 }
 
@@ -136,14 +138,11 @@ impl Reader {
         let thread = std::thread::Builder::new().name("podproof-events".into()).spawn(move || {
             let mut ring = ring;
             let mut next_seq = 1;
-            let mut rested = false;
-            while shared.wait() {
+            while let Some(is_long_idle) = shared.wait() {
                 drain(&mut ring, &shared, &mut next_seq);
-                let is_idle = shared.is_idle();
-                if is_idle && !rested {
+                if is_long_idle {
                     rest();
                 }
-                rested = is_idle;
             }
             for log in lock(&shared.logs).values() {
                 lock(&log.state).ended = true;

@@ -129,7 +129,8 @@ impl Shared {
 
     /// Ends a scope that lost so many records: nothing is recorded for it from here on, and its tags go.
     pub(crate) fn close_scope(&self, scope: u32, lost: u64) {
-        self.lost_before.fetch_add(lost, Ordering::Relaxed);
+        let sum = |before: u64| Some(before.saturating_add(lost));
+        _ = self.lost_before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum);
         if let Err(error) = self.set_slot(scope, false) {
             tracing::warn!(scope, %error, "cannot close the scope in the kernel");
         }
@@ -212,7 +213,7 @@ impl Tracer {
 
     fn from_programs(mut programs: Programs) -> Result<Self, LoadError> {
         let has = |name: &str| programs.has(name);
-        let available = Arc::new(counters::available(has));
+        let available = Arc::new(counters::available(&programs.counter_sources()));
         let has_release = has("release_task");
         let duplicate = |source| LoadError::Duplicate { source };
         let missed = Missed::of(programs.descriptors().map_err(duplicate)?);
@@ -280,8 +281,7 @@ impl Tracer {
     /// Which counters this kernel can give.
     #[must_use]
     pub fn counter_sources(&self) -> Vec<CounterStatus> {
-        let counters = lock(&self.shared.programs).as_ref().is_some_and(|programs| programs.options.counters);
-        signals::resolve_counters(&self.probes(), counters)
+        lock(&self.shared.programs).as_ref().map(Programs::counter_sources).unwrap_or_default()
     }
 
     /// Makes the kernel count runs of BPF programs and their time from here on until the tracer is dropped, which costs every
@@ -371,6 +371,9 @@ impl Tracer {
             return Err(TraceError::Map { op: "open the slot", scope: id, source });
         }
         if let Err(source) = self.shared.scope_opened() {
+            if let Err(error) = self.shared.set_slot(id, false) {
+                tracing::warn!(scope = id, %error, "cannot close the scope in the kernel");
+            }
             self.shared.registry.close(id);
             return Err(TraceError::Attach { scope: id, source });
         }
