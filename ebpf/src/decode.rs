@@ -12,6 +12,7 @@ use crate::history::{History, numbers, task_ref};
 
 const CLONE_THREAD: u64 = 0x1_0000;
 const SIGCHLD: u32 = 17;
+const WNOHANG: u32 = 1;
 const WUNTRACED_OR_CONTINUED: u32 = 2 | 8;
 const WNOWAIT: u32 = 0x0100_0000;
 
@@ -91,7 +92,9 @@ pub(crate) fn events(
         }
         kind::FREE => {
             let r: abi::Free = record(bytes)?;
-            push("tp_btf/sched_process_free", EventKind::Free { task: task_ref(r.task) });
+            let task = task_ref(r.task);
+            history.freed(task);
+            push("tp_btf/sched_process_free", EventKind::Free { task });
         }
         kind::SIGNAL_GENERATE => {
             let r: abi::SignalGenerate = record(bytes)?;
@@ -131,14 +134,15 @@ pub(crate) fn events(
             let task = task_ref(r.task);
             history.released(task);
             let zombie_ns = history.reaped(task, header.boot_ns);
-            let reaper = match r.role {
-                abi::reaper::PARENT => Reaper::Parent,
-                abi::reaper::TRACER => Reaper::Tracer,
-                abi::reaper::AUTO => Reaper::Auto,
+            let (reaper, hook) = match r.role {
+                abi::reaper::PARENT => (Reaper::Parent, "fentry/release_task"),
+                abi::reaper::TRACER => (Reaper::Tracer, "fentry/release_task"),
+                abi::reaper::AUTO => (Reaper::Auto, "fentry/release_task"),
+                abi::reaper::AUTO_BY_THREAD => (Reaper::Auto, "fexit/do_notify_parent"),
                 _ => return Err(Malformed),
             };
             let (ns_pids, by) = (numbers(&r.nr, r.level), ReapSource::ReleaseTask);
-            push("fentry/release_task", EventKind::Reap { task, ns_pids, by, reaper, zombie_ns });
+            push(hook, EventKind::Reap { task, ns_pids, by, reaper, zombie_ns });
         }
         kind::CGROUP_FREEZE
         | kind::CGROUP_FROZEN
@@ -228,6 +232,8 @@ fn reap_by_wait(r: &abi::Wait, header: &Header, history: &History) -> Option<(Ta
     let ends_a_zombie = match (r.has_status != 0, r.is_waitid != 0) {
         (true, true) => (1..=3).contains(&r.status),
         (true, false) => r.status & 0xff != 0x7f && r.status != 0xffff,
+        // waitid without WNOHANG has taken somebody; with it nothing tells whether, but that there was one to take.
+        (false, true) if r.options & WNOHANG != 0 => ended.is_some_and(|ended| history.is_zombie(ended.task)),
         (false, _) => r.options & WUNTRACED_OR_CONTINUED == 0 || ended.is_some(),
     };
     if !ends_a_zombie {

@@ -277,11 +277,12 @@ pub enum ReapSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reaper {
-    /// Its parent, by birth or by adoption.
+    /// Its parent, by birth or by adoption. From the return of a wait alone, when the end was not seen, also a tracer.
     Parent,
     /// Its tracer (ptrace(2)), which is not its parent.
     Tracer,
-    /// The kernel itself: the parent ignores `SIGCHLD` or has `SA_NOCLDWAIT` set.
+    /// The kernel itself: the parent ignores `SIGCHLD` or has `SA_NOCLDWAIT` set, or whoever inherited the zombie does; or the
+    /// process had no exit signal, or its pid namespace ended.
     Auto,
     /// The source does not tell.
     Unknown,
@@ -374,13 +375,15 @@ pub enum EventKind {
         /// Return value: for wait4 the child's number (0: nothing yet), for waitid 0, or the negated errno. A signal shows
         /// as -512 (`ERESTARTSYS`): whether the call begins again or fails with EINTR is decided after the hook.
         ret: i64,
-        /// The child's number in the pid namespace of the caller, when there is one.
+        /// The child's number in the pid namespace of the caller, when there is one; the number that waitid was asked for when
+        /// the caller wanted no result, whether there was anything to take or not.
         child: Option<u32>,
         /// Wait status (wait4), `si_code` (waitid), where the caller asked for it.
         status: Option<u32>,
     },
     /// The kernel freed the leader of a process, a grace period or more after its release: the process is gone with all its
-    /// threads. Does not prove when or by whom (though without fentry it is all that shows an auto-reap); and the kernel may keep a task for long, so its absence proves nothing.
+    /// threads. Does not prove when or by whom (though without fentry it is all that shows an auto-reap). Its absence proves
+    /// nothing: the kernel may keep a task for long, and one whose number belongs to a younger process by then is passed over.
     Free {
         /// Who is gone.
         task: TaskRef,
@@ -493,7 +496,8 @@ pub enum EventKind {
         /// It has tasks.
         populated: bool,
     },
-    /// A file of a cgroup was written: a limit was set, a process moved, a controller enabled.
+    /// A file of a cgroup was written: a limit was set, a process moved, a controller enabled. Of a vector of buffers the first
+    /// one is shown.
     CgroupWrite {
         /// Id of the cgroup.
         cgroup_id: u64,

@@ -191,6 +191,17 @@ pub(crate) const PROBES: &[Probe] = &[
             "events: sys_exit (wait4, waitid), sched_process_free; counters: unavailable",
         ),
     ),
+    function(
+        "do_notify_parent",
+        "do_notify_parent",
+        Fexit,
+        Both,
+        (need::EXIT, 2),
+        (
+            "auto-reap of a process whose leader ended before its last thread",
+            "events: sched_process_free; counters: unavailable",
+        ),
+    ),
     tracepoint("sched_process_free", Events, true, 0, "a process is gone, 20 ms or more after its reap"),
     tracepoint(
         "sched_process_exit",
@@ -235,7 +246,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "__oom_kill_process",
         Fentry,
         Counters,
-        (0, 2),
+        (need::EXIT, 2),
         ("OOM kills by constraint", "ends by OOM (sched_process_exit)"),
     ),
     Probe {

@@ -169,6 +169,8 @@ offsets! {
 
     wait_flags: "wait_opts"."wo_flags", 4, WAIT;
     wait_stat: "wait_opts"."wo_stat", 4, WAIT;
+    wait_info: "wait_opts"."wo_info", 8, WAIT;
+    waitid_cause: "waitid_info"."cause", 4, WAIT;
 
     clone_args_flags: "kernel_clone_args"."flags", 8, CLONE;
 

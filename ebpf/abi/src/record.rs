@@ -98,6 +98,8 @@ pub mod reaper {
     pub const TRACER: u32 = 2;
     /// The kernel: nobody waits for the task.
     pub const AUTO: u32 = 3;
+    /// The same, at the release of the last thread of a process whose leader had ended before.
+    pub const AUTO_BY_THREAD: u32 = 4;
 }
 
 macro_rules! records {

@@ -176,7 +176,9 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> u32 {
 pub(crate) fn cgroup_attach_task_entry(ctx: FEntryContext) -> u32 {
     let cgroup: usize = ctx.arg(0);
     let leader: usize = ctx.arg(1);
-    if hierarchy(cgroup) == DEFAULT_HIERARCHY
+    let threadgroup: u32 = ctx.arg(2);
+    if threadgroup & 0xff != 0
+        && hierarchy(cgroup) == DEFAULT_HIERARCHY
         && MOVING.insert(bpf_get_current_pid_tgid(), cgroup_id(leader), 0).is_err()
     {
         map_full();

@@ -10,7 +10,7 @@ use podproof_abi::{ABI_VERSION, Header};
 use crate::atomic;
 use crate::kernel::{current, off, rd};
 use crate::maps::{EMITTED, EVENTS};
-use crate::scope::{Scopes, lose, lost};
+use crate::scope::{Scopes, lost};
 
 /// Emits a record; without room, counts a loss for its scopes.
 #[inline(always)]
@@ -23,10 +23,7 @@ pub(crate) fn emit<R: 'static>(scopes: Scopes, kind: u16, fill: impl FnOnce(&mut
 #[inline(always)]
 pub(crate) fn emit_strings<R: 'static>(scopes: Scopes, kind: u16, strings: usize, fill: impl FnOnce(&mut R)) {
     if !try_emit(scopes, kind, strings, fill) {
-        lose(scopes.scope);
-        if scopes.peer != 0 {
-            lose(scopes.peer);
-        }
+        scopes.lose();
     }
 }
 

@@ -29,9 +29,10 @@ pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(MAX_CGR
 #[map]
 pub(crate) static SLOTS: Array<Slot> = Array::with_max_entries(MAX_SCOPES, 0);
 
-/// Thread (`pid_tgid`) inside setns or unshare to its namespaces at entry.
+/// Thread (`pid_tgid`) inside setns or unshare to its namespaces at entry. Calls whose return is not seen leave theirs, to be
+/// forgotten.
 #[map]
-pub(crate) static PENDING: HashMap<u64, NsInodes> = HashMap::with_max_entries(MAX_PENDING, 0);
+pub(crate) static PENDING: LruHashMap<u64, NsInodes> = LruHashMap::with_max_entries(MAX_PENDING, 0);
 
 /// The same for setns, where its entry and return are hooked for the counters.
 #[map]
@@ -76,9 +77,9 @@ pub(crate) static N_ORPHANS: Array<u64> = Array::with_max_entries(1, 0);
 pub(crate) static OOM_KILLS: HashMap<u64, OomKill> =
     HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
 
-/// Thread (`pid_tgid`) that moves a process to the process's cgroup before.
+/// Thread (`pid_tgid`) that moves a process to the process's cgroup before. Moves that fail leave theirs, to be forgotten.
 #[map]
-pub(crate) static MOVING: HashMap<u64, u64> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);
+pub(crate) static MOVING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_PENDING, 0);
 
 /// Inode of a pid namespace that is ending to a mark.
 #[map]

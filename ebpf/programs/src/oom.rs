@@ -10,6 +10,7 @@ use crate::emit::emit;
 use crate::kernel::{cgroup_id, id_of_cgroup, off, rd, task_id};
 use crate::maps::OOM_KILLS;
 use crate::scope::{self, Scopes};
+use crate::task::is_oom_victim;
 
 /// `oom_kill_process(oc, message)`: `current` ran out of memory. What is found is kept until the function returns.
 #[fentry(function = "oom_kill_process")]
@@ -37,6 +38,10 @@ pub(crate) fn oom_kill_process_return(_ctx: FExitContext) -> u32 {
 #[fentry(function = "__oom_kill_process")]
 pub(crate) fn oom_kill_victim(ctx: FEntryContext) -> u32 {
     let victim: usize = ctx.arg(0);
+    // With memory.oom.group the first victim comes once more with all others.
+    if is_oom_victim(rd(victim, off!(task_signal))) {
+        return 0;
+    }
     if let Some(kill) = OOM_KILLS.get_ptr(bpf_get_current_pid_tgid()) {
         // SAFETY: a map's value; the key is this thread's own.
         let constraint = unsafe { (*kill).constraint };

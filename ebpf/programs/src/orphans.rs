@@ -12,13 +12,20 @@ pub(crate) fn are_known() -> bool {
     N_ORPHANS.get(0).is_none_or(|n| *n != 0)
 }
 
-/// A process has lost its parent.
+/// A process has lost its parent. The first one is remembered, also when the one that adopted it ends too.
 #[inline(always)]
 pub(crate) fn mark(tgid: u32, orphan: Orphan) {
     const BPF_NOEXIST: u64 = 1;
     if ORPHANS.insert(tgid, orphan, BPF_NOEXIST).is_ok() {
         add(1);
-    } else if ORPHANS.insert(tgid, orphan, 0).is_err() {
+        return;
+    }
+    let is_known = match ORPHANS.get_ptr(tgid) {
+        // SAFETY: a map's value.
+        Some(known) => unsafe { (*known).start_ns == orphan.start_ns },
+        None => false,
+    };
+    if !is_known && ORPHANS.insert(tgid, orphan, 0).is_err() {
         map_full();
     }
 }

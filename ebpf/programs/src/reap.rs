@@ -1,8 +1,8 @@
 //! `release_task`, where fentry is allowed: the exact moment of a reap, and who did it.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns};
-use aya_ebpf::macros::fentry;
-use aya_ebpf::programs::FEntryContext;
+use aya_ebpf::macros::{fentry, fexit};
+use aya_ebpf::programs::{FEntryContext, FExitContext};
 use podproof_abi::{Counter, Release, TaskId, ZOMBIE_BOUNDS_NS, kind, reaper};
 
 use crate::count::Counting;
@@ -13,7 +13,7 @@ use crate::kernel::{
 };
 use crate::maps::ZOMBIES;
 use crate::orphans;
-use crate::scope::{self, Scopes, lose};
+use crate::scope::{self, Scopes};
 
 /// `release_task(p)`: `current` is the reaper, or `p` itself when nobody waits for it. The end of a plain
 /// thread, which nobody reaps, is left out; so is the old leader when a thread executes a program, because it
@@ -25,17 +25,22 @@ pub(crate) fn release_task(ctx: FEntryContext) -> u32 {
     if id.tid != id.tgid {
         return 0;
     }
-    let role = role(task, id.tgid);
+    released(task, id, role(task, id.tgid));
+    0
+}
+
+#[inline(always)]
+fn released(task: Task, id: TaskId, role: u32) {
     if keeps_counters() {
         count(task, id, role);
     }
     if !writes_events() {
-        return 0;
+        return;
     }
-    let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), scope::of_current()) else { return 0 };
+    let Some(scopes) = Scopes::of(scope::of_tgid(id.tgid), scope::of_current()) else { return };
     let Some(level) = level(task) else {
-        lose(scopes.scope);
-        return 0;
+        scopes.lose();
+        return;
     };
     emit::<Release>(scopes, kind::RELEASE, |record| {
         record.task = id;
@@ -43,6 +48,21 @@ pub(crate) fn release_task(ctx: FEntryContext) -> u32 {
         record.role = role;
         numbers(task, (&raw mut record.nr).cast(), None);
     });
+}
+
+/// `do_notify_parent(tsk, sig)` returns whether nobody waits for the process. When its leader had ended before its last
+/// thread, the release of that thread goes on to the leader, and the leader's own is not seen.
+#[fexit(function = "do_notify_parent")]
+pub(crate) fn do_notify_parent(ctx: FExitContext) -> u32 {
+    let leader: usize = ctx.arg(0);
+    let nobody_waits = ctx.arg::<u64>(2) & 0xff != 0;
+    let task = current();
+    // Otherwise the task ends itself, or a parent that ends hands its zombies on: both are released by themselves.
+    let is_end_of_thread =
+        leader != task && rd::<u32>(leader, off!(task_tgid)) == rd::<u32>(task, off!(task_tgid));
+    if nobody_waits && is_end_of_thread {
+        released(leader, task_id(leader), reaper::AUTO_BY_THREAD);
+    }
     0
 }
 
@@ -70,7 +90,7 @@ fn role(task: Task, tgid: u32) -> u32 {
 fn count(task: Task, id: TaskId, role: u32) {
     let counting = Counting::of(cgroup_id(task));
     let by = match role {
-        reaper::AUTO => 5,
+        reaper::AUTO | reaper::AUTO_BY_THREAD => 5,
         reaper::TRACER => 4,
         _ => {
             let leader: usize = rd(current(), off!(task_group_leader));

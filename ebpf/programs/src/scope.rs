@@ -28,6 +28,15 @@ impl Scopes {
             None
         }
     }
+
+    /// Adds one to the losses of both.
+    #[inline(always)]
+    pub(crate) fn lose(self) {
+        lose(self.scope);
+        if self.peer != 0 {
+            lose(self.peer);
+        }
+    }
 }
 
 /// `scope` while it is open, else 0.

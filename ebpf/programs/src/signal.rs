@@ -12,7 +12,7 @@ use crate::kernel::{
     writes_events,
 };
 use crate::maps::{CONTROL, ZOMBIES};
-use crate::scope::{self, Scopes, lose};
+use crate::scope::{self, Scopes};
 
 const SIGCHLD: u32 = 17;
 const SI_USER: i32 = 0;
@@ -35,7 +35,7 @@ pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
     let of_sender = scope::of_current();
     let Some(scopes) = Scopes::of(of_target, of_sender) else { return 0 };
     let Some(level) = level(target) else {
-        lose(scopes.scope);
+        scopes.lose();
         return 0;
     };
     let signal: u32 = ctx.arg(0);

@@ -24,6 +24,7 @@ use crate::scope::{self, Scopes, lose};
 
 const WRITE: u64 = 1;
 const PWRITE64: u64 = 18;
+const WRITEV: u64 = 20;
 const SHMGET: u64 = 29;
 const SHMAT: u64 = 30;
 const CLONE: u64 = 56;
@@ -40,6 +41,7 @@ const SETDOMAINNAME: u64 = 171;
 const WAITID: u64 = 247;
 const UNSHARE: u64 = 272;
 const SETNS: u64 = 308;
+const PWRITEV: u64 = 296;
 const EXECVEAT: u64 = 322;
 const OPEN_TREE: u64 = 428;
 const MOVE_MOUNT: u64 = 429;
@@ -69,6 +71,8 @@ pub(crate) fn sys_enter(ctx: BtfTracePointContext) -> u32 {
     let task = current();
     let scope = scope::of_current();
     if scope == 0 || is_compat(task) {
+        // What an earlier call of this thread left would be taken for this one's.
+        _ = PENDING.remove(bpf_get_current_pid_tgid());
         return 0;
     }
     let mut before = NsInodes::NONE;
@@ -86,7 +90,7 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> u32 {
     let ret: i64 = ctx.arg(1);
     let nr: u64 = rd(regs, off!(regs_nr));
     match nr {
-        WRITE | PWRITE64 => wrote(regs, ret),
+        WRITE | PWRITE64 | WRITEV | PWRITEV => wrote(regs, nr, ret),
         WAIT4 | WAITID => waited(regs, nr, ret),
         EXECVE | EXECVEAT if ret < 0 => exec_failed(regs, nr, ret),
         CLONE | FORK | VFORK | CLONE3 if ret < 0 && !begins_again(ret) => clone_failed(regs, nr, ret),
@@ -334,7 +338,7 @@ const CGROUP_MAGICS: [u64; 2] = [0x6367_7270, 0x0027_e0eb];
 
 /// A write to a file of a cgroup. What tells is the file system of the descriptor's inode.
 #[inline(always)]
-fn wrote(regs: usize, ret: i64) {
+fn wrote(regs: usize, nr: u64, ret: i64) {
     let known = off!(task_files) != MISSING
         && off!(files_fdt) != MISSING
         && off!(fdtable_max) != MISSING
@@ -374,7 +378,12 @@ fn wrote(regs: usize, ret: i64) {
         let file: &mut [u8; FILE_LEN] = &mut record.file;
         // SAFETY: the helper checks the address; the array bounds the copy.
         _ = unsafe { bpf_probe_read_kernel_str_bytes(name as *const u8, file) };
-        let (from, length): (u64, u64) = (rd(regs, off!(regs_arg1)), rd(regs, off!(regs_arg2)));
+        let (mut from, mut length): (u64, u64) = (rd(regs, off!(regs_arg1)), rd(regs, off!(regs_arg2)));
+        if nr == WRITEV || nr == PWRITEV {
+            // The first struct iovec: base, length.
+            let vector = user::<[u64; 2]>(from).unwrap_or([0; 2]);
+            (from, length) = (vector[0], vector[1]);
+        }
         let length = if length < VALUE_LEN as u64 { length as u32 } else { VALUE_LEN as u32 - 1 };
         // SAFETY: less than the array, which is zeroed; the helper checks the address.
         _ = unsafe {

@@ -6,8 +6,8 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_byt
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{
-    Counter, Exec, Exit, Free, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD, START_TICK_NS,
-    kind,
+    Counter, Exec, Exit, Free, MAX_LEVELS, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD,
+    START_TICK_NS, kind,
 };
 
 use crate::count::{Counting, map_full};
@@ -19,7 +19,7 @@ use crate::kernel::{
 use crate::log::log;
 use crate::maps::{DYING, ENDING, TAGS};
 use crate::orphans;
-use crate::scope::{self, Scopes, lose};
+use crate::scope::{self, Scopes};
 
 const CLONE_THREAD: u64 = 0x1_0000;
 /// `SIGNAL_GROUP_EXIT` in `signal_struct.flags`.
@@ -86,7 +86,7 @@ fn show_birth(child: Task, flags: u64) {
     let Some(scopes) = Scopes::of(scope, 0) else { return };
     log!(born(scope, rd(child, off!(task_tgid)), rd(child, off!(task_pid))));
     let Some(level) = level(child) else {
-        lose(scope);
+        scopes.lose();
         return;
     };
     emit::<NewTask>(scopes, kind::NEW_TASK, |record| {
@@ -108,7 +108,7 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> u32 {
     let task: usize = ctx.arg(0);
     let Some(scopes) = Scopes::of(scope::of_current(), 0) else { return 0 };
     let Some(level) = level(task) else {
-        lose(scopes.scope);
+        scopes.lose();
         return 0;
     };
     log!(executed(scopes.scope, rd(task, off!(task_tgid))));
@@ -174,12 +174,17 @@ fn root(task: Task, record: &mut Exec) {
 /// current one.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
+    let task: usize = ctx.arg(0);
+    let signal: usize = rd(task, off!(task_signal));
+    // First, while the verifier has one path to follow through the loop. Of threads that end together each still has its own
+    // children.
+    if keeps_counters() && is_group_ending(signal) {
+        mark_orphans(task);
+    }
     let scopes = if writes_events() { Scopes::of(scope::of_current(), 0) } else { None };
     if !keeps_counters() && scopes.is_none() {
         return 0;
     }
-    let task: usize = ctx.arg(0);
-    let signal: usize = rd(task, off!(task_signal));
     let group_dead = if off!(exit_has_group_dead) != 0 {
         ctx.arg::<u64>(1) & 0xff != 0
     } else {
@@ -211,6 +216,13 @@ fn is_last_of_group(task: Task, signal: usize) -> bool {
     ENDING.insert(key, 1, BPF_NOEXIST).is_ok()
 }
 
+/// Whether all threads of the group are about to end, or have ended.
+#[inline(always)]
+fn is_group_ending(signal: usize) -> bool {
+    rd::<u32>(signal, off!(signal_flags)) & SIGNAL_GROUP_EXIT != 0
+        || rd::<u32>(signal, off!(signal_live)) == 0
+}
+
 /// Wait status of a task that ends.
 #[inline(always)]
 fn status(task: Task, signal: usize) -> u32 {
@@ -224,7 +236,7 @@ fn status(task: Task, signal: usize) -> u32 {
 
 /// Whether the OOM killer had chosen the process; false where the kernel's structures do not tell.
 #[inline(always)]
-fn is_oom_victim(signal: usize) -> bool {
+pub(crate) fn is_oom_victim(signal: usize) -> bool {
     off!(signal_oom_mm) != MISSING && rd::<usize>(signal, off!(signal_oom_mm)) != 0
 }
 
@@ -250,7 +262,7 @@ fn count_end(task: Task, signal: usize) {
             if is_init(leader) {
                 counting.count_in::<4>(Counter::InitExitsSuccess, reason);
             }
-            if status & 0x7f == 9 && DYING.get_ptr(number_at(leader, level).1).is_some() {
+            if status & 0x7f == 9 && is_in_dying_ns(leader, level) {
                 counting.count(Counter::NsKilled);
             }
         }
@@ -261,7 +273,22 @@ fn count_end(task: Task, signal: usize) {
             count_orphan(counting, task, parent_before);
         }
     }
-    mark_orphans(task);
+}
+
+/// Whether PID 1 of the task's pid namespace, or of one around it, has ended.
+#[inline(always)]
+fn is_in_dying_ns(leader: Task, level: u32) -> bool {
+    let mut i = 1u32;
+    while i < MAX_LEVELS as u32 {
+        if i > level {
+            return false;
+        }
+        if DYING.get_ptr(number_at(leader, i).1).is_some() {
+            return true;
+        }
+        i += 1;
+    }
+    false
 }
 
 /// By who is the parent of an orphan at its end. What PID 1 of a namespace takes with it dies before it is adopted.
@@ -285,7 +312,7 @@ fn count_orphan(counting: Counting, task: Task, parent_before: u32) {
     counting.count_in::<4>(Counter::OrphansInit, by);
 }
 
-/// The last thread of a process has the children of all. Those that live on are orphans from here on.
+/// The children of a thread whose process ends, those that live on, are orphans from here on.
 #[inline(always)]
 fn mark_orphans(task: Task) {
     let head = task + off!(task_children) as usize;
@@ -303,7 +330,11 @@ fn mark_orphans(task: Task) {
         if !is_dead {
             orphans::mark(tgid, orphan);
         }
+        // A child that is reaped meanwhile is unlinked and points to itself.
         let Some(after) = probe::<usize>(next) else { return };
+        if after == next {
+            return;
+        }
         next = after;
         n += 1;
     }
@@ -314,7 +345,7 @@ fn mark_orphans(task: Task) {
 fn show_end(scopes: Scopes, task: Task, signal: usize, group_dead: bool) {
     log!(ended(scopes.scope, rd(task, off!(task_tgid)), rd(task, off!(task_pid)), status(task, signal)));
     let Some(level) = level(task) else {
-        lose(scopes.scope);
+        scopes.lose();
         return;
     };
     emit::<Exit>(scopes, kind::EXIT, |record| {

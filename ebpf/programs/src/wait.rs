@@ -19,8 +19,14 @@ pub(crate) fn do_wait(ctx: FExitContext) -> u32 {
     let options: usize = ctx.arg(0);
     let ret: i64 = ctx.arg(1);
     let outcome = if ret > 0 {
-        let status: u32 = rd(options, off!(wait_stat));
-        let is_end = status & 0xff != 0x7f && status != 0xffff;
+        let info: usize = rd(options, off!(wait_info));
+        let is_end = if info == 0 {
+            let status: u32 = rd(options, off!(wait_stat));
+            status & 0xff != 0x7f && status != 0xffff
+        } else {
+            // waitid(2) leaves the status as it was: CLD_EXITED, CLD_KILLED, CLD_DUMPED.
+            (1..=3).contains(&rd::<u32>(info, off!(waitid_cause)))
+        };
         if is_end && rd::<u32>(options, off!(wait_flags)) & WNOWAIT == 0 { 0 } else { 1 }
     } else if ret == 0 {
         1

@@ -1,7 +1,7 @@
 //! What cgroups go through: filled, frozen, thawed, emptied; and what is written to their files.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{IoSlice, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
@@ -209,6 +209,14 @@ fn write(cgroup: &Cgroup, file: &str, value: &str) -> Res<()> {
     say_text("written", &serde_json::to_string(&written)?)
 }
 
+/// By writev(2), as one part.
+fn write_vector(cgroup: &Cgroup, file: &str, value: &str) -> Res<()> {
+    let mut open = fs::OpenOptions::new().write(true).open(cgroup.dir.join(file))?;
+    let written = open.write_vectored(&[IoSlice::new(value.as_bytes())])?;
+    let written: Written = (file.into(), value.trim_end().into(), i64::try_from(written)?);
+    say_text("written", &serde_json::to_string(&written)?)
+}
+
 fn writes() -> Res<()> {
     let cgroup = match Cgroup::make("writes") {
         Ok(cgroup) => cgroup,
@@ -223,6 +231,7 @@ fn writes() -> Res<()> {
     write(&cgroup, "cgroup.subtree_control", "+nosuch")?;
     write(&cgroup, "cgroup.max.depth", &"9".repeat(100))?;
     write(&cgroup, "cgroup.freeze", "2")?;
+    write_vector(&cgroup, "cgroup.max.depth", "5\n")?;
     // A file of no cgroup.
     fs::OpenOptions::new().write(true).open("/dev/null")?.write_all(b"7")?;
     end(child)?;

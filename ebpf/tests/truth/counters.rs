@@ -2,7 +2,7 @@
 //! too; and the node's against /proc/stat.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,32 +10,37 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Completion;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use podproof_ebpf::counters::{Counter, Counts};
 use podproof_ebpf::{TraceOptions, Tracer};
 
 use crate::Res;
-use crate::cgroups::Cgroup;
+use crate::cgroups::{CLONE_INTO_CGROUP, Cgroup};
 use crate::observe::{Case, PATIENCE, equal, finish, go, start, truth};
-use crate::report::{Line, say_number};
+use crate::oom;
+use crate::report::{Line, say_number, say_skip};
 use crate::sys;
+use crate::sys::program::{end_thread, wait_to_be_killed};
 use crate::waits::wait_for_end;
 
 type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that start a tracer of their own.
-pub(crate) const DIRECT: [(&str, Run); 4] = [
+pub(crate) const DIRECT: [(&str, Run); 5] = [
     ("counter::every_one_of_a_cgroup", of_a_cgroup),
     ("counter::exact_when_the_ring_is_full", ring_full),
     ("counter::the_node_agrees_with_proc_stat", of_the_node),
     ("counter::of_a_cgroup_that_was_there_before", seeded),
+    ("counter::oom_kills_of_a_group", oom_group),
 ];
 
 /// Scenarios of the tests above.
 pub(crate) const SCENES: &[Case] = &[
     Case { name: "scene::counted", scenario: counted, check: |_| Ok(()) },
     Case { name: "scene::fork_storm", scenario: fork_storm, check: |_| Ok(()) },
+    Case { name: "scene::oom_group", scenario: oom_group_scene, check: |_| Ok(()) },
 ];
 
 /// What a scenario did, by the name of the counter.
@@ -158,6 +163,16 @@ fn waits(tally: &mut Tally) -> Res<()> {
     release.write_all(b"!")?;
     equal("exit code", &sys::wait(child)?, &0)?;
     tally.child("exits_success", "reaps_parent");
+
+    let child = sys::fork(wait_to_be_killed)?;
+    for (signal, option) in [(Signal::SIGSTOP, libc::WSTOPPED), (Signal::SIGCONT, libc::WCONTINUED)] {
+        kill(child, signal)?;
+        sys::waitid(child, option)?;
+        tally.add("waits_none_ready", 1);
+    }
+    kill(child, Signal::SIGKILL)?;
+    sys::waitid(child, libc::WEXITED)?;
+    tally.child("exits_signal", "reaps_parent");
     Ok(())
 }
 
@@ -206,14 +221,16 @@ fn pid_namespace(tally: &mut Tally) -> Res<()> {
         orphan()?;
         for _ in 0..2 {
             let (ready, tell) = std::io::pipe()?;
-            sys::fork(move || {
-                drop(tell);
-                loop {
-                    nix::unistd::pause();
-                }
-            })?;
+            sys::fork(|| pause_for_good(tell))?;
             wait_for_end(ready)?;
         }
+        let (ready, tell) = std::io::pipe()?;
+        let middle = sys::fork(|| sys::fork(|| pause_for_good(tell)).map(|_| 0))?;
+        equal("exit code of the parent", &sys::wait(middle)?, &0)?;
+        wait_for_end(ready)?;
+        let (ready, tell) = std::io::pipe()?;
+        sys::clone3(CLONE_NEWPID, libc::SIGCHLD, None, || pause_for_good(tell))?;
+        wait_for_end(ready)?;
         Ok(7)
     })?;
     equal("exit code", &sys::wait(init)?, &7)?;
@@ -228,12 +245,25 @@ fn pid_namespace(tally: &mut Tally) -> Res<()> {
         tally.child("exits_success", "reaps_init");
     }
     tally.add("orphans_init", 1);
+    // The parent of a daemon; the daemon, which PID 1 has adopted, dies with it.
+    tally.child("exits_success", "reaps_init");
+    tally.add("orphans_init", 1);
+    // So does PID 1 of a namespace inside.
+    tally.add("ns_cloned_pid", 1);
+    tally.add("init_exits_signal", 1);
     for counter in ["forks_process", "exits_signal", "reaps_auto", "ns_killed"] {
-        tally.add(counter, 2);
+        tally.add(counter, 4);
     }
-    // PID 1 waits for what dies with it, and finds nobody in the end.
-    tally.add("waits_no_children", 1);
+    // Each PID 1 waits for what dies with it, and finds nobody in the end.
+    tally.add("waits_no_children", 2);
     Ok(())
+}
+
+fn pause_for_good(ready: PipeWriter) -> Res<i32> {
+    drop(ready);
+    loop {
+        nix::unistd::pause();
+    }
 }
 
 /// A child whose parent ends before it, and which the caller adopts; both are reaped.
@@ -256,7 +286,26 @@ fn unreaped(tally: &mut Tally) -> Res<()> {
         tally.auto_child(no_wait);
         tally.add("waits_no_children", 1);
     }
+    for (ignore, no_wait) in [(true, false), (false, true)] {
+        sys::set_sigchld(ignore, no_wait)?;
+        let child = sys::fork(leader_ends_first)?;
+        equal("nothing to wait for", &waitpid(child, None).err(), &Some(Errno::ECHILD))?;
+        tally.auto_child(no_wait);
+        tally.add("forks_thread", 1);
+        tally.add("waits_no_children", 1);
+    }
     sys::set_sigchld(false, false)
+}
+
+/// The process ends with its second thread, when the leader is a zombie already.
+fn leader_ends_first() -> Res<i32> {
+    std::thread::spawn(|| {
+        while !std::fs::read_to_string("/proc/self/stat").is_ok_and(|stat| stat.contains(") Z ")) {
+            std::thread::yield_now();
+        }
+        end_thread(0);
+    });
+    end_thread(0);
 }
 
 fn orphans(tally: &mut Tally) -> Res<()> {
@@ -267,7 +316,36 @@ fn orphans(tally: &mut Tally) -> Res<()> {
         tally.child("exits_success", "reaps_subreaper");
         tally.add("orphans_subreaper", 1);
     }
+    for _ in 0..4 {
+        child_of_a_thread()?;
+        tally.child("exits_success", "reaps_subreaper");
+        tally.child("exits_success", "reaps_subreaper");
+        tally.add("orphans_subreaper", 1);
+        tally.add("forks_thread", 1);
+    }
     Ok(())
+}
+
+/// The parent ends while the thread that has the child lives.
+fn child_of_a_thread() -> Res<()> {
+    let (mut hold, mut release) = std::io::pipe()?;
+    let parent = sys::fork(|| {
+        let (ready, tell) = std::io::pipe()?;
+        std::thread::spawn(move || {
+            _ = sys::fork(|| {
+                drop(tell);
+                Ok(i32::from(hold.read(&mut [0])? != 1))
+            });
+            loop {
+                nix::unistd::pause();
+            }
+        });
+        wait_for_end(ready)?;
+        Ok(0)
+    })?;
+    equal("exit code of the parent", &sys::wait(parent)?, &0)?;
+    release.write_all(b"!")?;
+    equal("exit code of the orphan", &sys::wait(Pid::from_raw(-1))?, &0)
 }
 
 fn said(lines: &[Line]) -> BTreeMap<&str, i64> {
@@ -294,8 +372,8 @@ fn same(counts: &Counts, said: &BTreeMap<&str, i64>, tracer: &Tracer) -> Res<()>
     for counter in Counter::ALL {
         let seen = counts.get(*counter);
         truth(
-            &format!("{} is available as its program is attached", counter.name()),
-            seen.is_some() == attached(counter.program()),
+            &format!("{} is available as its programs are attached", counter.name()),
+            seen.is_some() == counter.programs().iter().all(|name| attached(name)),
         )?;
         if counter.name().starts_with("zombie_") {
             continue;
@@ -473,5 +551,49 @@ fn seeded(_tracer: &Tracer) -> Res<Completion> {
     let snapshot = tracer.counters()?;
     let counts = snapshot.cgroups.get(&cgroup.id).ok_or("the cgroup is not counted")?;
     equal("forks", &counts.get(Counter::ForksProcess), &Some(STORM.into()))?;
+    Ok(Completion::Completed)
+}
+
+/// Children that are killed together.
+const GROUP: u64 = 4;
+
+fn oom_group_scene() -> Res<()> {
+    let (_memory, cgroup) = match oom::limited("oom-group") {
+        Ok(made) => made,
+        Err(reason) => return say_skip(&reason),
+    };
+    std::fs::write(cgroup.dir.join("memory.oom.group"), "1")?;
+    say_number("id", i64::try_from(cgroup.id)?)?;
+    let dir = std::fs::File::open(&cgroup.dir)?;
+    let mut children = vec![];
+    for _ in 1..GROUP {
+        children.push(sys::clone3(CLONE_INTO_CGROUP, libc::SIGCHLD, Some(dir.as_fd()), wait_to_be_killed)?);
+    }
+    children.push(sys::clone3(CLONE_INTO_CGROUP, libc::SIGCHLD, Some(dir.as_fd()), || sys::eat_memory())?);
+    for child in children {
+        equal("killed", &sys::wait(child)?, &-libc::SIGKILL)?;
+    }
+    Ok(())
+}
+
+/// Each member of the cgroup once, whoever was chosen first.
+fn oom_group(_tracer: &Tracer) -> Res<Completion> {
+    let tracer = Tracer::start(&options())?;
+    let mut child = start("scene::oom_group")?;
+    go(&mut child)?;
+    let lines = finish(child)?;
+    if let Some(reason) = lines.iter().find_map(|line| match line {
+        Line::Skip(reason) => Some(reason),
+        _ => None,
+    }) {
+        return Ok(Completion::ignored_with(reason.clone()));
+    }
+    let id = u64::try_from(said(&lines)["id"])?;
+    let snapshot = tracer.counters()?;
+    let counts = snapshot.cgroups.get(&id).ok_or("the cgroup is not counted")?;
+    if let Some(kills) = counts.get(Counter::OomKillsMemcg) {
+        equal("OOM kills", &kills, &GROUP)?;
+    }
+    equal("ends by OOM", &counts.get(Counter::ExitsOom), &Some(GROUP))?;
     Ok(Completion::Completed)
 }

@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Gives the children of the root the memory controller while it lives, to one scenario at a time: the first to take it
 /// back would take it from all.
-struct MemoryController {
+pub(crate) struct MemoryController {
     /// Where it is taken back, if it was not there before.
     control: Option<PathBuf>,
     _alone: Flock<File>,
@@ -59,7 +59,7 @@ impl Drop for MemoryController {
 }
 
 /// A cgroup with a limit on memory, and without swap.
-fn limited(name: &str) -> Result<(MemoryController, Cgroup), String> {
+pub(crate) fn limited(name: &str) -> Result<(MemoryController, Cgroup), String> {
     let made = (MemoryController::enable()?, Cgroup::make(name)?);
     let write = |file: &str, value: &str| {
         fs::write(made.1.dir.join(file), value).map_err(|error| format!("cannot write {file}: {error}"))

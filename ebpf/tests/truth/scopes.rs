@@ -50,7 +50,7 @@ fn probes(tracer: &Tracer) -> Res<Completion> {
     let missing: Vec<_> = probes.iter().filter(|probe| probe.tier < 3 && !probe.attached).collect();
     equal("probes that are not attached", &missing, &vec![])?;
     let names: BTreeSet<_> = probes.iter().map(|probe| probe.name.as_str()).collect();
-    equal("probes", &names.len(), &19)?;
+    equal("probes", &names.len(), &20)?;
     Ok(Completion::Completed)
 }
 

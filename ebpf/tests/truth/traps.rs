@@ -8,6 +8,7 @@
 //! | an offset that is wrong by some bytes | `offset::a_wrong_one_is_refused`; between numbers: `task::*`, `ns::*` |
 //! | a member in an anonymous struct, a bit-field, a member that is gone | the unit tests of `btf` |
 //! | 6.1 refuses an index that it cannot bound (`numbers[level]`) | every test under 6.1; the values: `pidns::four_deep` |
+//! | a loop that the verifier follows along too many paths | `trap::far_from_the_limit_of_the_verifier` |
 //! | a pid nested deeper than a record has room for | `loss::too_deep_for_a_record` |
 //! | an atomic addition that does not fetch, its addend taken for the value before | `object::every_atomic_addition_fetches` |
 //! | additions of two CPUs to one value | `storm::two_cpus_fork_flat_out`, which counts in one cgroup |
@@ -49,8 +50,10 @@ pub(crate) const CASES: &[Case] = &[
 pub(crate) const SCENES: &[Case] =
     &[Case { name: "scene::long_and_unreadable", scenario: long_and_unreadable, check: |_| Ok(()) }];
 
-pub(crate) const DIRECT: [(&str, crate::scopes::Run); 1] =
-    [("trap::unreadable_strings_are_empty", unreadable_strings)];
+pub(crate) const DIRECT: [(&str, crate::scopes::Run); 2] = [
+    ("trap::unreadable_strings_are_empty", unreadable_strings),
+    ("trap::far_from_the_limit_of_the_verifier", verified_instructions),
+];
 
 const SI_USER: i32 = 0;
 const SI_KERNEL: i32 = 0x80;
@@ -185,5 +188,29 @@ fn unreadable_strings(_tracer: &Tracer) -> Res<Completion> {
     };
     equal("calls", &seen, &(0..ROUNDS).flat_map(said).collect())?;
     equal("lost", &scope.lost(), &0)?;
+    Ok(Completion::Completed)
+}
+
+/// A program with more paths than this is refused (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const LIMIT: u64 = 1_000_000;
+
+/// With both outputs wanted, when programs are longest, each stays below half of the limit.
+fn verified_instructions(_tracer: &Tracer) -> Res<Completion> {
+    let tracer = Tracer::start(&TraceOptions { counters: true, ..TraceOptions::default() })?;
+    let mut verified = vec![];
+    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+        // The descriptor of the directory itself is gone by now.
+        let Ok(text) = std::fs::read_to_string(entry?.path()) else { continue };
+        let value = text.lines().find_map(|line| line.strip_prefix("verified_insns:"));
+        if let Some(value) = value {
+            verified.push(value.trim().parse::<u64>()?);
+        }
+    }
+    truth(
+        "there are programs",
+        verified.len() >= tracer.probes().iter().filter(|probe| probe.attached).count(),
+    )?;
+    let most = verified.into_iter().max().unwrap_or(0);
+    truth(&format!("{most} instructions were followed"), most < LIMIT / 2)?;
     Ok(Completion::Completed)
 }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use podproof_ebpf::event::EventKind;
 
 use crate::Res;
-use crate::observe::{Case, Observed, equal, truth};
+use crate::observe::{Case, Observed, equal, in_order, truth};
 use crate::report::{say_task, say_text};
 use crate::sys;
 use crate::sys::program::{handle_with_interruption, wait_to_be_killed};
@@ -18,6 +18,7 @@ use crate::waits::wait_for_end;
 pub(crate) const CASES: &[Case] = &[
     Case { name: "waitcall::wait4", scenario: wait4_calls, check: |seen| check_calls(seen, 8) },
     Case { name: "waitcall::waitid", scenario: waitid_calls, check: |seen| check_calls(seen, 9) },
+    Case { name: "waitcall::waitid_that_tells_nothing", scenario: tells_nothing, check: check_tells_nothing },
     Case { name: "waitcall::interrupted", scenario: interrupted, check: check_interrupted },
     Case { name: "waitcall::in_a_pid_namespace", scenario: inside, check: |seen| check_calls(seen, 2) },
 ];
@@ -78,6 +79,32 @@ fn waitid_calls() -> Res<()> {
     called(&waitid(child, libc::WEXITED, true), 0, Some(2))?;
     let second = sys::fork(|| Ok(3))?.as_raw();
     called(&waitid(second, libc::WEXITED, false), 0, None)
+}
+
+/// Without a place for the result, and without waiting: first there is nobody to take, then there is.
+fn tells_nothing() -> Res<()> {
+    say_task("parent")?;
+    let (ready, tell) = std::io::pipe()?;
+    let child = sys::fork(move || {
+        say_task("child")?;
+        drop(tell);
+        wait_to_be_killed()
+    })?;
+    wait_for_end(ready)?;
+    let nobody = || called(&waitid(child.as_raw(), libc::WEXITED | libc::WNOHANG, false), 0, None);
+    nobody()?;
+    kill(child, Signal::SIGSTOP)?;
+    called(&waitid(child.as_raw(), libc::WSTOPPED, true), 0, Some(5))?;
+    nobody()?;
+    kill(child, Signal::SIGKILL)?;
+    called(&waitid(child.as_raw(), libc::WEXITED | libc::WNOWAIT, true), 0, Some(2))?;
+    called(&waitid(child.as_raw(), libc::WEXITED | libc::WNOHANG, false), 0, None)
+}
+
+fn check_tells_nothing(seen: &Observed) -> Res<()> {
+    check_calls(seen, 5)?;
+    let (parent, child) = (seen.task("parent")?, seen.task("child")?);
+    in_order(&[seen.death(child)?.0, seen.reaped_by(child, parent)?])
 }
 
 /// The calls of the task that named itself "parent", one by one.
