@@ -12,7 +12,8 @@ const SHORT: Duration = Duration::from_secs(3);
 const NMI_AND_KILL: Duration = Duration::from_secs(6);
 
 pub(crate) fn panic(site: &Site) -> Result<(), Failed> {
-    let ended = run(&site.script("echo before; echo c > /proc/sysrq-trigger; sleep 1000")?)?;
+    // PID 1 passes output on as it comes: what is written in the last moment dies with the kernel.
+    let ended = run(&site.script("echo before; sleep 2; echo c > /proc/sysrq-trigger; sleep 1000")?)?;
     ended.check(
         "a panic",
         matches!(&ended.report.outcome, Outcome::Panicked { reason } if reason == "sysrq triggered crash"),
