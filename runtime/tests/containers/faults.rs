@@ -52,6 +52,7 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
             plan: &plan,
             root: &root,
             preserve_fds: 0,
+            console: None,
             fail_at,
         })?;
         Ok(())
