@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use super::log::LogFormat;
 
@@ -73,6 +73,34 @@ pub enum Verb {
         #[arg(short, long)]
         detach: bool,
     },
+    /// Execute a further process in a running container
+    Exec(ExecArgs),
+    /// List the containers
+    List {
+        /// Form of the list
+        #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+        /// Ids only
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Show the processes of a container
+    Ps {
+        /// Form of the list; json has the process ids only
+        #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+        /// Container id
+        id: String,
+        /// Options for ps, for the table
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, default_value = "-ef")]
+        options: Vec<String>,
+    },
+    /// Write a config.json to begin with
+    Spec {
+        /// Directory for it
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        bundle: PathBuf,
+    },
     /// Print what podrt can do as JSON (the specification's features document)
     Features,
 }
@@ -89,15 +117,82 @@ pub struct BundleArgs {
     /// Pass this many descriptors, from 3 on, to the program
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
-    /// Not supported: process.terminal is not
-    #[arg(long, hide = true, value_name = "SOCKET")]
+    /// Unix socket to send the master of the terminal to
+    #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// Not supported: the root is always pivoted
     #[arg(long, hide = true)]
     pub no_pivot: bool,
-    /// Not supported: the container always gets a session keyring of its own
-    #[arg(long, hide = true)]
+    /// Keep the caller's session keyring
+    #[arg(long)]
     pub no_new_keyring: bool,
     /// Container id
     pub id: String,
+}
+
+/// Form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What exec has.
+#[derive(Debug, clap::Args)]
+pub struct ExecArgs {
+    /// File with the process as JSON, in place of the container's own
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Unix socket to send the master of the terminal to
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Do not wait
+    #[arg(short, long)]
+    pub detach: bool,
+    /// File to write the pid of the process to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Environment variable, NAME=value; may be repeated
+    #[arg(short, long, value_name = "ENV")]
+    pub env: Vec<String>,
+    /// User, UID or UID:GID
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Supplementary group to add; may be repeated
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub additional_gids: Vec<u32>,
+    /// Capability to add, CAP_NAME; may be repeated
+    #[arg(short, long, value_name = "CAP")]
+    pub cap: Vec<String>,
+    /// Set no_new_privs
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Pass this many descriptors, from 3 on, to the program
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Not supported: SELinux is not
+    #[arg(long, hide = true, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// Existing cgroup below the container's, for the process
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Wait while the container is paused, instead of failing
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Container id
+    pub id: String,
+    /// Program and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
 }

@@ -1,14 +1,20 @@
 //! The command line: that of OCI runtimes, with the flags and exit codes that runc made customary.
 //!
 //! One file per verb: parse, call, print; no logic. Exit status: 0, or 1 with the reason on stderr (and in the `--log` file);
-//! `run` without `--detach` ends with the program's own status, 128 + n when signal n ended it.
+//! `run` and `exec` without `--detach` end with the program's own status, 128 + n when signal n ended it. An `exec` that does not
+//! come to a program ends with 255.
 
 pub mod args;
+pub mod console;
 pub mod create;
+pub mod exec;
 pub mod features;
 pub mod kill;
+pub mod list;
 pub mod log;
+pub mod ps;
 pub mod run;
+pub mod spec;
 pub mod state;
 
 use std::process::ExitCode;
@@ -60,12 +66,21 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Create(bundle) => {
             seal()?;
-            create::create(&root, &bundle, log)?;
+            create::create(&root, &bundle, true, log)?;
         }
         Verb::Run { bundle, detach } => {
             seal()?;
             return run::run(&root, &bundle, detach, log);
         }
+        Verb::Exec(exec) => {
+            return Ok(exec::exec(&root, &exec, log).unwrap_or_else(|error| {
+                log.error(&error);
+                exec::NO_PROGRAM.into()
+            }));
+        }
+        Verb::List { format, quiet } => list::list(&root, format, quiet, log)?,
+        Verb::Ps { format, id, options } => ps::ps(&root, &id.parse()?, format, &options)?,
+        Verb::Spec { bundle } => spec::spec(&bundle)?,
         Verb::Start { id } => launch::start(&root, &id.parse()?)?,
         Verb::State { id } => state::state(&root, &id.parse()?)?,
         Verb::Kill { all, id, signal } => {
@@ -81,6 +96,8 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
 fn seal() -> anyhow::Result<()> {
     use anyhow::Context;
     exe::ensure_readonly().context("execute podrt from a read-only mount (needs CAP_SYS_ADMIN)")?;
+    // Nor look into this process, or into one that is cloned from it.
+    nix::sys::prctl::set_dumpable(false).context("make the process not dumpable")?;
     // Executed from a descriptor, the process would have its number for a name.
     nix::sys::prctl::set_name(c"podrt").context("set the name of the process")
 }

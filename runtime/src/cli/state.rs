@@ -9,33 +9,28 @@ use serde::Serialize;
 
 use crate::launch::lifecycle;
 use crate::spec::ContainerId;
-use crate::state::{StateRoot, Status};
+use crate::state::{State, StateRoot, Status};
 
 /// The specification's state document, with the fields that runc adds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StateDocument<'a> {
-    oci_version: &'a str,
-    id: &'a str,
+pub(super) struct StateDocument<'a> {
+    pub(super) oci_version: &'a str,
+    pub(super) id: &'a str,
     /// 0 once the process has ended.
-    pid: i32,
-    status: Status,
-    bundle: &'a Path,
-    rootfs: &'a Path,
-    created: &'a str,
+    pub(super) pid: i32,
+    pub(super) status: Status,
+    pub(super) bundle: &'a Path,
+    pub(super) rootfs: &'a Path,
+    pub(super) created: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
-    owner: &'a str,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    pub(super) owner: &'a str,
 }
 
-/// Prints the state.
-///
-/// # Errors
-/// Why it is not known.
-pub fn state(root: &StateRoot, id: &ContainerId) -> anyhow::Result<()> {
-    let state = root.load(id)?;
-    let status = lifecycle::status(root, id, &state)?;
-    let document = StateDocument {
+/// Puts a document together.
+pub(super) fn document<'a>(state: &'a State, status: Status, owner: &'a str) -> StateDocument<'a> {
+    StateDocument {
         oci_version: &state.oci_version,
         id: &state.id,
         pid: match (&state.process, status) {
@@ -47,9 +42,18 @@ pub fn state(root: &StateRoot, id: &ContainerId) -> anyhow::Result<()> {
         rootfs: &state.rootfs,
         created: &state.created,
         annotations: &state.annotations,
-        owner: "",
-    };
-    print_json(&document)
+        owner,
+    }
+}
+
+/// Prints the state.
+///
+/// # Errors
+/// Why it is not known.
+pub fn state(root: &StateRoot, id: &ContainerId) -> anyhow::Result<()> {
+    let state = root.load(id)?;
+    let status = lifecycle::status(root, id, &state)?;
+    print_json(&document(&state, status, ""))
 }
 
 /// Prints a document on stdout.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
 use crate::state::{ProcessIdentity, State, StateRoot, time};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
-use crate::sys::{mount, ns, process};
+use crate::sys::{mount, ns, process, schedule};
 
 /// Where a test makes a `create` fail; the command line has no way to set it. Steps are named by their index in the
 /// plan; its length means after the last.
@@ -65,6 +65,8 @@ pub struct CreateRequest<'a> {
     pub root: &'a StateRoot,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Where init sends the master of its terminal, if it has one.
+    pub console: Option<BorrowedFd<'a>>,
     /// For tests.
     pub fail_at: FailAt,
 }
@@ -171,6 +173,8 @@ impl Runtime<'_> {
                 process::set_rlimit(pid, limit.resource, limit.soft, limit.hard)?;
                 Ok(())
             }
+            Action::IoPriority(priority) => Ok(schedule::set_io_priority(self.init()?.pid, *priority)?),
+            Action::Scheduler(scheduler) => Ok(schedule::set_scheduler(self.init()?.pid, *scheduler)?),
             Action::PidFile(path) => {
                 let pid = self.init()?.pid;
                 self.made.pid_file = Some(path.clone());
@@ -197,6 +201,7 @@ impl Runtime<'_> {
         };
         let directory = root.create(id).map_err(state_error)?;
         let (directory, state) = self.made.directory.insert((directory, state));
+        directory.save_config(&spec.document).map_err(state_error)?;
         directory.save(state).map_err(state_error)
     }
 
@@ -334,25 +339,20 @@ impl Runtime<'_> {
 
 /// True when the runtime is in this namespace itself.
 fn is_own(fd: &OwnedFd, kind: NsKind) -> Result<bool, StepError> {
-    let name = match kind {
-        NsKind::Mount => "mnt",
-        NsKind::Network => "net",
-        other => other.oci_name(),
-    };
-    let own = nix::sys::stat::stat(format!("/proc/self/ns/{name}").as_str())?;
+    let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", kind.file_name()).as_str())?;
     let other = nix::sys::stat::fstat(fd)?;
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Written whole or not at all: an engine reads the file as soon as it is there.
-fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+pub(super) fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     fs::write(&new, text).during(|| format!("write {}", Path::new(&new).display()))?;
     fs::rename(&new, path).during(|| format!("rename it to {}", path.display()))
 }
 
-fn failed(step: &Step, error: StepError) -> LaunchError {
+pub(super) fn failed(step: &Step, error: StepError) -> LaunchError {
     LaunchError::Step { step: step.action.to_string(), detail: error.detail, source: error.errno }
 }
 

@@ -27,6 +27,8 @@ pub fn read_features() -> Result<KernelFeatures, Errno> {
         has_cgroup2,
         controllers: if has_cgroup2 { group::root_controllers() } else { Vec::new() },
         last_capability,
+        has_apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|text| text.starts_with('Y')),
         grantable_capabilities: CapSet(caps::thread_caps()?.permitted.0 & bounding),
     })
 }

@@ -142,7 +142,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
     Ok(directory.remove()?)
 }
 
-fn call(op: &'static str, id: &ContainerId) -> impl FnOnce(Errno) -> LaunchError {
+pub(super) fn call(op: &'static str, id: &ContainerId) -> impl FnOnce(Errno) -> LaunchError {
     let id = id.to_string();
     move |source| LaunchError::Call { op, id, source }
 }

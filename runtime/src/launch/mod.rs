@@ -14,19 +14,26 @@
 //! The joiner enters the namespaces that are given by path, clones init as its own sibling, sends `Cloned` with
 //! the number, and exits: so init's parent is the runtime, outside of a joined pid namespace.
 //!
+//! An `exec` ([`mod@exec`]) has the same two processes and messages; its new process executes at once after `Committed`.
+//!
 //! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
 //! container ever lives outside of it; so `podrt delete --force` finds everything, whenever the runtime was killed.
 
 pub mod barrier;
+pub mod console;
 pub mod create;
+pub mod exec;
 pub mod features;
+pub mod foreground;
 pub mod init;
 mod joiner;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
+pub mod terminal;
 
 pub use create::{CreateRequest, FailAt, create};
+pub use exec::{ExecRequest, Target, exec};
 pub use features::read_features;
 pub use lifecycle::{delete, kill, start};
 
@@ -35,7 +42,8 @@ use nix::errno::Errno;
 use crate::state::{StateError, Status};
 
 /// A failed operation inside a step.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}{}{errno}", if detail.is_empty() { "" } else { ": " })]
 pub struct StepError {
     /// What exactly failed, where that says more than the step itself; may be empty.
     pub detail: String,
@@ -134,6 +142,12 @@ pub enum LaunchError {
         program: String,
         /// Why.
         source: Errno,
+    },
+    /// The container is frozen.
+    #[error("cannot exec in a paused container {id}; resume it first, or wait for that with --ignore-paused")]
+    Paused {
+        /// Container id.
+        id: String,
     },
     /// A system call on a container.
     #[error("{op} container {id}")]

@@ -11,6 +11,8 @@ pub struct KernelFeatures {
     pub controllers: Vec<String>,
     /// Number of the last capability that the kernel knows.
     pub last_capability: u8,
+    /// AppArmor is switched on.
+    pub has_apparmor: bool,
     /// What the runtime itself could pass on: permitted and in its bounding set.
     pub grantable_capabilities: CapSet,
 }

@@ -4,6 +4,7 @@
 //! that [`crate::launch`] only executes. The order is part of the result, and the reasons for it stand beside
 //! the groups in [`plan`]. Each step names its undo.
 
+pub mod exec;
 pub mod features;
 pub mod step;
 
@@ -15,7 +16,8 @@ pub use step::{Action, Actor, Step, TreeSlot, Undo};
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
 use crate::spec::{
-    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, SpecError,
+    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, ProcessSpec,
+    SpecError,
 };
 
 /// Why no plan is possible on this kernel.
@@ -37,6 +39,15 @@ pub enum PlanError {
         /// `cgroup.controllers` of the root.
         offered: String,
     },
+    /// A profile that could not protect.
+    #[error(
+        "process.apparmorProfile: {profile:?} asks for AppArmor, which this host has not switched on; boot with \
+         apparmor=1 security=apparmor, or remove the field"
+    )]
+    NoAppArmor {
+        /// The profile.
+        profile: String,
+    },
     /// A value that can only be judged together with others.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -53,6 +64,15 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+impl Plan {
+    /// The same plan for a container that keeps the caller's session keyring.
+    #[must_use]
+    pub fn without_keyring(mut self) -> Self {
+        self.steps.retain(|step| step.action != Action::Keyring);
+        self
+    }
+}
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -66,9 +86,10 @@ pub fn plan(
     if !kernel.has_cgroup2 {
         return Err(PlanError::NoCgroup2);
     }
+    check_apparmor(&spec.process, kernel)?;
     let cgroup = CgroupPath::resolve(spec.cgroups_path.as_deref(), id)?;
     let mut warnings = spec.warnings.clone();
-    let capabilities = grantable(spec, kernel, &mut warnings);
+    let capabilities = grantable(spec, &spec.process, kernel, &mut warnings);
     let mounts = resolve_mounts(spec, &cgroup);
 
     let mut steps = Vec::new();
@@ -100,15 +121,28 @@ pub fn plan(
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));
     clone_steps(spec, &mut steps);
     init_steps(spec, &mounts, capabilities, &mut steps);
-    // Limits come last: a small one must not hinder the set-up.
-    for limit in &spec.process.rlimits {
-        steps.push(Step::runtime(Action::Rlimit(*limit), Undo::WithProcess));
-    }
+    limit_steps(&spec.process, &mut steps);
     if let Some(path) = pid_file {
         steps.push(Step::runtime(Action::PidFile(path.to_owned()), Undo::RemovePidFile));
     }
     steps.push(Step::runtime(Action::Commit, Undo::WithStateDirectory));
     Ok(Plan { steps, cgroup, warnings })
+}
+
+fn check_apparmor(process: &ProcessSpec, kernel: &KernelFeatures) -> Result<(), PlanError> {
+    match &process.apparmor_profile {
+        Some(profile) if !kernel.has_apparmor => Err(PlanError::NoAppArmor { profile: profile.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// Limits come last: a small one must not hinder the set-up. The runtime sets them, with the node's privileges.
+fn limit_steps(process: &ProcessSpec, steps: &mut Vec<Step>) {
+    let priority = process.io_priority.map(Action::IoPriority);
+    let scheduler = process.scheduler.map(Action::Scheduler);
+    let limits = process.rlimits.iter().map(|limit| Action::Rlimit(*limit));
+    let actions = priority.into_iter().chain(scheduler).chain(limits);
+    steps.extend(actions.map(|action| Step::runtime(action, Undo::WithProcess)));
 }
 
 fn cgroup_steps(
@@ -161,8 +195,14 @@ fn clone_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
     let joins =
         joined.into_iter().map(|kind| Step { actor, action: Action::Join(kind), undo: Undo::WithProcess });
     // The cgroup namespace is made later, by init: its root is the cgroup that its maker is in.
+    // So is a time namespace with offsets: they must be set before anybody is in it (time_namespaces(7)).
+    let is_later = |kind| match kind {
+        NsKind::Cgroup => true,
+        NsKind::Time => !spec.time_offsets.is_empty(),
+        _ => false,
+    };
     let new: Vec<NsKind> =
-        NsKind::ALL.into_iter().filter(|kind| spec.has_new(*kind) && *kind != NsKind::Cgroup).collect();
+        NsKind::ALL.into_iter().filter(|kind| spec.has_new(*kind) && !is_later(*kind)).collect();
     let clone = Step::runtime(Action::Clone { new }, Undo::KillProcess);
     let mut after = Vec::new();
     if spec.has_new(NsKind::User) {
@@ -194,6 +234,11 @@ fn init_steps(
 ) {
     let mut push = |action| steps.push(Step { actor: Actor::Init, action, undo: Undo::WithProcess });
     push(Action::Session);
+    push(Action::Keyring);
+    if !spec.time_offsets.is_empty() {
+        // While still the owner of its files in /proc.
+        push(Action::TimeNamespace(spec.time_offsets.clone()));
+    }
     if spec.namespace(NsKind::User).is_some() {
         push(Action::BecomeRoot);
     }
@@ -213,12 +258,20 @@ fn init_steps(
     for (name, value) in &spec.sysctl {
         push(Action::Sysctl { name: name.clone(), value: value.clone() });
     }
+    if let Some(profile) = &spec.process.apparmor_profile {
+        // Through the node's /proc as well; the container's may be no proc at all. Nothing is executed in between.
+        push(Action::AppArmor(profile.clone()));
+    }
     push(Action::AttachRootfs { propagation: spec.rootfs_propagation });
     for mount in mounts {
         push(Action::Mount(mount.clone()));
     }
     for device in devices(spec) {
         push(device);
+    }
+    if spec.process.has_terminal {
+        let ProcessSpec { console_size: size, uid, .. } = spec.process;
+        push(Action::Terminal { is_console: true, size, uid });
     }
     // Masks come after everything that could be mounted over them.
     for path in &spec.readonly_paths {
@@ -236,16 +289,29 @@ fn init_steps(
     if spec.rootfs_readonly {
         push(Action::ReadonlyRoot);
     }
+    identity_steps(&spec.process, spec.personality, capabilities, &mut push);
+}
+
+/// Becoming the program's user, the same for the container's own process and for one of an `exec`.
+fn identity_steps(
+    process: &ProcessSpec,
+    personality: Option<libc::c_int>,
+    capabilities: CapabilitySpec,
+    push: &mut impl FnMut(Action),
+) {
+    if let Some(domain) = personality {
+        push(Action::Personality(domain));
+    }
     // The bounding set needs CAP_SETPCAP, which the change of user takes away.
     push(Action::BoundingSet { bounding: capabilities.bounding, inheritable: capabilities.inheritable });
     push(Action::User {
-        uid: spec.process.uid,
-        gid: spec.process.gid,
-        groups: spec.process.additional_gids.clone(),
-        umask: spec.process.umask,
+        uid: process.uid,
+        gid: process.gid,
+        groups: process.additional_gids.clone(),
+        umask: process.umask,
     });
     push(Action::Capabilities(capabilities));
-    if spec.process.no_new_privileges {
+    if process.no_new_privileges {
         push(Action::NoNewPrivileges);
     }
     // As the user of the container: whether a file can be executed is a question of who asks.
@@ -253,7 +319,12 @@ fn init_steps(
 }
 
 /// Takes out of each set what cannot be given, with a warning for each capability.
-fn grantable(spec: &ContainerSpec, kernel: &KernelFeatures, warnings: &mut Vec<String>) -> CapabilitySpec {
+fn grantable(
+    spec: &ContainerSpec,
+    process: &ProcessSpec,
+    kernel: &KernelFeatures,
+    warnings: &mut Vec<String>,
+) -> CapabilitySpec {
     // In a user namespace of its own a process has every capability that the kernel knows.
     let known = CapSet(u64::MAX >> (63 - u32::from(kernel.last_capability.min(63))));
     let available = if spec.namespace(NsKind::User).is_some() {
@@ -261,7 +332,7 @@ fn grantable(spec: &ContainerSpec, kernel: &KernelFeatures, warnings: &mut Vec<S
     } else {
         CapSet(known.0 & kernel.grantable_capabilities.0)
     };
-    let asked = spec.process.capabilities;
+    let asked = process.capabilities;
     let all =
         asked.bounding.0 | asked.effective.0 | asked.inheritable.0 | asked.permitted.0 | asked.ambient.0;
     for number in CapSet(all & !available.0).numbers() {

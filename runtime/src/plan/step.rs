@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::cgroup::CgroupPath;
 use crate::spec::{
-    CapSet, CapabilitySpec, CgroupSetting, DeviceSpec, IdMapping, MountSpec, NamespaceSpec, NsKind,
-    Propagation, Rlimit,
+    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceSpec, IdMapping, IoPriority, MountSpec,
+    NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
 };
 
 /// Which process does it.
@@ -99,8 +99,27 @@ pub enum Action {
     },
     /// Write `oom_score_adj`.
     OomScore(i32),
-    /// Leave the caller's session and keyring.
+    /// Set the AppArmor profile that the next exec goes into.
+    AppArmor(String),
+    /// Leave the caller's session.
     Session,
+    /// Leave the caller's session keyring.
+    Keyring,
+    /// Make the time namespace, set its clocks, enter it.
+    TimeNamespace(Vec<TimeOffset>),
+    /// Enter several namespaces of the container's process at once.
+    JoinProcess(Vec<NsKind>),
+    /// Set the execution domain.
+    Personality(libc::c_int),
+    /// Make a pseudoterminal, send its master away, make it the standard streams.
+    Terminal {
+        /// Bind it to `/dev/console` too.
+        is_console: bool,
+        /// Size at first.
+        size: Option<ConsoleSize>,
+        /// Who owns it.
+        uid: u32,
+    },
     /// Become root of the user namespace.
     BecomeRoot,
     /// Make the cgroup namespace.
@@ -149,8 +168,10 @@ pub enum Action {
     RootPropagation(Propagation),
     /// Make the root mount read-only.
     ReadonlyRoot,
-    /// Enter the working directory.
+    /// Enter the working directory, making it if it is missing.
     WorkingDirectory(PathBuf),
+    /// Enter the working directory, which must exist.
+    ExistingDirectory(PathBuf),
     /// Set the inheritable set, then cut the bounding set.
     BoundingSet {
         /// What stays in the bounding set.
@@ -175,6 +196,10 @@ pub enum Action {
     NoNewPrivileges,
     /// Find the program, as the user of the container.
     FindProgram,
+    /// Set the I/O priority.
+    IoPriority(IoPriority),
+    /// Set the scheduling policy.
+    Scheduler(Scheduler),
     /// Set one resource limit.
     Rlimit(Rlimit),
     /// Write the pid file.
@@ -227,7 +252,22 @@ impl fmt::Display for Action {
             }
             Self::IdMaps { uid, gid } => write!(f, "map {} uid and {} gid ranges", uid.len(), gid.len()),
             Self::OomScore(score) => write!(f, "set process.oomScoreAdj {score}"),
+            Self::AppArmor(profile) => write!(f, "set process.apparmorProfile {profile:?}"),
             Self::Session => f.write_str("start a session"),
+            Self::Keyring => f.write_str("leave the session keyring"),
+            Self::TimeNamespace(offsets) => {
+                f.write_str("make the time namespace with")?;
+                offsets.iter().try_for_each(|o| write!(f, " {} {} s {} ns", o.clock, o.secs, o.nanosecs))
+            }
+            Self::JoinProcess(kinds) => {
+                f.write_str("join the container's")?;
+                kinds.iter().try_for_each(|kind| write!(f, " {kind}"))
+            }
+            Self::Personality(domain) => write!(f, "set linux.personality.domain {domain:#x}"),
+            Self::Terminal { is_console, uid, .. } => {
+                let word = if *is_console { ", bound to /dev/console" } else { "" };
+                write!(f, "make the terminal of user {uid}{word}")
+            }
             Self::BecomeRoot => f.write_str("become root of the user namespace"),
             Self::CgroupNamespace => f.write_str("make the cgroup namespace"),
             Self::LoopbackUp => f.write_str("bring lo up"),
@@ -247,7 +287,9 @@ impl fmt::Display for Action {
             Self::PivotRoot => f.write_str("pivot the root"),
             Self::RootPropagation(p) => write!(f, "make the root {:?}", p.mode),
             Self::ReadonlyRoot => f.write_str("make the root read-only"),
-            Self::WorkingDirectory(path) => write!(f, "enter process.cwd {}", path.display()),
+            Self::WorkingDirectory(path) | Self::ExistingDirectory(path) => {
+                write!(f, "enter process.cwd {}", path.display())
+            }
             Self::BoundingSet { bounding, .. } => write!(f, "cut the bounding set to {:#x}", bounding.0),
             Self::User { uid, gid, groups, umask } => {
                 write!(f, "become user {uid}, group {gid}, groups {groups:?}, umask {umask:03o}")
@@ -259,6 +301,12 @@ impl fmt::Display for Action {
             ),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
             Self::FindProgram => f.write_str("find process.args[0]"),
+            Self::IoPriority(p) => write!(f, "set process.ioPriority class {} level {}", p.class, p.level),
+            Self::Scheduler(s) => write!(
+                f,
+                "set process.scheduler policy {} nice {} priority {} flags {:#x}",
+                s.policy, s.nice, s.priority, s.flags
+            ),
             Self::Rlimit(limit) => write!(f, "set {} to {} {}", limit.name, limit.soft, limit.hard),
             Self::PidFile(path) => write!(f, "write the pid file {}", path.display()),
             Self::Commit => f.write_str("write status created"),

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use oci_spec::runtime as oci;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, NsKind, SpecError};
-use super::{mounts, namespaces, process, resources, sysctl, unsupported};
+use super::{mounts, namespaces, process, resources, sysctl, time, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -23,7 +24,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
     let value: Value = serde_json::from_str(text).map_err(syntax)?;
     check_version(&value)?;
     unsupported::check(&value)?;
-    let (spec, warnings) = typed(text)?;
+    let (spec, warnings) = typed::<oci::Spec>(text)?;
     let linux = spec.linux().as_ref().ok_or(SpecError::Missing { path: "linux" })?;
     let root = spec.root().as_ref().ok_or(SpecError::Missing { path: "root" })?;
     let process = spec.process().as_ref().ok_or(SpecError::Missing { path: "process" })?;
@@ -49,6 +50,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
             .collect::<Result<Vec<_>, _>>()
     };
     Ok(ContainerSpec {
+        document: text.to_owned(),
         oci_version: spec.version().clone(),
         rootfs: bundle.join(root.path()),
         rootfs_readonly: root.readonly().unwrap_or(false),
@@ -62,22 +64,24 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         masked_paths: paths("maskedPaths", linux.masked_paths())?,
         readonly_paths: paths("readonlyPaths", linux.readonly_paths())?,
         sysctl: sysctl::read(linux.sysctl().as_ref(), &namespaces)?,
+        time_offsets: time::read(linux.time_offsets().as_ref(), &namespaces)?,
         namespaces,
         cgroups_path: linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty()),
         cgroup_settings: resources::read(linux.resources().as_ref())?,
         process: process::read(process)?,
+        personality: personality(linux.personality().as_ref())?,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         warnings,
     })
 }
 
 /// Parses into the specification's types; unknown properties become warnings.
-fn typed(text: &str) -> Result<(oci::Spec, Vec<String>), SpecError> {
+pub(super) fn typed<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<String>), SpecError> {
     let mut warnings = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(text);
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let result: Result<oci::Spec, _> = serde_ignored::deserialize(tracked, |path| {
+    let result: Result<T, _> = serde_ignored::deserialize(tracked, |path| {
         warnings.push(format!("{}: unknown property, ignored", field_path(&path)));
     });
     let spec = result.map_err(|source| SpecError::Syntax { path: track.path().to_string(), source })?;
@@ -112,6 +116,19 @@ fn check_version(config: &Value) -> Result<(), SpecError> {
         )),
         _ => Err(SpecError::invalid("ociVersion", format!("{version} is not of the form 1.2.0"))),
     }
+}
+
+fn personality(personality: Option<&oci::LinuxPersonality>) -> Result<Option<libc::c_int>, SpecError> {
+    let Some(personality) = personality else { return Ok(None) };
+    if personality.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        // The specification has the field and no value for it.
+        return Err(SpecError::Unsupported { path: "linux.personality.flags".to_owned() });
+    }
+    // As linux/personality.h numbers them.
+    Ok(Some(match personality.domain() {
+        oci::LinuxPersonalityDomain::PerLinux => 0,
+        oci::LinuxPersonalityDomain::PerLinux32 => 8,
+    }))
 }
 
 fn propagation(linux: &oci::Linux) -> Result<Option<Propagation>, SpecError> {

@@ -9,12 +9,15 @@
 pub mod capabilities;
 pub mod config;
 pub mod error;
+pub mod exec;
 pub mod id;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
 pub mod resources;
+pub mod schedule;
 pub mod sysctl;
+pub mod time;
 pub mod unsupported;
 
 use std::collections::BTreeMap;
@@ -25,12 +28,16 @@ pub use error::SpecError;
 pub use id::ContainerId;
 pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
-pub use process::{ProcessSpec, Rlimit};
+pub use process::{ConsoleSize, ProcessSpec, Rlimit};
 pub use resources::CgroupSetting;
+pub use schedule::{IoPriority, Scheduler};
+pub use time::TimeOffset;
 
 /// A container as its bundle describes it, checked and complete.
 #[derive(Debug, Clone)]
 pub struct ContainerSpec {
+    /// The text that all this was read from; a later `exec` reads it again.
+    pub document: String,
     /// `ociVersion` of the bundle.
     pub oci_version: String,
     /// The root file system on the host, absolute.
@@ -47,6 +54,8 @@ pub struct ContainerSpec {
     pub domainname: Option<String>,
     /// Namespaces, at most one of each kind. A kind that is not listed is the runtime's own.
     pub namespaces: Vec<NamespaceSpec>,
+    /// Offsets of the clocks of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
     /// User ids of a new user namespace.
     pub uid_mappings: Vec<IdMapping>,
     /// Group ids of a new user namespace.
@@ -65,6 +74,8 @@ pub struct ContainerSpec {
     pub cgroup_settings: Vec<CgroupSetting>,
     /// The program.
     pub process: ProcessSpec,
+    /// Execution domain (personality(2)), for every program of the container.
+    pub personality: Option<libc::c_int>,
     /// Annotations, handed back by `state`.
     pub annotations: BTreeMap<String, String>,
     /// Remarks for the user: properties that the specification does not know.

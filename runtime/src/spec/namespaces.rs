@@ -48,6 +48,16 @@ impl NsKind {
         }
     }
 
+    /// The name in `/proc/PID/ns`.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Mount => "mnt",
+            Self::Network => "net",
+            other => other.oci_name(),
+        }
+    }
+
     /// The `CLONE_NEW*` flag.
     #[must_use]
     pub fn clone_flag(self) -> i32 {

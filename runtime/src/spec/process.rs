@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime as oci;
 
 use super::mounts::absolute;
-use super::{CapabilitySpec, SpecError, capabilities};
+use super::{CapabilitySpec, IoPriority, Scheduler, SpecError, capabilities, schedule};
 
 /// A resource limit (getrlimit(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,15 @@ pub struct Rlimit {
     pub soft: u64,
     /// Hard limit.
     pub hard: u64,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsoleSize {
+    /// Rows.
+    pub height: u16,
+    /// Columns.
+    pub width: u16,
 }
 
 /// The program of the container.
@@ -46,6 +55,16 @@ pub struct ProcessSpec {
     pub rlimits: Vec<Rlimit>,
     /// Preference of the OOM killer; `None` keeps the runtime's own.
     pub oom_score_adj: Option<i32>,
+    /// The program gets a pseudoterminal for its standard streams.
+    pub has_terminal: bool,
+    /// Size that the terminal begins with.
+    pub console_size: Option<ConsoleSize>,
+    /// AppArmor profile of the program.
+    pub apparmor_profile: Option<String>,
+    /// I/O priority; `None` keeps the runtime's own.
+    pub io_priority: Option<IoPriority>,
+    /// Scheduling policy; `None` keeps the runtime's own.
+    pub scheduler: Option<Scheduler>,
 }
 
 impl ProcessSpec {
@@ -95,7 +114,21 @@ pub(super) fn read(process: &oci::Process) -> Result<ProcessSpec, SpecError> {
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
         oom_score_adj,
+        has_terminal: process.terminal().unwrap_or(false),
+        console_size: process.console_size().map(console_size).transpose()?,
+        apparmor_profile: process.apparmor_profile().clone().filter(|name| !name.is_empty()),
+        io_priority: process.io_priority().as_ref().map(schedule::read_io_priority).transpose()?,
+        scheduler: process.scheduler().as_ref().map(schedule::read).transpose()?,
     })
+}
+
+fn console_size(size: oci::Box) -> Result<ConsoleSize, SpecError> {
+    let side = |field: &str, length: u64| {
+        u16::try_from(length).map_err(|_above| {
+            SpecError::invalid(format!("process.consoleSize.{field}"), format!("{length} is above 65535"))
+        })
+    };
+    Ok(ConsoleSize { height: side("height", size.height())?, width: side("width", size.width())? })
 }
 
 fn strings(field: &str, list: &[String]) -> Result<Vec<CString>, SpecError> {

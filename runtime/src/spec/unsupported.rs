@@ -14,17 +14,11 @@ const UNSUPPORTED: &[&str] = &[
     "vm",
     "zos",
     "freebsd",
-    "process.terminal",
-    "process.apparmorProfile",
     "process.selinuxLabel",
-    "process.ioPriority",
-    "process.scheduler",
     "process.execCPUAffinity",
     "linux.seccomp",
     "linux.intelRdt",
     "linux.mountLabel",
-    "linux.personality",
-    "linux.timeOffsets",
     "linux.netDevices",
     "linux.memoryPolicy",
     "linux.resources.devices",
@@ -113,8 +107,8 @@ mod tests {
     fn each_is_named_by_its_path() {
         for (config, path) in [
             (json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}), "linux.seccomp"),
-            (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
-            (json!({"process": {"terminal": true}}), "process.terminal"),
+            (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
+            (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),
             (json!({"hooks": {"poststop": [{"path": "/x"}]}}), "hooks.poststop"),
             (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
             (json!({"linux": {"resources": {"cpu": {"cpus": "0"}}}}), "linux.resources.cpu.cpus"),
@@ -128,7 +122,7 @@ mod tests {
         for config in [
             json!({"hooks": {}}),
             json!({"hooks": {"prestart": []}}),
-            json!({"process": {"terminal": false, "apparmorProfile": ""}}),
+            json!({"process": {"selinuxLabel": ""}}),
             json!({"linux": {"resources": {"devices": [], "memory": {"disableOOMKiller": false}}}}),
         ] {
             check(&config).unwrap();

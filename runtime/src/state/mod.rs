@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/ID/            locked with flock(2) while a command changes the container
 //! ROOT/ID/state.json  replaced atomically (rename(2))
+//! ROOT/ID/config.json a copy of the bundle's, for later execs
 //! ROOT/ID/barrier     locked by the container's process until it executes the program
 //! ROOT/ID/start.sock  where that process waits for `start`
 //! ```

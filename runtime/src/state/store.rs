@@ -15,6 +15,8 @@ const BARRIER: &str = "barrier";
 pub(crate) const SOCKET: &str = "start.sock";
 const STATE: &str = "state.json";
 const STATE_NEW: &str = "state.json.new";
+/// Name of the copy of the bundle's configuration.
+const CONFIG: &str = "config.json";
 
 /// The directory that holds one directory per container.
 #[derive(Debug, Clone)]
@@ -88,6 +90,35 @@ impl StateRoot {
         }
     }
 
+    /// Reads the configuration that a container was created from.
+    ///
+    /// # Errors
+    /// The failed operation.
+    pub fn load_config(&self, id: &ContainerId) -> Result<String, StateError> {
+        let path = self.directory(id).join(CONFIG);
+        fs::read_to_string(&path).map_err(StateError::io("read", path))
+    }
+
+    /// The containers, by id.
+    ///
+    /// # Errors
+    /// The failed operation. A root that does not exist has none.
+    pub fn list(&self) -> Result<Vec<ContainerId>, StateError> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.map_err(StateError::io("list", &self.0))?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(StateError::io("list", &self.0))?;
+            // What is no id is nobody's container.
+            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            ids.extend(id.filter(|_| entry.path().join(STATE).exists()));
+        }
+        ids.sort_by(|a: &ContainerId, b| a.as_str().cmp(b.as_str()));
+        Ok(ids)
+    }
+
     /// The barrier file of a container.
     pub(crate) fn barrier(&self, id: &ContainerId) -> PathBuf {
         self.directory(id).join(BARRIER)
@@ -134,6 +165,21 @@ impl ContainerDir {
         fs::rename(&new, &path).map_err(StateError::io("replace", path))
     }
 
+    /// Keeps the configuration: what happens to the bundle later changes nothing.
+    ///
+    /// # Errors
+    /// The failed operation.
+    pub fn save_config(&self, document: &str) -> Result<(), StateError> {
+        let path = self.path.join(CONFIG);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StateError::io("make", &path))?;
+        file.write_all(document.as_bytes()).map_err(StateError::io("write", path))
+    }
+
     /// Makes the barrier file and locks it; the lock belongs to the open file, so a cloned process has it too.
     ///
     /// # Errors
@@ -156,7 +202,7 @@ impl ContainerDir {
     /// The failed operation.
     pub fn remove(self) -> Result<(), StateError> {
         // Without a state file nobody takes the rest for a container, should this be interrupted.
-        for name in [STATE, STATE_NEW, SOCKET, BARRIER] {
+        for name in [STATE, STATE_NEW, CONFIG, SOCKET, BARRIER] {
             let path = self.path.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -179,8 +225,12 @@ mod tests {
         let root = StateRoot::new(temp.path().join("deep/root"));
         let id: ContainerId = "c1".parse().unwrap();
         assert!(matches!(root.lock(&id), Err(StateError::Unknown { .. })));
+        assert!(root.list().unwrap().is_empty());
         let dir = root.create(&id).unwrap();
         let _barrier = dir.make_barrier().unwrap();
+        dir.save_config("{}").unwrap();
+        assert_eq!(root.load_config(&id).unwrap(), "{}");
+        assert!(root.list().unwrap().is_empty(), "without a state it is none yet");
         assert!(matches!(root.create(&id), Err(StateError::Exists { .. })));
         dir.remove().unwrap();
         root.create(&id).unwrap().remove().unwrap();

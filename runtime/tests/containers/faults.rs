@@ -52,6 +52,7 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
             plan: &plan,
             root: &root,
             preserve_fds: 0,
+            console: None,
             fail_at,
         })?;
         Ok(())
@@ -77,6 +78,8 @@ fn full(cell: &Cell) -> Result<Value, Failed> {
     process["capabilities"] = json!({"bounding": caps, "permitted": caps, "effective": caps,
         "inheritable": caps, "ambient": caps});
     process["noNewPrivileges"] = json!(true);
+    process["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE"});
+    process["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
     process["oomScoreAdj"] = json!(10);
     process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]);
     let mounts = config["mounts"].as_array_mut().ok_or("no mounts")?;
@@ -90,6 +93,8 @@ fn full(cell: &Cell) -> Result<Value, Failed> {
     linux["namespaces"].as_array_mut().ok_or("no namespaces")?.push(json!({"type": "time"}));
     linux["resources"] =
         json!({"memory": {"limit": 67_108_864}, "cpu": {"quota": 50_000}, "pids": {"limit": 20}});
+    linux["timeOffsets"] = json!({"boottime": {"secs": 10}});
+    linux["personality"] = json!({"domain": "LINUX"});
     linux["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     linux["devices"] = json!([{"path": "/dev/fifo", "type": "p", "major": 0, "minor": 0}]);
     linux["rootfsPropagation"] = json!("rslave");

@@ -98,6 +98,17 @@ impl Cell {
         })
     }
 
+    /// Lets users that are not root reach the root file system and make files in it.
+    pub(crate) fn open_to_all(&self) -> Result<(), Failed> {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(0o755))?;
+        for directory in ["", "dev", "proc"] {
+            let path = self.path().join("rootfs").join(directory);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        }
+        Ok(())
+    }
+
     /// Writes a bundle and returns its directory.
     pub(crate) fn bundle(&self, config: &Value) -> Result<PathBuf, Failed> {
         let bundle = self.path().join("bundle");

@@ -14,6 +14,25 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         Some("leader") => leader(),
         Some("signals") => signals(),
         Some("descriptors") => descriptors(),
+        Some("facts") => {
+            say(&crate::facts::all().to_string());
+            ExitCode::SUCCESS
+        }
+        Some("terminal") => {
+            crate::facts::terminal(say);
+            ExitCode::SUCCESS
+        }
+        Some("count") => {
+            let n = args.get(1).and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+            (0..n).for_each(|n| say(&n.to_string()));
+            ExitCode::SUCCESS
+        }
+        Some("raise") => {
+            let signal = args.get(1).and_then(|signal| signal.parse().ok()).unwrap_or(0);
+            // SAFETY: sends a signal to this process only.
+            unsafe { libc::raise(signal) };
+            ExitCode::FAILURE
+        }
         Some("exit") => {
             args.get(1).and_then(|code| code.parse::<u8>().ok()).map_or(ExitCode::FAILURE, ExitCode::from)
         }

@@ -3,10 +3,14 @@
 //! The program in the containers is this test itself, executed with `--inside`; it has to be statically linked then, since
 //! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
 
+mod exec;
+mod facts;
 mod faults;
 mod fixture;
 mod inside;
 mod lifecycle;
+mod process;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -17,6 +21,7 @@ fn main() -> ExitCode {
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
         Some("--hold-mounts") => return inside::hold_mounts(),
+        Some("--exec") => return exec::exec_with_fault(&args[2..]),
         Some("--create") => return faults::create_with_fault(&args[2..]),
         _ => {}
     }
@@ -24,6 +29,7 @@ fn main() -> ExitCode {
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
     let trials = lifecycle::CASES.iter().chain(faults::CASES);
+    let trials = trials.chain(exec::CASES).chain(terminal::CASES).chain(process::CASES);
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),

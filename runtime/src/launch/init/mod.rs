@@ -1,12 +1,16 @@
 //! The container's process, from its birth to the exec of the user's program.
 //!
 //! It is a copy of the runtime's memory, alone, without threads. It leaves by the exec or by an exit code; a failure goes to
-//! the runtime as a message. File system work is in [`rootfs`] and [`devices`], credentials in [`identity`].
+//! the runtime as a message. File system work is in [`rootfs`] and [`devices`], credentials in [`identity`]. What a process
+//! of an `exec` does to itself as well is in [`mod@process`]; the rest of its life is in [`exec`].
 
 pub mod devices;
+pub mod exec;
 pub mod identity;
+pub mod process;
 pub mod program;
 pub mod rootfs;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -18,7 +22,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{sethostname, setsid};
+use nix::unistd::sethostname;
 
 use super::create::CreateRequest;
 use super::joiner::join;
@@ -26,7 +30,7 @@ use super::protocol::{Channel, Message};
 use super::{Context, StepError, barrier};
 use crate::plan::{Action, Actor, TreeSlot};
 use crate::spec::NsKind;
-use crate::sys::{fd, process};
+use crate::sys::{self, fd};
 
 /// What init takes over from the runtime. All borrowed: nothing of it may be dropped here.
 #[derive(Debug)]
@@ -99,10 +103,11 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
 fn prepare(init: &Init<'_>) -> Result<(), Errno> {
     // Nobody in a namespace that it joins may look into it, or at the runtime's files through it.
     prctl::set_dumpable(false)?;
-    process::reset_signals()?;
+    sys::process::reset_signals()?;
     let mut keep = vec![init.channel.as_fd(), init.listener.as_fd(), init.barrier.as_fd()];
     keep.extend(init.trees.values().map(AsFd::as_fd));
     keep.extend(init.namespaces.iter().map(|(_, fd)| fd.as_fd()));
+    keep.extend(init.request.console);
     fd::close_all_except(init.first_closed_fd(), &keep)?;
     // Modes of what is made on the way are exact; the program's mask is set with its user.
     umask(Mode::empty());
@@ -118,16 +123,18 @@ fn report(init: &Init<'_>, step: usize, error: &StepError) -> i32 {
 fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> Result<(), StepError> {
     match action {
         Action::Join(kind) => join(init.namespaces, *kind),
-        Action::Session => start_session(),
-        Action::BecomeRoot => identity::become_root(),
+        Action::TimeNamespace(offsets) => process::enter_time_namespace(offsets),
         Action::CgroupNamespace => Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?),
-        Action::LoopbackUp => Ok(process::loopback_up()?),
+        Action::LoopbackUp => Ok(sys::process::loopback_up()?),
         Action::Hostname(name) => Ok(sethostname(name)?),
-        Action::Domainname(name) => Ok(process::set_domainname(name)?),
+        Action::Domainname(name) => Ok(sys::process::set_domainname(name)?),
         Action::Sysctl { name, value } => set_sysctl(name, value),
         Action::AttachRootfs { propagation } => rootfs::attach(init.rootfs()?, *propagation),
         Action::Mount(spec) => rootfs::mount(init.rootfs()?, spec, |slot| init.tree(slot)),
         Action::Device { device, is_bound } => devices::make(init.rootfs()?, device, *is_bound),
+        Action::Terminal { is_console, size, uid } => {
+            terminal::set_up(init.rootfs()?, init.request.console, *is_console, *size, *uid)
+        }
         Action::Link { path, target } => devices::link(init.rootfs()?, path, target),
         Action::ReadonlyPath(path) => rootfs::make_readonly(init.rootfs()?, path),
         Action::MaskedPath(path) => rootfs::mask(init.rootfs()?, path),
@@ -135,25 +142,7 @@ fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> R
         Action::RootPropagation(propagation) => rootfs::set_root_propagation(*propagation),
         Action::ReadonlyRoot => rootfs::make_root_readonly(),
         Action::WorkingDirectory(path) => rootfs::enter(path),
-        Action::BoundingSet { bounding, inheritable } => identity::cut_bounding(*bounding, *inheritable),
-        Action::User { uid, gid, groups, umask } => identity::become_user(*uid, *gid, groups, *umask),
-        Action::Capabilities(caps) => identity::set_capabilities(caps),
-        Action::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
-        Action::FindProgram => {
-            *program = Some(program::find(&init.request.spec.process)?);
-            Ok(())
-        }
-        // The plan gives every other action to the runtime.
-        _ => Err(Errno::ENOTSUP.into()),
-    }
-}
-
-fn start_session() -> Result<(), StepError> {
-    setsid().during(|| "setsid")?;
-    match process::new_session_keyring() {
-        // A kernel without keyrings has none to leave.
-        Err(Errno::ENOSYS) => Ok(()),
-        result => result.during(|| "leave the session keyring"),
+        _ => process::perform(&init.request.spec.process, action, program),
     }
 }
 

@@ -171,7 +171,15 @@ pub(super) fn enter(path: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
-fn open_path(path: &str) -> Result<OwnedFd, StepError> {
+/// Enters a working directory that must exist, as [`enter`].
+pub(super) fn enter_existing(path: &Path) -> Result<(), StepError> {
+    let root = open_path("/")?;
+    let directory = open_in_root(&root, path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    fchdir(&directory)?;
+    Ok(())
+}
+
+pub(super) fn open_path(path: &str) -> Result<OwnedFd, StepError> {
     open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).during(|| format!("open {path}"))
 }
 

@@ -1,0 +1,76 @@
+//! Staying with a program until it ends: its signals, its terminal, its exit code.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use super::terminal::Attached;
+use super::{Context, StepError};
+use crate::sys::clone::Cloned;
+use crate::sys::process;
+
+/// Signals that are about the runtime itself, not about the program.
+const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// Takes all signals that are for the program. They wait until [`wait`].
+///
+/// # Errors
+/// The errno of signalfd(2).
+pub fn take_signals() -> Result<SignalFd, Errno> {
+    let mut set = SigSet::all();
+    OWN.into_iter().for_each(|signal| set.remove(signal));
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Passes signals and the terminal on until the program, a child of the caller, has ended. Returns its exit code, 128 + n
+/// when signal n ended it.
+///
+/// # Errors
+/// What failed.
+pub fn wait(program: &Cloned, signals: &SignalFd, mut terminal: Option<Attached>) -> Result<u8, StepError> {
+    loop {
+        let mut fds = vec![
+            PollFd::new(program.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(terminal.as_ref().into_iter().flat_map(Attached::poll_fds));
+        match poll(&mut fds, PollTimeout::NONE) {
+            // Stopped and continued.
+            Err(Errno::EINTR) => continue,
+            result => result.during(|| "wait for the program")?,
+        };
+        drop(fds);
+        while let Some(info) = signals.read_signal().during(|| "read a signal")? {
+            let signal = info.ssi_signo.cast_signed();
+            match &mut terminal {
+                Some(terminal) if signal == libc::SIGWINCH => terminal.resize(),
+                _ => match process::pidfd_send_signal(program.pidfd.as_fd(), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => return Err(StepError::new("pass a signal on", errno)),
+                },
+            }
+        }
+        if let Some(terminal) = &mut terminal {
+            terminal.copy().during(|| "copy the terminal")?;
+        }
+        if process::has_ended(program.pidfd.as_fd()).during(|| "wait for the program")? {
+            break;
+        }
+    }
+    if let Some(terminal) = terminal {
+        terminal.finish().during(|| "copy the rest of the terminal")?;
+    }
+    match waitpid(program.pid, Some(WaitPidFlag::__WALL)).during(|| "read the program's status")? {
+        WaitStatus::Exited(_, code) => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        WaitStatus::Signaled(_, signal, _) => Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)),
+        other => Err(StepError::new(
+            format!("the program ended with an unexpected status: {other:?}"),
+            Errno::EINVAL,
+        )),
+    }
+}

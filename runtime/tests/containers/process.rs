@@ -1,0 +1,172 @@
+//! What the process is given, and the verbs that show containers.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::exec::{expect, facts_of, hold};
+use crate::fixture::Cell;
+use crate::{Case, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("process::priorities_domain_and_clocks", priorities_domain_and_clocks),
+    ("process::an_apparmor_profile_must_be_loaded", apparmor_profile_must_be_loaded),
+    ("process::the_keyring_is_the_callers_only_on_request", keyring_is_the_callers_on_request),
+    ("show::list_and_ps_show_what_runs", list_and_ps_show),
+    ("show::spec_writes_a_bundle_that_runs", spec_writes_a_bundle),
+];
+
+fn run_facts(cell: &Cell, flags: &[&str], config: &Value) -> Result<Value, Failed> {
+    let bundle = cell.bundle(config)?.display().to_string();
+    facts_of(&cell.podrt().args(["run", "--bundle", &bundle]).args(flags).arg("c").output()?)
+}
+
+fn priorities_domain_and_clocks() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for has_user_namespace in [false, true] {
+        let mut config = cell.config("c", &["facts"]);
+        let process = &mut config["process"];
+        process["ioPriority"] = json!({"class": "IOPRIO_CLASS_RT", "priority": 3});
+        process["scheduler"] =
+            json!({"policy": "SCHED_FIFO", "priority": 2, "flags": ["SCHED_RESET_ON_FORK"]});
+        let linux = &mut config["linux"];
+        linux["personality"] = json!({"domain": "LINUX32"});
+        let namespaces = linux["namespaces"].as_array_mut().ok_or("no namespaces")?;
+        namespaces.push(json!({"type": "time"}));
+        if has_user_namespace {
+            namespaces.push(json!({"type": "user"}));
+            let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+            linux["uidMappings"] = map.clone();
+            linux["gidMappings"] = map;
+            cell.open_to_all()?;
+        }
+        linux["timeOffsets"] =
+            json!({"monotonic": {"secs": 1_000_000}, "boottime": {"secs": 2_000_000, "nanosecs": 5}});
+        let facts = run_facts(&cell, &[], &config)?;
+        for (pointer, expected) in [
+            ("/io_priority", json!(1 << 13 | 3)),
+            // With SCHED_RESET_ON_FORK.
+            ("/scheduler", json!(0x4000_0001)),
+            ("/personality", json!(8)),
+            ("/clock_megaseconds", json!([1, 2])),
+        ] {
+            expect(&facts, pointer, &expected)?;
+        }
+        expect(&facts, "/ns/time_for_children", &facts["ns"]["time"])?;
+        cell.expect_nothing_left()?;
+    }
+    Ok(())
+}
+
+fn apparmor_profile_must_be_loaded() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let is_on =
+        fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'));
+    let mut config = cell.config("c", &["facts"]);
+    config["process"]["apparmorProfile"] = json!("podrt-nonesuch");
+    let bundle = cell.bundle(&config)?.display().to_string();
+    let message = cell.refused(&["create", "--bundle", &bundle, "c"])?;
+    let expected = if is_on {
+        "set process.apparmorProfile \"podrt-nonesuch\": is the profile loaded?"
+    } else {
+        "asks for AppArmor"
+    };
+    if !message.contains(expected) {
+        return fail(format!("{message} does not contain {expected}"));
+    }
+    if is_on {
+        config["process"]["apparmorProfile"] = json!("unconfined");
+        expect(&run_facts(&cell, &[], &config)?, "/apparmor", &json!("unconfined"))?;
+    }
+    cell.expect_nothing_left()
+}
+
+fn keyring_is_the_callers_on_request() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    runtime::sys::process::new_session_keyring()?;
+    let config = cell.config("c", &["facts"]);
+    let own = crate::facts::session_keyring();
+    let others = run_facts(&cell, &[], &config)?["keyring"].clone();
+    let same = run_facts(&cell, &["--no-new-keyring"], &config)?["keyring"].clone();
+    if others == own || same != own {
+        return fail(format!(
+            "keyring {own} of the caller: {others} by default, {same} with --no-new-keyring"
+        ));
+    }
+    cell.expect_nothing_left()
+}
+
+fn list_and_ps_show() -> Result<(), Failed> {
+    let mut cell = Cell::new()?;
+    if cell.ok(&["list", "--format", "json"])? != "[]\n" {
+        return fail("an empty root has containers");
+    }
+    let config = cell.config("c", &["hold"]);
+    let _output = hold(&mut cell, &config)?;
+    fs::create_dir(cell.state_root().join("half-made"))?;
+    let pid = cell.pid("c")?;
+    let list: Value = serde_json::from_str(&cell.ok(&["list", "--format", "json"])?)?;
+    for (pointer, expected) in [
+        ("/0/id", json!("c")),
+        ("/0/pid", json!(pid.as_raw())),
+        ("/0/status", json!("running")),
+        ("/0/bundle", json!(cell.path().join("bundle"))),
+        ("/0/owner", json!("root")),
+        ("/1", Value::Null),
+    ] {
+        expect(&list, pointer, &expected)?;
+    }
+    let table = cell.ok(&["list"])?;
+    let mut lines = table.lines();
+    let (header, row) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let columns: Vec<&str> = header.split_whitespace().collect();
+    let row: Vec<&str> = row.split_whitespace().collect();
+    if columns != ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+        || row[..3] != ["c", &pid.to_string(), "running"]
+    {
+        return fail(table);
+    }
+    if cell.ok(&["list", "-q"])? != "c\n" {
+        return fail("list -q does not give the id alone");
+    }
+    let pids: Vec<i32> = serde_json::from_str(&cell.ok(&["ps", "--format", "json", "c"])?)?;
+    if pids != [pid.as_raw()] {
+        return fail(format!("ps gives {pids:?} instead of {pid}"));
+    }
+    // busybox's ps knows -o only.
+    let table = cell.ok(&["ps", "c", "-o", "pid,comm"])?;
+    let rows: Vec<&str> = table.lines().skip(1).collect();
+    if !table.starts_with("PID") && !table.trim_start().starts_with("PID")
+        || rows.len() != 1
+        || !rows[0].trim_start().starts_with(&pid.to_string())
+    {
+        return fail(table);
+    }
+    fs::remove_dir(cell.state_root().join("half-made"))?;
+    cell.expect_nothing_left()
+}
+
+fn spec_writes_a_bundle() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let bundle = cell.path().join("bundle");
+    fs::create_dir_all(&bundle)?;
+    let path = bundle.display().to_string();
+    cell.ok(&["spec", "--bundle", &path])?;
+    let message = cell.refused(&["spec", "-b", &path])?;
+    if !message.contains("config.json exists; remove it first") {
+        return fail(message);
+    }
+    let file = bundle.join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+    config["process"]["args"] = json!(["/program", "--inside", "exit", "6"]);
+    config["linux"]["cgroupsPath"] = cell.config("c", &[])["linux"]["cgroupsPath"].take();
+    config["root"]["path"] = json!(cell.path().join("rootfs"));
+    fs::write(&file, config.to_string())?;
+    let output = cell.call(&["run", "--bundle", &path, "c"])?;
+    if output.status.code() != Some(6) {
+        return fail(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+    }
+    fs::remove_dir_all(bundle)?;
+    cell.expect_nothing_left()
+}
