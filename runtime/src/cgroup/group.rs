@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use super::remove::{self, MADE};
 use super::{CgroupError, CgroupPath, MOUNT_POINT};
 use crate::spec::CgroupSetting;
+use crate::spec::resources::Otherwise;
 use crate::sys::xattr;
 
 /// True when [`MOUNT_POINT`] is a cgroup v2 file system; false on v1 and hybrid hosts.
@@ -79,16 +80,31 @@ pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), Cgr
     Ok(())
 }
 
-/// Writes one setting.
+/// Writes one setting, each line with a write of its own, as files with a line per device want it.
 ///
 /// # Errors
 /// What the kernel says, with the file.
 pub fn apply(path: &CgroupPath, setting: &CgroupSetting) -> Result<(), CgroupError> {
-    let file = path.directory().join(&setting.file);
+    let Some((file, value)) = target(path, setting) else { return Ok(()) };
     // Never created: a file that is not there is a controller that is not on.
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&file)
-        .and_then(|mut open| io::Write::write_all(&mut open, setting.value.as_bytes()))
-        .map_err(CgroupError::io("write", file))
+    let mut open = fs::OpenOptions::new().write(true).open(&file).map_err(CgroupError::io("write", &file))?;
+    let lines: Vec<&str> = value.lines().collect();
+    // An empty text is for the kernel to judge.
+    for line in if lines.is_empty() { &[""][..] } else { &lines } {
+        io::Write::write_all(&mut open, line.as_bytes()).map_err(CgroupError::io("write", &file))?;
+    }
+    Ok(())
+}
+
+/// The file that a setting is written to, and its text; `None` when there is nothing to do on this kernel.
+#[must_use]
+pub fn target<'a>(path: &CgroupPath, setting: &'a CgroupSetting) -> Option<(PathBuf, &'a str)> {
+    let file = path.directory().join(&setting.file);
+    match &setting.otherwise {
+        Otherwise::Skip if !file.exists() => None,
+        Otherwise::Write { file: other, value } if !file.exists() => {
+            Some((path.directory().join(other), value.as_str()))
+        }
+        _ => Some((file, setting.value.as_str())),
+    }
 }

@@ -1,15 +1,14 @@
 //! Killing everything in a cgroup, and removing it with all groups below it.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek};
-use std::os::fd::AsFd;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
+use super::events::Events;
 use super::{CgroupError, CgroupPath};
 use crate::sys::xattr;
 
@@ -135,30 +134,11 @@ fn remove_tree(top: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Waits for `populated 0` in `cgroup.events`; the kernel wakes a poll when the file changes.
+/// Waits for the end of the last process.
 fn wait_empty(directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
-    let file = directory.join("cgroup.events");
-    let mut events = match File::open(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        result => result.map_err(CgroupError::io("open", &file))?,
-    };
-    loop {
-        let mut text = String::new();
-        let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
-        match read {
-            // The group was removed meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-            result => result.map_err(CgroupError::io("read", &file))?,
-        };
-        if text.lines().any(|line| line == "populated 0") {
-            return Ok(());
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        let n = poll(&mut fds, timeout).map_err(|e| CgroupError::io("wait for", &file)(e.into()))?;
-        if n == 0 {
-            return Err(CgroupError::Busy { path: directory.to_owned(), seconds: KILL_DEADLINE.as_secs() });
-        }
+    let Some(mut events) = Events::open(directory)? else { return Ok(()) };
+    if events.wait_for("populated 0", deadline)? {
+        return Ok(());
     }
+    Err(CgroupError::Busy { path: directory.to_owned(), seconds: KILL_DEADLINE.as_secs() })
 }

@@ -17,7 +17,7 @@ use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
 use super::{Context, LaunchError, StepError, barrier, joiner};
-use crate::cgroup::group;
+use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
 use crate::state::{ProcessIdentity, State, StateRoot, time};
@@ -158,6 +158,8 @@ impl Runtime<'_> {
                 group::enable_controllers(cgroup, names).map_err(|e| StepError::new(e.to_string(), e.errno()))
             }
             Action::CgroupSetting(setting) => group::apply(&self.request.plan.cgroup, setting)
+                .map_err(|e| StepError::new(e.to_string(), e.errno())),
+            Action::DeviceFilter(rules) => device_filter::attach(&self.request.plan.cgroup, rules)
                 .map_err(|e| StepError::new(e.to_string(), e.errno())),
             Action::Barrier => self.make_barrier(),
             Action::Clone { new } => self.clone_init(index, new),

@@ -14,6 +14,7 @@ pub use step::{Action, Actor, Step, TreeSlot, Undo};
 
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
+use crate::spec::resources::devices;
 use crate::spec::{
     CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, SpecError,
 };
@@ -100,6 +101,9 @@ pub fn plan(
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));
     clone_steps(spec, &mut steps);
     init_steps(spec, &mounts, capabilities, &mut steps);
+    // Not before: init makes nodes that the container itself may not make.
+    let rules = devices::complete(&spec.device_rules);
+    steps.push(Step::runtime(Action::DeviceFilter(rules), Undo::WithCgroup));
     // Limits come last: a small one must not hinder the set-up.
     for limit in &spec.process.rlimits {
         steps.push(Step::runtime(Action::Rlimit(*limit), Undo::WithProcess));
@@ -217,7 +221,7 @@ fn init_steps(
     for mount in mounts {
         push(Action::Mount(mount.clone()));
     }
-    for device in devices(spec) {
+    for device in device_nodes(spec) {
         push(device);
     }
     // Masks come after everything that could be mounted over them.
@@ -320,7 +324,7 @@ const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-fn devices(spec: &ContainerSpec) -> Vec<Action> {
+fn device_nodes(spec: &ContainerSpec) -> Vec<Action> {
     // Who binds a /dev of their own gets that one, untouched.
     let has_own_dev = spec
         .mounts

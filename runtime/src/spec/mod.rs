@@ -26,7 +26,7 @@ pub use id::ContainerId;
 pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
 pub use process::{ProcessSpec, Rlimit};
-pub use resources::CgroupSetting;
+pub use resources::{CgroupSetting, DeviceRule};
 
 /// A container as its bundle describes it, checked and complete.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub struct ContainerSpec {
     pub cgroups_path: Option<PathBuf>,
     /// Writes to files of the container's cgroup, in order.
     pub cgroup_settings: Vec<CgroupSetting>,
+    /// Rules for devices, in order; see [`resources::devices`].
+    pub device_rules: Vec<DeviceRule>,
     /// The program.
     pub process: ProcessSpec,
     /// Annotations, handed back by `state`.

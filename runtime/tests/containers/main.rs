@@ -7,6 +7,7 @@ mod faults;
 mod fixture;
 mod inside;
 mod lifecycle;
+mod resources;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
-    let trials = lifecycle::CASES.iter().chain(faults::CASES);
+    let trials = lifecycle::CASES.iter().chain(faults::CASES).chain(resources::CASES);
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
