@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::owner::Owner;
 use super::remove::{self, MADE};
 use super::{CgroupError, CgroupPath, MOUNT_POINT};
 use crate::spec::CgroupSetting;
@@ -28,12 +29,29 @@ pub fn root_controllers() -> Vec<String> {
 /// How often a parent may vanish while something is made below it, when another container's removal takes it away.
 const MAKE_ATTEMPTS: u32 = 10;
 
-/// Makes the cgroup, which must be new, and the missing ones above it.
+/// Fails when there is such a cgroup: it is somebody's, who may have processes in it.
 ///
 /// # Errors
-/// [`CgroupError::Exists`], or what mkdir(2) gives; whatever was made is removed.
-pub fn make(path: &CgroupPath) -> Result<(), CgroupError> {
-    let result = make_all(path);
+/// [`CgroupError::Exists`].
+pub fn expect_none(path: &CgroupPath) -> Result<(), CgroupError> {
+    let path = path.directory();
+    if path.exists() { Err(CgroupError::Exists { path }) } else { Ok(()) }
+}
+
+/// Makes the cgroup, which must be new, and the missing ones above it, and marks it with its owner.
+///
+/// # Errors
+/// [`CgroupError::Exists`], or what mkdir(2) and setxattr(2) give; whatever was made is removed.
+pub fn make(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
+    let result = make_all(path).and_then(|()| {
+        let directory = path.directory();
+        let marked = owner.mark(&directory);
+        if marked.is_err() {
+            // Best effort: the first error is the one to report.
+            drop(fs::remove_dir(&directory));
+        }
+        marked
+    });
     if result.is_err() {
         // Best effort: the first error is the one to report.
         drop(remove::remove_made_parents(path));
@@ -47,7 +65,7 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
         for parent in path.ancestors().into_iter().skip(1) {
             match fs::create_dir(&parent) {
                 // Without the mark it stays for ever, which harms nobody.
-                Ok(()) => drop(xattr::mark(&parent, MADE)),
+                Ok(()) => drop(xattr::set(&parent, MADE, b"")),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,
                 Err(error) => return Err(CgroupError::io("make", parent)(error)),

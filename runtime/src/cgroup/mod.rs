@@ -1,18 +1,20 @@
 //! Control groups, version 2 only (the kernel's cgroup-v2 document).
 //!
-//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`]), killing what is in it and
-//! removing it ([`remove`]). It never moves a process: the container's process is born in its cgroup.
+//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`], [`device_filter`]), whose it is ([`owner`]), stopping
+//! what is in it ([`freeze`]), killing it and removing the cgroup ([`remove`]). It never moves a process: the container's process is born in its cgroup.
 
 pub mod device_filter;
 mod events;
 pub mod freeze;
 pub mod group;
+pub mod owner;
 pub mod path;
 pub mod remove;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use owner::Owner;
 pub use path::CgroupPath;
 
 /// Where the hierarchy is mounted.

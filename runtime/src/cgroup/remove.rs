@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::events::Events;
-use super::{CgroupError, CgroupPath};
+use super::{CgroupError, CgroupPath, Owner};
 use crate::sys::xattr;
 
 /// How long killed processes may take to end. SIGKILL needs milliseconds; a process in an
@@ -22,16 +22,16 @@ pub(super) const MADE: &CStr = c"trusted.podrt.made";
 /// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first; then those above
 /// that podrt made, as far as they are empty.
 ///
-/// A cgroup that does not exist is a success.
+/// A cgroup that does not exist, or is somebody else's and empty, is a success.
 ///
 /// # Errors
-/// [`CgroupError::Busy`] when processes do not end, else the failed operation.
-pub fn remove(path: &CgroupPath) -> Result<(), CgroupError> {
+/// [`CgroupError::Stranger`], [`CgroupError::Busy`] when processes do not end, else the failed operation.
+pub fn remove(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
     let directory = path.directory();
-    if directory.exists() {
+    if owner.owns(path)? {
         let deadline = Instant::now() + KILL_DEADLINE;
         loop {
-            kill(path)?;
+            kill(&directory)?;
             wait_empty(&directory, deadline)?;
             match remove_tree(&directory) {
                 // Somebody on the node put a process in, or made a group, after the kill.
@@ -45,10 +45,19 @@ pub fn remove(path: &CgroupPath) -> Result<(), CgroupError> {
     remove_made_parents(path)
 }
 
+/// Removes a cgroup without processes, with those below it and those above that podrt made. Kills nothing.
+///
+/// # Errors
+/// `EBUSY` when a process has come into it, else the failed operation.
+pub fn remove_empty(path: &CgroupPath) -> Result<(), CgroupError> {
+    remove_tree(&path.directory())?;
+    remove_made_parents(path)
+}
+
 /// Removes the groups above a container's that podrt made, upwards to the first that is in use or somebody else's.
 pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> {
     for parent in path.ancestors().into_iter().skip(1).rev() {
-        if !xattr::is_marked(&parent, MADE) {
+        if xattr::get(&parent, MADE).is_none() {
             // Gone already, or not podrt's: above it may be one of podrt's only in the first case.
             if parent.exists() {
                 break;
@@ -68,9 +77,13 @@ pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> 
 /// Sends SIGKILL to every process in the cgroup and below, at once, whatever they fork meanwhile.
 ///
 /// # Errors
-/// The failed write; a cgroup that does not exist is a success.
-pub fn kill(path: &CgroupPath) -> Result<(), CgroupError> {
-    let file = path.directory().join("cgroup.kill");
+/// [`CgroupError::Stranger`], or the failed write; a cgroup that does not exist is a success.
+pub fn kill_all(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
+    if owner.owns(path)? { kill(&path.directory()) } else { Ok(()) }
+}
+
+fn kill(directory: &Path) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.kill");
     match fs::write(&file, "1") {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CgroupError::io("write", file)(error)),
         _ => Ok(()),
@@ -80,9 +93,12 @@ pub fn kill(path: &CgroupPath) -> Result<(), CgroupError> {
 /// The processes in the cgroup and below.
 ///
 /// # Errors
-/// The failed read; a cgroup that does not exist has none.
-pub fn processes(path: &CgroupPath) -> Result<Vec<Pid>, CgroupError> {
+/// [`CgroupError::Stranger`], or the failed read; a cgroup that does not exist has none.
+pub fn processes(path: &CgroupPath, owner: &Owner) -> Result<Vec<Pid>, CgroupError> {
     let mut pids = Vec::new();
+    if !owner.owns(path)? {
+        return Ok(pids);
+    }
     for directory in tree(&path.directory())? {
         let file = directory.join("cgroup.procs");
         match fs::read_to_string(&file) {
@@ -102,7 +118,7 @@ pub fn processes(path: &CgroupPath) -> Result<Vec<Pid>, CgroupError> {
 }
 
 /// A directory and all below it, parents first.
-fn tree(top: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+pub(super) fn tree(top: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let mut list = vec![top.to_owned()];
     let mut next = 0;
     while let Some(directory) = list.get(next).cloned() {

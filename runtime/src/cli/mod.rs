@@ -6,10 +6,12 @@
 pub mod args;
 pub mod create;
 pub mod features;
+pub mod gc;
 pub mod kill;
 pub mod log;
 pub mod run;
 pub mod state;
+pub mod update;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,10 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
             launch::kill(&root, &id.parse()?, kill::parse_signal(&signal)?, all)?;
         }
         Verb::Delete { force, id } => launch::delete(&root, &id.parse()?, force)?,
+        Verb::Pause { id } => launch::pause(&root, &id.parse()?)?,
+        Verb::Resume { id } => launch::resume(&root, &id.parse()?)?,
+        Verb::Update(args) => update::update(&root, &args, log)?,
+        Verb::Gc => gc::gc(&root)?,
         Verb::Features => features::features()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -39,7 +39,7 @@ pub fn state(root: &StateRoot, id: &ContainerId) -> anyhow::Result<()> {
         oci_version: &state.oci_version,
         id: &state.id,
         pid: match (&state.process, status) {
-            (Some(process), Status::Created | Status::Running) => process.pid,
+            (Some(process), Status::Created | Status::Running | Status::Paused) => process.pid,
             _ => 0,
         },
         status,
