@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+use super::owner::Owner;
 use super::remove::{self, MADE};
 use super::{CgroupError, CgroupPath, MOUNT_POINT};
 use crate::spec::CgroupSetting;
+use crate::spec::resources::Otherwise;
 use crate::sys::xattr;
 
 /// True when [`MOUNT_POINT`] is a cgroup v2 file system; false on v1 and hybrid hosts.
@@ -27,12 +29,29 @@ pub fn root_controllers() -> Vec<String> {
 /// How often a parent may vanish while something is made below it, when another container's removal takes it away.
 const MAKE_ATTEMPTS: u32 = 10;
 
-/// Makes the cgroup, which must be new, and the missing ones above it.
+/// Fails when there is such a cgroup: it is somebody's, who may have processes in it.
 ///
 /// # Errors
-/// [`CgroupError::Exists`], or what mkdir(2) gives; whatever was made is removed.
-pub fn make(path: &CgroupPath) -> Result<(), CgroupError> {
-    let result = make_all(path);
+/// [`CgroupError::Exists`].
+pub fn expect_none(path: &CgroupPath) -> Result<(), CgroupError> {
+    let path = path.directory();
+    if path.exists() { Err(CgroupError::Exists { path }) } else { Ok(()) }
+}
+
+/// Makes the cgroup, which must be new, and the missing ones above it, and marks it with its owner.
+///
+/// # Errors
+/// [`CgroupError::Exists`], or what mkdir(2) and setxattr(2) give; whatever was made is removed.
+pub fn make(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
+    let result = make_all(path).and_then(|()| {
+        let directory = path.directory();
+        let marked = owner.mark(&directory);
+        if marked.is_err() {
+            // Best effort: the first error is the one to report.
+            drop(fs::remove_dir(&directory));
+        }
+        marked
+    });
     if result.is_err() {
         // Best effort: the first error is the one to report.
         drop(remove::remove_made_parents(path));
@@ -46,7 +65,7 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
         for parent in path.ancestors().into_iter().skip(1) {
             match fs::create_dir(&parent) {
                 // Without the mark it stays for ever, which harms nobody.
-                Ok(()) => drop(xattr::mark(&parent, MADE)),
+                Ok(()) => drop(xattr::set(&parent, MADE, b"")),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,
                 Err(error) => return Err(CgroupError::io("make", parent)(error)),
@@ -79,16 +98,31 @@ pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), Cgr
     Ok(())
 }
 
-/// Writes one setting.
+/// Writes one setting, each line with a write of its own, as files with a line per device want it.
 ///
 /// # Errors
 /// What the kernel says, with the file.
 pub fn apply(path: &CgroupPath, setting: &CgroupSetting) -> Result<(), CgroupError> {
-    let file = path.directory().join(&setting.file);
+    let Some((file, value)) = target(path, setting) else { return Ok(()) };
     // Never created: a file that is not there is a controller that is not on.
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&file)
-        .and_then(|mut open| io::Write::write_all(&mut open, setting.value.as_bytes()))
-        .map_err(CgroupError::io("write", file))
+    let mut open = fs::OpenOptions::new().write(true).open(&file).map_err(CgroupError::io("write", &file))?;
+    let lines: Vec<&str> = value.lines().collect();
+    // An empty text is for the kernel to judge.
+    for line in if lines.is_empty() { &[""][..] } else { &lines } {
+        io::Write::write_all(&mut open, line.as_bytes()).map_err(CgroupError::io("write", &file))?;
+    }
+    Ok(())
+}
+
+/// The file that a setting is written to, and its text; `None` when there is nothing to do on this kernel.
+#[must_use]
+pub fn target<'a>(path: &CgroupPath, setting: &'a CgroupSetting) -> Option<(PathBuf, &'a str)> {
+    let file = path.directory().join(&setting.file);
+    match &setting.otherwise {
+        Otherwise::Skip if !file.exists() => None,
+        Otherwise::Write { file: other, value } if !file.exists() => {
+            Some((path.directory().join(other), value.as_str()))
+        }
+        _ => Some((file, setting.value.as_str())),
+    }
 }

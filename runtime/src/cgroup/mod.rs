@@ -1,15 +1,20 @@
 //! Control groups, version 2 only (the kernel's cgroup-v2 document).
 //!
-//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`]), killing what is in it and
-//! removing it ([`remove`]). It never moves a process: the container's process is born in its cgroup.
+//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`], [`device_filter`]), whose it is ([`owner`]), stopping
+//! what is in it ([`freeze`]), killing it and removing the cgroup ([`remove`]). It never moves a process: the container's process is born in its cgroup.
 
+pub mod device_filter;
+mod events;
+pub mod freeze;
 pub mod group;
+pub mod owner;
 pub mod path;
 pub mod remove;
 
 use std::io;
 use std::path::PathBuf;
 
+pub use owner::Owner;
 pub use path::CgroupPath;
 
 /// Where the hierarchy is mounted.
@@ -19,7 +24,7 @@ pub const MOUNT_POINT: &str = "/sys/fs/cgroup";
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// A file operation.
-    #[error("{op} {}{}", path.display(), hint(source))]
+    #[error("{op} {}{}", path.display(), hint(op, source))]
     Io {
         /// Operation.
         op: &'static str,
@@ -34,6 +39,28 @@ pub enum CgroupError {
         /// Directory.
         path: PathBuf,
     },
+    /// A process could not be frozen in time.
+    #[error("a process in cgroup {} still runs after {seconds} s; look for state D in ps", path.display())]
+    Running {
+        /// Directory.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The processes do not go on.
+    #[error("cgroup {} is still frozen after {seconds} s: write 0 to cgroup.freeze of a cgroup above it", path.display())]
+    Frozen {
+        /// Directory.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A cgroup of the name is there, and somebody else made it.
+    #[error("cgroup {} was not made for this container, and has processes: not touched", path.display())]
+    Stranger {
+        /// Directory.
+        path: PathBuf,
+    },
     /// Processes did not end in time.
     #[error("processes in cgroup {} are still there {seconds} s after SIGKILL; look for state D in ps", path.display())]
     Busy {
@@ -45,12 +72,13 @@ pub enum CgroupError {
 }
 
 /// The way out for errnos that are hard to guess.
-fn hint(source: &io::Error) -> &'static str {
+fn hint(op: &str, source: &io::Error) -> &'static str {
     match source.raw_os_error() {
-        Some(libc::EBUSY) => {
+        Some(libc::EBUSY) if op == "write" => {
             " (a cgroup that has processes of its own cannot hand controllers on: use a linux.cgroupsPath below one \
              without)"
         }
+        Some(libc::ENOENT) if op == "write" => " (this kernel has no such file, or its controller is not on)",
         _ => "",
     }
 }
@@ -68,7 +96,8 @@ impl CgroupError {
         match self {
             Self::Io { source, .. } => Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)),
             Self::Exists { .. } => Errno::EEXIST,
-            Self::Busy { .. } => Errno::EBUSY,
+            Self::Stranger { .. } => Errno::EPERM,
+            Self::Busy { .. } | Self::Running { .. } | Self::Frozen { .. } => Errno::EBUSY,
         }
     }
 }

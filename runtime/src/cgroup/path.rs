@@ -13,7 +13,7 @@ const DEFAULT_PARENT: &str = "/podrt";
 
 /// A cgroup, as an absolute path in the hierarchy; never the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "PathBuf")]
 pub struct CgroupPath(PathBuf);
 
 impl CgroupPath {
@@ -46,6 +46,12 @@ impl CgroupPath {
         Ok(Self(clean))
     }
 
+    /// The cgroup of a directory below [`MOUNT_POINT`].
+    pub(super) fn of_directory(directory: &Path) -> Option<Self> {
+        let below = directory.strip_prefix(MOUNT_POINT).ok()?;
+        Self::try_from(Path::new("/").join(below)).ok()
+    }
+
     /// The directory in the file system.
     #[must_use]
     pub fn directory(&self) -> PathBuf {
@@ -65,6 +71,19 @@ impl CgroupPath {
             list.push(directory.clone());
         }
         list
+    }
+}
+
+impl TryFrom<PathBuf> for CgroupPath {
+    type Error = &'static str;
+
+    /// A path that [`CgroupPath::resolve`] could have made, and no other: a state file may hold anything.
+    fn try_from(path: PathBuf) -> Result<Self, Self::Error> {
+        let mut parts = path.components();
+        let is_below_root = parts.next() == Some(Component::RootDir)
+            && parts.clone().next().is_some()
+            && parts.all(|part| matches!(part, Component::Normal(_)));
+        if is_below_root { Ok(Self(path)) } else { Err("not the path of a cgroup") }
     }
 }
 
@@ -93,6 +112,15 @@ mod tests {
     fn paths_without_a_place_are_refused() {
         for path in ["/", "/../a", "a/../../b", ".", "system.slice:podrt:c1"] {
             assert!(resolve(Some(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_stored_path_is_checked_as_well() {
+        let read = |path: &str| serde_json::from_value::<CgroupPath>(serde_json::json!(path));
+        assert_eq!(read("/a/b").unwrap().to_string(), "/a/b");
+        for path in ["", "/", "a", "/a/../..", "../a"] {
+            assert!(read(path).is_err(), "{path}");
         }
     }
 

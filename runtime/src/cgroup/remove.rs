@@ -1,16 +1,15 @@
 //! Killing everything in a cgroup, and removing it with all groups below it.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek};
-use std::os::fd::AsFd;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use super::{CgroupError, CgroupPath};
+use super::events::Events;
+use super::{CgroupError, CgroupPath, Owner};
 use crate::sys::xattr;
 
 /// How long killed processes may take to end. SIGKILL needs milliseconds; a process in an
@@ -23,16 +22,16 @@ pub(super) const MADE: &CStr = c"trusted.podrt.made";
 /// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first; then those above
 /// that podrt made, as far as they are empty.
 ///
-/// A cgroup that does not exist is a success.
+/// A cgroup that does not exist, or is somebody else's and empty, is a success.
 ///
 /// # Errors
-/// [`CgroupError::Busy`] when processes do not end, else the failed operation.
-pub fn remove(path: &CgroupPath) -> Result<(), CgroupError> {
+/// [`CgroupError::Stranger`], [`CgroupError::Busy`] when processes do not end, else the failed operation.
+pub fn remove(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
     let directory = path.directory();
-    if directory.exists() {
+    if owner.owns(path)? {
         let deadline = Instant::now() + KILL_DEADLINE;
         loop {
-            kill(path)?;
+            kill(&directory)?;
             wait_empty(&directory, deadline)?;
             match remove_tree(&directory) {
                 // Somebody on the node put a process in, or made a group, after the kill.
@@ -46,10 +45,19 @@ pub fn remove(path: &CgroupPath) -> Result<(), CgroupError> {
     remove_made_parents(path)
 }
 
+/// Removes a cgroup without processes, with those below it and those above that podrt made. Kills nothing.
+///
+/// # Errors
+/// `EBUSY` when a process has come into it, else the failed operation.
+pub fn remove_empty(path: &CgroupPath) -> Result<(), CgroupError> {
+    remove_tree(&path.directory())?;
+    remove_made_parents(path)
+}
+
 /// Removes the groups above a container's that podrt made, upwards to the first that is in use or somebody else's.
 pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> {
     for parent in path.ancestors().into_iter().skip(1).rev() {
-        if !xattr::is_marked(&parent, MADE) {
+        if xattr::get(&parent, MADE).is_none() {
             // Gone already, or not podrt's: above it may be one of podrt's only in the first case.
             if parent.exists() {
                 break;
@@ -69,9 +77,13 @@ pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> 
 /// Sends SIGKILL to every process in the cgroup and below, at once, whatever they fork meanwhile.
 ///
 /// # Errors
-/// The failed write; a cgroup that does not exist is a success.
-pub fn kill(path: &CgroupPath) -> Result<(), CgroupError> {
-    let file = path.directory().join("cgroup.kill");
+/// [`CgroupError::Stranger`], or the failed write; a cgroup that does not exist is a success.
+pub fn kill_all(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
+    if owner.owns(path)? { kill(&path.directory()) } else { Ok(()) }
+}
+
+fn kill(directory: &Path) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.kill");
     match fs::write(&file, "1") {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CgroupError::io("write", file)(error)),
         _ => Ok(()),
@@ -81,9 +93,12 @@ pub fn kill(path: &CgroupPath) -> Result<(), CgroupError> {
 /// The processes in the cgroup and below.
 ///
 /// # Errors
-/// The failed read; a cgroup that does not exist has none.
-pub fn processes(path: &CgroupPath) -> Result<Vec<Pid>, CgroupError> {
+/// [`CgroupError::Stranger`], or the failed read; a cgroup that does not exist has none.
+pub fn processes(path: &CgroupPath, owner: &Owner) -> Result<Vec<Pid>, CgroupError> {
     let mut pids = Vec::new();
+    if !owner.owns(path)? {
+        return Ok(pids);
+    }
     for directory in tree(&path.directory())? {
         let file = directory.join("cgroup.procs");
         match fs::read_to_string(&file) {
@@ -103,7 +118,7 @@ pub fn processes(path: &CgroupPath) -> Result<Vec<Pid>, CgroupError> {
 }
 
 /// A directory and all below it, parents first.
-fn tree(top: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+pub(super) fn tree(top: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let mut list = vec![top.to_owned()];
     let mut next = 0;
     while let Some(directory) = list.get(next).cloned() {
@@ -135,30 +150,11 @@ fn remove_tree(top: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Waits for `populated 0` in `cgroup.events`; the kernel wakes a poll when the file changes.
+/// Waits for the end of the last process.
 fn wait_empty(directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
-    let file = directory.join("cgroup.events");
-    let mut events = match File::open(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        result => result.map_err(CgroupError::io("open", &file))?,
-    };
-    loop {
-        let mut text = String::new();
-        let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
-        match read {
-            // The group was removed meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-            result => result.map_err(CgroupError::io("read", &file))?,
-        };
-        if text.lines().any(|line| line == "populated 0") {
-            return Ok(());
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
-        let n = poll(&mut fds, timeout).map_err(|e| CgroupError::io("wait for", &file)(e.into()))?;
-        if n == 0 {
-            return Err(CgroupError::Busy { path: directory.to_owned(), seconds: KILL_DEADLINE.as_secs() });
-        }
+    let Some(mut events) = Events::open(directory)? else { return Ok(()) };
+    if events.wait_for("populated 0", deadline)? {
+        return Ok(());
     }
+    Err(CgroupError::Busy { path: directory.to_owned(), seconds: KILL_DEADLINE.as_secs() })
 }

@@ -101,6 +101,20 @@ pub enum Verb {
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         bundle: PathBuf,
     },
+    /// Stop every process of a container
+    Pause {
+        /// Container id
+        id: String,
+    },
+    /// Let the processes of a paused container go on
+    Resume {
+        /// Container id
+        id: String,
+    },
+    /// Change the limits of a container, all or none
+    Update(UpdateArgs),
+    /// Remove what interrupted commands left
+    Gc,
     /// Print what podrt can do as JSON (the specification's features document)
     Features,
 }
@@ -195,4 +209,68 @@ pub struct ExecArgs {
     /// Program and arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+/// What update changes. Sizes may have a unit; -1 lifts a limit.
+#[derive(Debug, clap::Args)]
+pub struct UpdateArgs {
+    /// Document like linux.resources, - for stdin; other options are ignored then
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<String>,
+    /// Limit of memory in bytes
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory: Option<String>,
+    /// Memory to be protected in bytes
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory_reservation: Option<String>,
+    /// Limit of memory and swap together in bytes
+    #[arg(long, allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// Ignored with a warning: part of --memory
+    #[arg(long, hide = true)]
+    pub kernel_memory: Option<String>,
+    /// Ignored with a warning: part of --memory
+    #[arg(long, hide = true)]
+    pub kernel_memory_tcp: Option<String>,
+    /// CPU time per period in microseconds
+    #[arg(long, allow_negative_numbers = true)]
+    pub cpu_quota: Option<i64>,
+    /// Period in microseconds
+    #[arg(long)]
+    pub cpu_period: Option<u64>,
+    /// CPU time that may be saved up, in microseconds
+    #[arg(long)]
+    pub cpu_burst: Option<u64>,
+    /// CPU shares, 2 to 262144
+    #[arg(long, visible_alias = "cpu-shares")]
+    pub cpu_share: Option<u64>,
+    /// 1 to run only when nothing else does
+    #[arg(long, allow_negative_numbers = true)]
+    pub cpu_idle: Option<i64>,
+    /// Not supported: cgroup v2 has no such limit
+    #[arg(long, hide = true)]
+    pub cpu_rt_period: Option<u64>,
+    /// Not supported: cgroup v2 has no such limit
+    #[arg(long, hide = true, allow_negative_numbers = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// CPUs to run on, like 0-2,7
+    #[arg(long)]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes to use, like 0-1
+    #[arg(long)]
+    pub cpuset_mems: Option<String>,
+    /// Number of processes and threads; 0 allows none
+    #[arg(long, allow_negative_numbers = true)]
+    pub pids_limit: Option<i64>,
+    /// Share of the bandwidth of block devices, 10 to 1000
+    #[arg(long)]
+    pub blkio_weight: Option<u16>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub l3_cache_schema: Option<String>,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub mem_bw_schema: Option<String>,
+    /// Container id
+    pub id: String,
 }

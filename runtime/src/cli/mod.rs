@@ -9,6 +9,7 @@ pub mod console;
 pub mod create;
 pub mod exec;
 pub mod features;
+pub mod gc;
 pub mod kill;
 pub mod list;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod ps;
 pub mod run;
 pub mod spec;
 pub mod state;
+pub mod update;
 
 use std::process::ExitCode;
 
@@ -87,6 +89,10 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
             launch::kill(&root, &id.parse()?, kill::parse_signal(&signal)?, all)?;
         }
         Verb::Delete { force, id } => launch::delete(&root, &id.parse()?, force)?,
+        Verb::Pause { id } => launch::pause(&root, &id.parse()?)?,
+        Verb::Resume { id } => launch::resume(&root, &id.parse()?)?,
+        Verb::Update(args) => update::update(&root, &args, log)?,
+        Verb::Gc => gc::gc(&root)?,
         Verb::Features => features::features()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,8 @@ use crate::state::StateRoot;
 /// Why they are not known, or ps cannot be used.
 pub fn ps(root: &StateRoot, id: &ContainerId, format: ListFormat, options: &[String]) -> anyhow::Result<()> {
     let state = root.load(id)?;
-    let pids: BTreeSet<i32> = remove::processes(&state.cgroup)?.into_iter().map(|pid| pid.as_raw()).collect();
+    let pids: BTreeSet<i32> =
+        remove::processes(&state.cgroup, &root.owner(id))?.into_iter().map(|pid| pid.as_raw()).collect();
     let text = match format {
         ListFormat::Json => format!("{}\n", serde_json::to_string(&pids).context("write JSON")?),
         ListFormat::Table => {

@@ -34,7 +34,7 @@ pub(super) fn document<'a>(state: &'a State, status: Status, owner: &'a str) -> 
         oci_version: &state.oci_version,
         id: &state.id,
         pid: match (&state.process, status) {
-            (Some(process), Status::Created | Status::Running) => process.pid,
+            (Some(process), Status::Created | Status::Running | Status::Paused) => process.pid,
             _ => 0,
         },
         status,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -17,7 +17,7 @@ use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
 use super::{Context, LaunchError, StepError, barrier, joiner};
-use crate::cgroup::group;
+use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
 use crate::state::{ProcessIdentity, State, StateRoot, time};
@@ -152,14 +152,17 @@ impl Runtime<'_> {
                 Ok(())
             }
             Action::Cgroup(path) => {
-                group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
-                self.made.cgroup = Some(path.clone());
+                let owner = self.request.root.owner(self.request.id);
+                group::make(path, &owner).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+                self.made.cgroup = Some((path.clone(), owner));
                 Ok(())
             }
             Action::Controllers { cgroup, names } => {
                 group::enable_controllers(cgroup, names).map_err(|e| StepError::new(e.to_string(), e.errno()))
             }
             Action::CgroupSetting(setting) => group::apply(&self.request.plan.cgroup, setting)
+                .map_err(|e| StepError::new(e.to_string(), e.errno())),
+            Action::DeviceFilter(rules) => device_filter::attach(&self.request.plan.cgroup, rules)
                 .map_err(|e| StepError::new(e.to_string(), e.errno())),
             Action::Barrier => self.make_barrier(),
             Action::Clone { new } => self.clone_init(index, new),
@@ -189,6 +192,12 @@ impl Runtime<'_> {
     fn make_state_directory(&mut self) -> Result<(), StepError> {
         let CreateRequest { id, spec, bundle, root, plan, .. } = self.request;
         let state_error = |e: crate::state::StateError| StepError::new(e.to_string(), e.errno());
+        // Before it is remembered as this container's.
+        group::expect_none(&plan.cgroup).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
+        let pid_file = plan.steps.iter().find_map(|step| match &step.action {
+            Action::PidFile(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            _ => None,
+        });
         let state = State {
             oci_version: spec.oci_version.clone(),
             id: id.to_string(),
@@ -198,6 +207,7 @@ impl Runtime<'_> {
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
             process: None,
+            pid_file,
         };
         let directory = root.create(id).map_err(state_error)?;
         let (directory, state) = self.made.directory.insert((directory, state));
@@ -344,11 +354,17 @@ fn is_own(fd: &OwnedFd, kind: NsKind) -> Result<bool, StepError> {
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
-/// Written whole or not at all: an engine reads the file as soon as it is there.
-pub(super) fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+/// The name of a pid file until it is complete.
+pub(super) fn pid_file_new(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    fs::write(&new, text).during(|| format!("write {}", Path::new(&new).display()))?;
+    new.into()
+}
+
+/// Written whole or not at all: an engine reads the file as soon as it is there.
+pub(super) fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+    let new = pid_file_new(path);
+    fs::write(&new, text).during(|| format!("write {}", new.display()))?;
     fs::rename(&new, path).during(|| format!("rename it to {}", path.display()))
 }
 

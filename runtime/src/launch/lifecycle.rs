@@ -1,16 +1,20 @@
-//! `start`, `kill` and `delete`.
+//! `start`, `kill`, `pause`, `resume` and `delete`.
 
+use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::LaunchError;
 use super::barrier::{self, Released};
-use crate::cgroup::remove;
+use super::create::pid_file_new;
+use crate::cgroup::{freeze, owner, remove};
 use crate::spec::ContainerId;
-use crate::state::{State, StateError, StateRoot, Status};
+use crate::state::{ContainerDir, ProcessIdentity, State, StateError, StateRoot, Status};
 use crate::sys::process;
 
 /// The status of a container.
@@ -18,9 +22,10 @@ use crate::sys::process;
 /// # Errors
 /// What the kernel gives.
 pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Status, LaunchError> {
-    match &state.process {
-        None => Ok(Status::Creating),
-        Some(process) => process.status(&root.barrier(id)).map_err(call("look at the process of", id)),
+    let Some(process) = &state.process else { return Ok(Status::Creating) };
+    match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
+        Status::Created | Status::Running if freeze::is_frozen(&state.cgroup)? => Ok(Status::Paused),
+        status => Ok(status),
     }
 }
 
@@ -61,7 +66,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
 pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, is_all: bool) -> Result<(), LaunchError> {
     let state = root.load(id)?;
     if is_all {
-        return kill_all(id, &state, signal);
+        return kill_all(root, id, &state, signal);
     }
     let pidfd = match &state.process {
         Some(process) => process.open().map_err(call("look at the process of", id))?,
@@ -75,14 +80,15 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, is_all: bool) -> Re
     }
 }
 
-fn kill_all(id: &ContainerId, state: &State, signal: i32) -> Result<(), LaunchError> {
+fn kill_all(root: &StateRoot, id: &ContainerId, state: &State, signal: i32) -> Result<(), LaunchError> {
+    let owner = root.owner(id);
     if signal == Signal::SIGKILL as i32 {
-        return Ok(remove::kill(&state.cgroup)?);
+        return Ok(remove::kill_all(&state.cgroup, &owner)?);
     }
-    for pid in remove::processes(&state.cgroup)? {
+    for pid in remove::processes(&state.cgroup, &owner)? {
         // By descriptor: the number may be gone by now, and a later owner is not in the cgroup.
         let Ok(pidfd) = process::pidfd_open(pid) else { continue };
-        if !remove::processes(&state.cgroup)?.contains(&pid) {
+        if !remove::processes(&state.cgroup, &owner)?.contains(&pid) {
             continue;
         }
         match process::pidfd_send_signal(pidfd.as_fd(), signal) {
@@ -93,6 +99,32 @@ fn kill_all(id: &ContainerId, state: &State, signal: i32) -> Result<(), LaunchEr
     Ok(())
 }
 
+/// Stops every process of a container that is created or running.
+///
+/// # Errors
+/// [`LaunchError::Status`] when it is neither, [`LaunchError::Cgroup`] when a process cannot be stopped.
+pub fn pause(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
+    let _directory = root.lock(id)?;
+    let state = root.load(id)?;
+    match status(root, id, &state)? {
+        Status::Created | Status::Running => Ok(freeze::freeze(&state.cgroup)?),
+        status => Err(LaunchError::Status { verb: "pause", id: id.to_string(), status, way_out: "" }),
+    }
+}
+
+/// Lets the processes of a paused container go on.
+///
+/// # Errors
+/// [`LaunchError::Status`] unless it is paused, [`LaunchError::Cgroup`] when a cgroup above is frozen.
+pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
+    let _directory = root.lock(id)?;
+    let state = root.load(id)?;
+    match status(root, id, &state)? {
+        Status::Paused => Ok(freeze::thaw(&state.cgroup)?),
+        status => Err(LaunchError::Status { verb: "resume", id: id.to_string(), status, way_out: "" }),
+    }
+}
+
 /// How long a killed process may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -101,6 +133,12 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`LaunchError::Status`] unless it is stopped or `is_forced`.
 pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(), LaunchError> {
+    if is_forced {
+        // Before the lock: a start that waits for a process that does not answer has it.
+        if let Ok(State { process: Some(process), .. }) = root.load(id) {
+            kill_process(id, &process)?;
+        }
+    }
     let directory = match root.lock(id) {
         // As OCI runtimes do, so that an engine can clean up without asking first.
         Err(StateError::Unknown { .. }) if is_forced => return Ok(()),
@@ -108,8 +146,14 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
     };
     let state = match root.load(id) {
         Ok(state) => state,
-        // An interrupted create or a damaged file: what it would tell is lost.
-        Err(StateError::Unknown { .. } | StateError::Damaged { .. }) if is_forced => {
+        // An interrupted create or a file that tells nothing: the cgroup says itself whose it is.
+        Err(StateError::Unknown { .. } | StateError::Damaged { .. } | StateError::Foreign { .. })
+            if is_forced =>
+        {
+            let own = root.owner(id);
+            for (path, owner) in owner::marked()?.into_iter().filter(|(_, owner)| *owner == own) {
+                remove::remove(&path, &owner)?;
+            }
             return Ok(directory.remove()?);
         }
         Err(error) => return Err(error.into()),
@@ -126,20 +170,55 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
             });
         }
     }
+    destroy(root, id, directory, &state)
+}
+
+/// Removes everything of a container, whatever its status.
+pub(super) fn destroy(
+    root: &StateRoot,
+    id: &ContainerId,
+    directory: ContainerDir,
+    state: &State,
+) -> Result<(), LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
-    if let Some(process) = &state.process
-        && let Some(pidfd) = process.open().map_err(call("look at the process of", id))?
-    {
-        match process::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL as i32) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(call("kill", id)(errno)),
-        }
-        if !process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))? {
-            return Err(call("wait for the end of", id)(Errno::ETIMEDOUT));
+    if let Some(process) = &state.process {
+        kill_process(id, process)?;
+    }
+    remove::remove(&state.cgroup, &root.owner(id))?;
+    if let (None, Some(path)) = (&state.process, &state.pid_file) {
+        remove_pid_file(path);
+    }
+    Ok(directory.remove()?)
+}
+
+/// Kills a container's process and waits for its end; one that is paused too.
+fn kill_process(id: &ContainerId, process: &ProcessIdentity) -> Result<(), LaunchError> {
+    let Some(pidfd) = process.open().map_err(call("look at the process of", id))? else { return Ok(()) };
+    match process::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL as i32) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(call("kill", id)(errno)),
+    }
+    if !process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))? {
+        return Err(call("wait for the end of", id)(Errno::ETIMEDOUT));
+    }
+    Ok(())
+}
+
+/// Removes the pid file of an interrupted create, unless another container has come to use the file: then the process that it
+/// names lives. Best effort: the file tells nothing that is worth an error.
+fn remove_pid_file(path: &Path) {
+    for path in [path.to_owned(), pid_file_new(path)] {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let is_alive = match text.trim().parse() {
+            Ok(pid) => process::pidfd_open(Pid::from_raw(pid))
+                .is_ok_and(|pidfd| !process::has_ended(pidfd.as_fd()).unwrap_or(true)),
+            // Cut off in the middle of its first write, or no pid file.
+            Err(_) => !text.is_empty(),
+        };
+        if !is_alive {
+            drop(fs::remove_file(path));
         }
     }
-    remove::remove(&state.cgroup)?;
-    Ok(directory.remove()?)
 }
 
 pub(super) fn call(op: &'static str, id: &ContainerId) -> impl FnOnce(Errno) -> LaunchError {

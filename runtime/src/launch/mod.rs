@@ -25,17 +25,21 @@ pub mod create;
 pub mod exec;
 pub mod features;
 pub mod foreground;
+pub mod gc;
 pub mod init;
 mod joiner;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
 pub mod terminal;
+pub mod update;
 
 pub use create::{CreateRequest, FailAt, create};
 pub use exec::{ExecRequest, Target, exec};
 pub use features::read_features;
-pub use lifecycle::{delete, kill, start};
+pub use gc::gc;
+pub use lifecycle::{delete, kill, pause, resume, start};
+pub use update::update;
 
 use nix::errno::Errno;
 
@@ -123,6 +127,34 @@ pub enum LaunchError {
     /// The cgroup.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::CgroupError),
+    /// A value of an update.
+    #[error(transparent)]
+    Spec(#[from] crate::spec::SpecError),
+    /// An update needs what this host does not have.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
+    /// A limit that is in use already, where that was to be checked.
+    #[error("{field}: {bytes} bytes are less than the {usage} in use; memory.checkBeforeUpdate forbids that")]
+    InUse {
+        /// Field.
+        field: String,
+        /// Limit in bytes.
+        bytes: u64,
+        /// `memory.current` in bytes.
+        usage: u64,
+    },
+    /// The kernel refused a value of an update; nothing has changed.
+    #[error("{field}: {value:?} was refused, and nothing changed{left}")]
+    Update {
+        /// Field.
+        field: String,
+        /// Text that was written.
+        value: String,
+        /// Files that could not be put back; empty when all is as before.
+        left: String,
+        /// Why.
+        source: crate::cgroup::CgroupError,
+    },
     /// The container's status does not allow the operation.
     #[error("cannot {verb} container {id}: it is {status}{way_out}")]
     Status {

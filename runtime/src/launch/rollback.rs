@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
-use crate::cgroup::{CgroupPath, remove};
+use crate::cgroup::{CgroupPath, Owner, remove};
 use crate::plan::Undo;
 use crate::state::{ContainerDir, State};
 use crate::sys::clone::Cloned;
@@ -20,8 +20,8 @@ pub(super) struct Made {
     pub(super) done: Vec<Undo>,
     /// The container's directory, with the state as last written.
     pub(super) directory: Option<(ContainerDir, State)>,
-    /// The cgroup.
-    pub(super) cgroup: Option<CgroupPath>,
+    /// The cgroup, and its mark.
+    pub(super) cgroup: Option<(CgroupPath, Owner)>,
     /// The container's process.
     pub(super) init: Option<Cloned>,
     /// The pid file.
@@ -46,8 +46,8 @@ impl Made {
                     }
                 }
                 Undo::RemoveCgroup => {
-                    if let Some(path) = self.cgroup.take()
-                        && let Err(error) = remove::remove(&path)
+                    if let Some((path, owner)) = self.cgroup.take()
+                        && let Err(error) = remove::remove(&path, &owner)
                     {
                         note(format!("cgroup {path} is still there: {error}"));
                     }

@@ -15,6 +15,7 @@ pub use step::{Action, Actor, Step, TreeSlot, Undo};
 
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
+use crate::spec::resources::devices;
 use crate::spec::{
     CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, ProcessSpec,
     SpecError,
@@ -121,6 +122,9 @@ pub fn plan(
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));
     clone_steps(spec, &mut steps);
     init_steps(spec, &mounts, capabilities, &mut steps);
+    // Not before: init makes nodes that the container itself may not make.
+    let rules = devices::complete(&spec.device_rules);
+    steps.push(Step::runtime(Action::DeviceFilter(rules), Undo::WithCgroup));
     limit_steps(&spec.process, &mut steps);
     if let Some(path) = pid_file {
         steps.push(Step::runtime(Action::PidFile(path.to_owned()), Undo::RemovePidFile));
@@ -266,7 +270,7 @@ fn init_steps(
     for mount in mounts {
         push(Action::Mount(mount.clone()));
     }
-    for device in devices(spec) {
+    for device in device_nodes(spec) {
         push(device);
     }
     if spec.process.has_terminal {
@@ -391,7 +395,7 @@ const DEFAULT_LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-fn devices(spec: &ContainerSpec) -> Vec<Action> {
+fn device_nodes(spec: &ContainerSpec) -> Vec<Action> {
     // Who binds a /dev of their own gets that one, untouched.
     let has_own_dev = spec
         .mounts

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::cgroup::CgroupPath;
 use crate::spec::{
-    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceSpec, IdMapping, IoPriority, MountSpec,
-    NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
+    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceRule, DeviceSpec, IdMapping, IoPriority,
+    MountSpec, NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
 };
 
 /// Which process does it.
@@ -81,6 +81,8 @@ pub enum Action {
     },
     /// Write one file of the container's cgroup.
     CgroupSetting(CgroupSetting),
+    /// Let the rules decide about devices in the container's cgroup.
+    DeviceFilter(Vec<DeviceRule>),
     /// Make the socket that `start` connects to, and the lock that init holds until its exec.
     Barrier,
     /// Enter a namespace.
@@ -243,6 +245,9 @@ impl fmt::Display for Action {
                 write!(f, "switch on controllers {} above cgroup {cgroup}", names.join(" "))
             }
             Self::CgroupSetting(s) => write!(f, "{}: write {:?} to {}", s.field, s.value, s.file),
+            Self::DeviceFilter(rules) => {
+                write!(f, "linux.resources.devices: filter devices by {} rules", rules.len())
+            }
             Self::Barrier => f.write_str("make the start barrier"),
             Self::Join(kind) => write!(f, "join the {kind} namespace"),
             Self::Clone { new } => {

@@ -24,7 +24,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
     let value: Value = serde_json::from_str(text).map_err(syntax)?;
     check_version(&value)?;
     unsupported::check(&value)?;
-    let (spec, warnings) = typed::<oci::Spec>(text)?;
+    let (spec, mut warnings) = typed::<oci::Spec>(text)?;
     let linux = spec.linux().as_ref().ok_or(SpecError::Missing { path: "linux" })?;
     let root = spec.root().as_ref().ok_or(SpecError::Missing { path: "root" })?;
     let process = spec.process().as_ref().ok_or(SpecError::Missing { path: "process" })?;
@@ -49,6 +49,9 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
             .map(|(index, path)| absolute(&format!("linux.{field}[{index}]"), Path::new(path)))
             .collect::<Result<Vec<_>, _>>()
     };
+    let raw = value.pointer("/linux/resources").unwrap_or(&Value::Null);
+    let resources = resources::read(linux.resources().as_ref(), raw)?;
+    warnings.extend(resources.warnings);
     Ok(ContainerSpec {
         document: text.to_owned(),
         oci_version: spec.version().clone(),
@@ -67,7 +70,8 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         time_offsets: time::read(linux.time_offsets().as_ref(), &namespaces)?,
         namespaces,
         cgroups_path: linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty()),
-        cgroup_settings: resources::read(linux.resources().as_ref())?,
+        cgroup_settings: resources.settings,
+        device_rules: resources.devices,
         process: process::read(process)?,
         personality: personality(linux.personality().as_ref())?,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),

@@ -29,7 +29,7 @@ pub use id::ContainerId;
 pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
 pub use process::{ConsoleSize, ProcessSpec, Rlimit};
-pub use resources::CgroupSetting;
+pub use resources::{CgroupSetting, DeviceRule};
 pub use schedule::{IoPriority, Scheduler};
 pub use time::TimeOffset;
 
@@ -72,6 +72,8 @@ pub struct ContainerSpec {
     pub cgroups_path: Option<PathBuf>,
     /// Writes to files of the container's cgroup, in order.
     pub cgroup_settings: Vec<CgroupSetting>,
+    /// Rules for devices, in order; see [`resources::devices`].
+    pub device_rules: Vec<DeviceRule>,
     /// The program.
     pub process: ProcessSpec,
     /// Execution domain (personality(2)), for every program of the container.

@@ -21,21 +21,7 @@ const UNSUPPORTED: &[&str] = &[
     "linux.mountLabel",
     "linux.netDevices",
     "linux.memoryPolicy",
-    "linux.resources.devices",
-    "linux.resources.blockIO",
-    "linux.resources.hugepageLimits",
     "linux.resources.network",
-    "linux.resources.rdma",
-    "linux.resources.cpu.realtimeRuntime",
-    "linux.resources.cpu.realtimePeriod",
-    "linux.resources.cpu.cpus",
-    "linux.resources.cpu.mems",
-    "linux.resources.memory.kernel",
-    "linux.resources.memory.kernelTCP",
-    "linux.resources.memory.swappiness",
-    "linux.resources.memory.disableOOMKiller",
-    "linux.resources.memory.useHierarchy",
-    "linux.resources.memory.checkBeforeUpdate",
     "mounts[].uidMappings",
     "mounts[].gidMappings",
 ];
@@ -111,7 +97,7 @@ mod tests {
             (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),
             (json!({"hooks": {"poststop": [{"path": "/x"}]}}), "hooks.poststop"),
             (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
-            (json!({"linux": {"resources": {"cpu": {"cpus": "0"}}}}), "linux.resources.cpu.cpus"),
+            (json!({"linux": {"resources": {"network": {"classID": 5}}}}), "linux.resources.network"),
         ] {
             assert!(refused(config).starts_with(&format!("{path}: not supported")), "{path}");
         }
@@ -123,7 +109,7 @@ mod tests {
             json!({"hooks": {}}),
             json!({"hooks": {"prestart": []}}),
             json!({"process": {"selinuxLabel": ""}}),
-            json!({"linux": {"resources": {"devices": [], "memory": {"disableOOMKiller": false}}}}),
+            json!({"linux": {"resources": {"network": {"priorities": []}}}}),
         ] {
             check(&config).unwrap();
         }

@@ -8,6 +8,8 @@
 //! ROOT/ID/start.sock  where that process waits for `start`
 //! ```
 //!
+//! Fields may be added to the state file: what a reader does not know it ignores, and what a writer did not know has a default.
+//!
 //! The status is never stored: it is read from the process each time ([`status`]), so it cannot be out of date.
 
 pub mod status;
@@ -44,6 +46,9 @@ pub struct State {
     pub cgroup: CgroupPath,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
+    /// Where `create` writes, or was about to write, the pid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// An operation on a state directory that failed.
@@ -75,6 +80,14 @@ pub enum StateError {
         /// State root.
         root: PathBuf,
     },
+    /// The state file belongs to another container.
+    #[error("state file {} is that of container {id:?}; podrt delete --force removes what belongs to this one", path.display())]
+    Foreign {
+        /// File.
+        path: PathBuf,
+        /// Id in the file.
+        id: String,
+    },
     /// The state file cannot be understood.
     #[error("state file {} is damaged; podrt delete --force removes what can be found", path.display())]
     Damaged {
@@ -99,7 +112,7 @@ impl StateError {
             Self::Io { source, .. } => Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)),
             Self::Exists { .. } => Errno::EEXIST,
             Self::Unknown { .. } => Errno::ENOENT,
-            Self::Damaged { .. } => Errno::EINVAL,
+            Self::Damaged { .. } | Self::Foreign { .. } => Errno::EINVAL,
         }
     }
 }

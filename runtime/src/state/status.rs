@@ -26,6 +26,8 @@ pub enum Status {
     Created,
     /// The program runs.
     Running,
+    /// All processes are stopped by `pause`, whether the program was started or not.
+    Paused,
     /// The process has ended.
     Stopped,
 }
@@ -36,6 +38,7 @@ impl std::fmt::Display for Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         })
     }

@@ -1,12 +1,13 @@
 //! The directories below the state root: making, locking, replacing, removing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{State, StateError};
+use crate::cgroup::Owner;
 use crate::spec::ContainerId;
 
 /// Name of the lock that init holds until its exec.
@@ -44,13 +45,55 @@ impl StateRoot {
         builder.mode(0o700);
         builder.recursive(true).create(&self.0).map_err(StateError::io("make the state root", &self.0))?;
         let path = self.directory(id);
-        match builder.recursive(false).create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(StateError::Exists { id: id.to_string(), root: self.0.clone() })
+        let exists = || StateError::Exists { id: id.to_string(), root: self.0.clone() };
+        loop {
+            match builder.recursive(false).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+                Err(error) => return Err(StateError::io("make", path)(error)),
+                Ok(()) => {}
             }
-            Err(error) => Err(StateError::io("make", path)(error)),
-            Ok(()) => self.lock(id),
+            match self.lock(id) {
+                // A clean-up came between, and took it for the remains of an interrupted create.
+                Err(StateError::Unknown { .. }) => {}
+                Ok(directory) if directory.path.join(STATE).exists() => return Err(exists()),
+                result => return result,
+            }
         }
+    }
+
+    /// The ids of the directories below the root, sorted, and what else is there.
+    ///
+    /// # Errors
+    /// The failed operation; a root that does not exist is empty.
+    pub fn entries(&self) -> Result<(Vec<ContainerId>, Vec<PathBuf>), StateError> {
+        let (mut ids, mut others) = (Vec::new(), Vec::new());
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((ids, others)),
+            result => result.map_err(StateError::io("list", &self.0))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(StateError::io("list", &self.0))?;
+            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            match id.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                Some(id) => ids.push(id),
+                None => others.push(entry.path()),
+            }
+        }
+        ids.sort_by(|a: &ContainerId, b| a.as_str().cmp(b.as_str()));
+        others.sort();
+        Ok((ids, others))
+    }
+
+    /// The root without links, or as it is while it does not exist.
+    #[must_use]
+    pub fn canonical(&self) -> PathBuf {
+        fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone())
+    }
+
+    /// Whose the cgroup of a container is.
+    #[must_use]
+    pub fn owner(&self, id: &ContainerId) -> Owner {
+        Owner::new(self.canonical().join(id.as_str()))
     }
 
     /// Locks the directory of a container; waits while another command has it.
@@ -58,6 +101,29 @@ impl StateRoot {
     /// # Errors
     /// [`StateError::Unknown`] when there is none, else the failed operation.
     pub fn lock(&self, id: &ContainerId) -> Result<ContainerDir, StateError> {
+        match self.lock_with(id, |directory| directory.lock().map(|()| true))? {
+            Some(directory) => Ok(directory),
+            None => Err(StateError::Unknown { id: id.to_string(), root: self.0.clone() }),
+        }
+    }
+
+    /// Locks the directory of a container unless another command has it; then `None`.
+    ///
+    /// # Errors
+    /// [`StateError::Unknown`] when there is none, else the failed operation.
+    pub fn try_lock(&self, id: &ContainerId) -> Result<Option<ContainerDir>, StateError> {
+        self.lock_with(id, |directory| match directory.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
+    }
+
+    fn lock_with(
+        &self,
+        id: &ContainerId,
+        lock: impl Fn(&File) -> io::Result<bool>,
+    ) -> Result<Option<ContainerDir>, StateError> {
         let path = self.directory(id);
         loop {
             let directory = match File::open(&path) {
@@ -66,11 +132,13 @@ impl StateRoot {
                 }
                 result => result.map_err(StateError::io("open", &path))?,
             };
-            directory.lock().map_err(StateError::io("lock", &path))?;
+            if !lock(&directory).map_err(StateError::io("lock", &path))? {
+                return Ok(None);
+            }
             // Whoever had the lock may have removed the directory, and somebody may have made another.
             let mine = directory.metadata().map_err(StateError::io("look at", &path))?;
             if fs::metadata(&path).is_ok_and(|now| (now.dev(), now.ino()) == (mine.dev(), mine.ino())) {
-                return Ok(ContainerDir { path, lock: directory });
+                return Ok(Some(ContainerDir { path, lock: directory }));
             }
         }
     }
@@ -78,7 +146,7 @@ impl StateRoot {
     /// Reads a container's state without the lock; it is replaced atomically.
     ///
     /// # Errors
-    /// [`StateError::Unknown`] or [`StateError::Damaged`], else the failed operation.
+    /// [`StateError::Unknown`], [`StateError::Damaged`] or [`StateError::Foreign`], else the failed operation.
     pub fn load(&self, id: &ContainerId) -> Result<State, StateError> {
         let path = self.directory(id).join(STATE);
         match fs::read(&path) {
@@ -86,7 +154,10 @@ impl StateRoot {
                 Err(StateError::Unknown { id: id.to_string(), root: self.0.clone() })
             }
             Err(error) => Err(StateError::io("read", path)(error)),
-            Ok(text) => serde_json::from_slice(&text).map_err(|source| StateError::Damaged { path, source }),
+            Ok(text) => match serde_json::from_slice::<State>(&text) {
+                Ok(state) if state.id != id.as_str() => Err(StateError::Foreign { path, id: state.id }),
+                result => result.map_err(|source| StateError::Damaged { path, source }),
+            },
         }
     }
 
@@ -180,6 +251,19 @@ impl ContainerDir {
         file.write_all(document.as_bytes()).map_err(StateError::io("write", path))
     }
 
+    /// Removes what an interrupted [`ContainerDir::save`] left; true when there was something.
+    ///
+    /// # Errors
+    /// The failed operation.
+    pub fn remove_unfinished(&self) -> Result<bool, StateError> {
+        let path = self.path.join(STATE_NEW);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StateError::io("remove", path)(error)),
+        }
+    }
+
     /// Makes the barrier file and locks it; the lock belongs to the open file, so a cloned process has it too.
     ///
     /// # Errors
@@ -235,6 +319,36 @@ mod tests {
         dir.remove().unwrap();
         root.create(&id).unwrap().remove().unwrap();
         assert!(matches!(root.load(&id), Err(StateError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_state_of_another_container_is_an_error_that_names_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = StateRoot::new(temp.path());
+        let id: ContainerId = "c1".parse().unwrap();
+        let dir = root.create(&id).unwrap();
+        // As an earlier version wrote it, and with fields of a later one.
+        let text = r#"{"oci_version": "1.2.0", "id": "c2", "bundle": "/b", "rootfs": "/r", "created": "", "annotations": {},
+            "cgroup": "/podrt/c2", "process": null, "later": [1]}"#;
+        fs::write(dir.path().join(STATE), text).unwrap();
+        assert!(matches!(root.load(&id), Err(StateError::Foreign { .. })));
+        fs::write(dir.path().join(STATE), text.replace("c2", "c1")).unwrap();
+        assert_eq!(root.load(&id).unwrap().pid_file, None);
+        fs::write(dir.path().join(STATE), text.replace("/podrt/c2", "/").replace("c2", "c1")).unwrap();
+        assert!(matches!(root.load(&id), Err(StateError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_lock_that_another_has_is_not_waited_for() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = StateRoot::new(temp.path());
+        let id: ContainerId = "c1".parse().unwrap();
+        let dir = root.create(&id).unwrap();
+        fs::write(temp.path().join("stray"), "").unwrap();
+        assert_eq!(root.entries().unwrap(), (vec![id.clone()], vec![temp.path().join("stray")]));
+        assert!(root.try_lock(&id).unwrap().is_none());
+        drop(dir);
+        assert!(root.try_lock(&id).unwrap().is_some());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each function does one call, takes and gives owned or borrowed descriptors, and hands back the errno.
 //! Nothing here decides anything.
 
+pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod exe;

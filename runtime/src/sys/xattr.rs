@@ -9,24 +9,27 @@ use nix::errno::Errno;
 
 use super::check;
 
-/// Gives a file an attribute without a value.
+/// Gives a file an attribute.
 ///
 /// # Errors
 /// `EOPNOTSUPP` when the file system has none, `EPERM` for `trusted.*` without `CAP_SYS_ADMIN`.
-pub fn mark(path: &Path, name: &CStr) -> Result<(), Errno> {
-    // SAFETY: both strings are NUL-terminated for the length of the call; the value has length 0.
+pub fn set(path: &Path, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+    // SAFETY: both strings are NUL-terminated for the length of the call; pointer and length belong to `value`.
     let ret = path.with_nix_path(|path| unsafe {
-        libc::setxattr(path.as_ptr(), name.as_ptr(), std::ptr::null(), 0, 0)
+        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
     })?;
     check(ret.into()).map(drop)
 }
 
-/// True when the file has the attribute.
+/// The value of an attribute; `None` when the file has no such attribute, or one of more than 4096 bytes, or is not there.
 #[must_use]
-pub fn is_marked(path: &Path, name: &CStr) -> bool {
-    // SAFETY: both strings are NUL-terminated for the length of the call; a size of 0 asks for the length only.
+pub fn get(path: &Path, name: &CStr) -> Option<Vec<u8>> {
+    let mut value = vec![0; 4096];
+    // SAFETY: both strings are NUL-terminated for the length of the call; pointer and length belong to `value`.
     let ret = path.with_nix_path(|path| unsafe {
-        libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0)
+        libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
     });
-    ret.is_ok_and(|length| length >= 0)
+    let length = ret.ok().and_then(|length| usize::try_from(length).ok())?;
+    value.truncate(length);
+    Some(value)
 }

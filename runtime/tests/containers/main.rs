@@ -10,6 +10,7 @@ mod fixture;
 mod inside;
 mod lifecycle;
 mod process;
+mod resources;
 mod terminal;
 
 use std::process::ExitCode;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
     let trials = lifecycle::CASES.iter().chain(faults::CASES);
-    let trials = trials.chain(exec::CASES).chain(terminal::CASES).chain(process::CASES);
+    let trials =
+        trials.chain(exec::CASES).chain(terminal::CASES).chain(process::CASES).chain(resources::CASES);
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
