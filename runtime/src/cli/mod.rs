@@ -66,12 +66,12 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
             seal()?;
             return run::run(&root, &bundle, detach, log);
         }
-        Verb::Start { id } => launch::start(&root, &id.parse()?)?,
+        Verb::Start { id } => log.warn_each(launch::start(&root, &id.parse()?)?),
         Verb::State { id } => state::state(&root, &id.parse()?)?,
         Verb::Kill { all, id, signal } => {
             launch::kill(&root, &id.parse()?, kill::parse_signal(&signal)?, all)?;
         }
-        Verb::Delete { force, id } => launch::delete(&root, &id.parse()?, force)?,
+        Verb::Delete { force, id } => log.warn_each(launch::delete(&root, &id.parse()?, force)?),
         Verb::Features => features::features()?,
     }
     Ok(ExitCode::SUCCESS)

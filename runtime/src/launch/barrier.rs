@@ -3,8 +3,8 @@
 //! | | `podrt start` | init |
 //! |---|---|---|
 //! | 1 | connects to the socket in the state directory | accepts |
-//! | 2 | sends one byte | executes the program |
-//! | 3 | reads the end of the stream: the exec closed it; or an errno | sends the errno and the path of a failed exec, and exits |
+//! | 2 | sends one byte | takes the steps that are left, and executes the program |
+//! | 3 | reads the end of the stream: the exec closed it; or a failure | sends what failed, of the steps or the exec, and exits |
 //! | 4 | waits for the lock on the barrier file | released by the exec, or by the exit |
 //!
 //! There is one init and it executes once, so of two starts at most one gets through. A start that is killed before
@@ -25,6 +25,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 
+use super::StepError;
 use crate::state::{ContainerDir, store};
 
 /// The path of the socket through the open directory: a socket address has room for 107 bytes only.
@@ -40,17 +41,37 @@ pub(super) fn listen(directory: &ContainerDir) -> io::Result<UnixListener> {
     UnixListener::bind(address(directory))
 }
 
-/// Init's side: waits for a start, then executes the program. Returns the exit code when there was no exec.
+/// What is executed.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    pub(super) path: &'a CString,
+    pub(super) args: &'a [CString],
+    pub(super) env: &'a [CString],
+}
+
+/// A step before the exec that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// As the plan names it.
+    pub(super) step: String,
+    /// Why.
+    pub(super) error: StepError,
+}
+
+/// First byte of an answer.
+const EXEC_FAILED: u8 = b'x';
+const STEP_FAILED: u8 = b's';
+
+/// Init's side: waits for a start, does `before` and executes the program. Returns the exit code when there was no exec.
 ///
 /// A signal that would end a program without handlers ends the wait. It has to be taken in user space: the kernel
 /// drops it for PID 1 of a namespace (pid_namespaces(7)).
 pub(super) fn wait_and_exec(
     listener: &UnixListener,
     barrier: &File,
-    program: &CString,
-    args: &[CString],
-    env: &[CString],
     signals: &SignalFd,
+    program: &Program<'_>,
+    before: impl Fn() -> Result<(), Failure>,
 ) -> i32 {
     loop {
         let mut fds = [
@@ -76,12 +97,19 @@ pub(super) fn wait_and_exec(
         let above = barrier.as_raw_fd() + 1;
         let Err(errno) = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(above)).and_then(|moved| {
             drop(stream);
+            let answer = |kind: u8, errno: Errno, texts: [&[u8]; 2]| {
+                let errno_bytes = (errno as i32).to_ne_bytes();
+                let answer = [&[kind], errno_bytes.as_slice(), texts[0], &[0], texts[1]].concat();
+                // When start has gone, nobody is left to tell.
+                let _lost = send(moved, &answer, MsgFlags::MSG_NOSIGNAL);
+                Err::<Infallible, Errno>(errno)
+            };
+            if let Err(Failure { step, error }) = before() {
+                return answer(STEP_FAILED, error.errno, [step.as_bytes(), error.detail.as_bytes()]);
+            }
             SigSet::all().thread_unblock()?;
-            let Err(errno) = execve(program, args, env);
-            let answer = [&(errno as i32).to_ne_bytes(), program.as_bytes()].concat();
-            // When start has gone, nobody is left to tell.
-            let _lost = send(moved.as_raw_fd(), &answer, MsgFlags::MSG_NOSIGNAL);
-            Err::<Infallible, Errno>(errno)
+            let Err(errno) = execve(program.path, program.args, program.env);
+            answer(EXEC_FAILED, errno, [program.path.as_bytes(), b""])
         });
         // As a shell does.
         return if errno == Errno::ENOENT { 127 } else { 126 };
@@ -127,6 +155,15 @@ pub(super) enum Released {
         /// Why.
         errno: Errno,
     },
+    /// A step before it failed, as the plan names it.
+    StepFailed {
+        /// Step.
+        step: String,
+        /// What exactly.
+        detail: String,
+        /// Why.
+        errno: Errno,
+    },
     /// Nobody waits.
     NobodyWaits,
 }
@@ -149,12 +186,23 @@ pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Re
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Released::NobodyWaits),
         result => result?,
     };
-    if let Some((errno, program)) = answer.split_first_chunk() {
-        let program = String::from_utf8_lossy(program).into_owned();
-        return Ok(Released::Failed { program, errno: Errno::from_raw(i32::from_ne_bytes(*errno)) });
+    if let Some(released) = read_answer(&answer) {
+        return Ok(released);
     }
     // The kernel closes descriptors on their way out of the exec, in an order of its own; with the lock the
     // status is running for everybody.
     File::open(barrier)?.lock_shared()?;
     Ok(Released::Executed)
+}
+
+fn read_answer(answer: &[u8]) -> Option<Released> {
+    let (kind, rest) = answer.split_first()?;
+    let (errno, texts) = rest.split_first_chunk()?;
+    let errno = Errno::from_raw(i32::from_ne_bytes(*errno));
+    let mut texts = texts.splitn(2, |byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+    let first = texts.next()?;
+    Some(match *kind {
+        EXEC_FAILED => Released::Failed { program: first, errno },
+        _ => Released::StepFailed { step: first, detail: texts.next().unwrap_or_default(), errno },
+    })
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use super::LaunchError;
 use super::barrier::{self, Released};
+use super::{LaunchError, hooks};
 use crate::cgroup::remove;
-use crate::spec::ContainerId;
-use crate::state::{State, StateError, StateRoot, Status};
+use crate::spec::{ContainerId, HookKind};
+use crate::state::{ContainerDir, State, StateDocument, StateError, StateRoot, Status};
+use crate::sys::clone::SingleThreaded;
 use crate::sys::process;
 
 /// The status of a container.
@@ -24,11 +25,12 @@ pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Statu
     }
 }
 
-/// Lets the process of a created container execute its program.
+/// Lets the process of a created container execute its program, and runs the `poststart` hooks; returns those that failed.
 ///
 /// # Errors
-/// [`LaunchError::Status`] unless it is created, [`LaunchError::Exec`] when the program cannot be executed.
-pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
+/// [`LaunchError::Status`] unless it is created, [`LaunchError::Exec`] when the program cannot be executed. When a step before
+/// that fails, a `startContainer` hook for instance, [`LaunchError::Step`], and the container is deleted.
+pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchError> {
     let directory = root.lock(id)?;
     let state = root.load(id)?;
     let refuse = |status| LaunchError::Status { verb: "start", id: id.to_string(), status, way_out: "" };
@@ -40,7 +42,10 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
         StateError::io("talk to the process through", directory.path().join("start.sock"))(error)
     })?;
     match released {
-        Released::Executed => Ok(()),
+        Released::Executed => {
+            let pid = state.process.as_ref().map(|process| process.pid);
+            Ok(run_noting(&state, HookKind::Poststart, Status::Running, pid))
+        }
         Released::Failed { program, errno } => {
             // It is about to exit: whoever asks after this command is to see it stopped.
             if let Some(process) = &state.process
@@ -49,6 +54,14 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
                 process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))?;
             }
             Err(LaunchError::Exec { program, source: errno })
+        }
+        Released::StepFailed { step, detail, errno } => {
+            let error = LaunchError::Step { step, detail, source: errno };
+            let warnings = destroy(directory, id, &state)?;
+            Err(match warnings.is_empty() {
+                true => error,
+                false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
+            })
         }
         Released::NobodyWaits => Err(refuse(status(root, id, &state)?)),
     }
@@ -96,21 +109,23 @@ fn kill_all(id: &ContainerId, state: &State, signal: i32) -> Result<(), LaunchEr
 /// How long a killed process may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Removes a container: what its `create` made, and the processes that are left in its cgroup.
+/// Removes a container: what its `create` made, and the processes that are left in its cgroup. Then runs the `poststop` hooks,
+/// and returns those that failed.
 ///
 /// # Errors
 /// [`LaunchError::Status`] unless it is stopped or `is_forced`.
-pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(), LaunchError> {
+pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec<String>, LaunchError> {
     let directory = match root.lock(id) {
         // As OCI runtimes do, so that an engine can clean up without asking first.
-        Err(StateError::Unknown { .. }) if is_forced => return Ok(()),
+        Err(StateError::Unknown { .. }) if is_forced => return Ok(Vec::new()),
         result => result?,
     };
     let state = match root.load(id) {
         Ok(state) => state,
         // An interrupted create or a damaged file: what it would tell is lost.
         Err(StateError::Unknown { .. } | StateError::Damaged { .. }) if is_forced => {
-            return Ok(directory.remove()?);
+            directory.remove()?;
+            return Ok(Vec::new());
         }
         Err(error) => return Err(error.into()),
     };
@@ -126,6 +141,13 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
             });
         }
     }
+    destroy(directory, id, &state)
+}
+
+/// Ends and removes whatever there is of a container.
+///
+/// The `poststop` hooks come before the state is forgotten: when this is interrupted, the next delete runs them again.
+fn destroy(directory: ContainerDir, id: &ContainerId, state: &State) -> Result<Vec<String>, LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
     if let Some(process) = &state.process
         && let Some(pidfd) = process.open().map_err(call("look at the process of", id))?
@@ -139,7 +161,25 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
         }
     }
     remove::remove(&state.cgroup)?;
-    Ok(directory.remove()?)
+    let warnings = poststop(state);
+    directory.remove()?;
+    Ok(warnings)
+}
+
+/// Runs the `poststop` hooks of a container that is destroyed; says what failed.
+pub(super) fn poststop(state: &State) -> Vec<String> {
+    run_noting(state, HookKind::Poststop, Status::Stopped, None)
+}
+
+fn run_noting(state: &State, kind: HookKind, status: Status, pid: Option<i32>) -> Vec<String> {
+    let hooks = state.hooks.of(kind);
+    if hooks.is_empty() {
+        return Vec::new();
+    }
+    match SingleThreaded::check() {
+        Ok(token) => hooks::run_all_noting(token, hooks, &StateDocument::new(state, status, pid).to_json()),
+        Err(errno) => vec![format!("hooks.{}: count the runtime's threads: {errno}", kind.oci_name())],
+    }
 }
 
 fn call(op: &'static str, id: &ContainerId) -> impl FnOnce(Errno) -> LaunchError {

@@ -7,6 +7,7 @@
 pub mod features;
 pub mod step;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use features::KernelFeatures;
@@ -15,7 +16,7 @@ pub use step::{Action, Actor, Step, TreeSlot, Undo};
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
 use crate::spec::{
-    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, SpecError,
+    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, HookKind, NsKind, SpecError,
 };
 
 /// Why no plan is possible on this kernel.
@@ -42,7 +43,9 @@ pub enum PlanError {
     Spec(#[from] SpecError),
 }
 
-/// The steps of one `create`, in order, and remarks for the user.
+/// The steps of one `create`, in order, then those that its process takes when it is started; and remarks for the user.
+///
+/// Rows of init's steps are its turns: it and the runtime hand over to each other.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The steps.
@@ -51,6 +54,21 @@ pub struct Plan {
     pub cgroup: CgroupPath,
     /// What will not be as asked, though the start goes on.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Init's turns, as ranges of steps.
+    #[must_use]
+    pub fn turns(&self) -> Vec<Range<usize>> {
+        let mut turns: Vec<Range<usize>> = Vec::new();
+        for (index, _) in self.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Init) {
+            match turns.last_mut() {
+                Some(turn) if turn.end == index => turn.end += 1,
+                _ => turns.push(index..index + 1),
+            }
+        }
+        turns
+    }
 }
 
 /// Makes the plan.
@@ -108,6 +126,13 @@ pub fn plan(
         steps.push(Step::runtime(Action::PidFile(path.to_owned()), Undo::RemovePidFile));
     }
     steps.push(Step::runtime(Action::Commit, Undo::WithStateDirectory));
+    for hook in spec.hooks.of(HookKind::StartContainer) {
+        steps.push(Step {
+            actor: Actor::Released,
+            action: Action::Hook(hook.clone()),
+            undo: Undo::WithProcess,
+        });
+    }
     Ok(Plan { steps, cgroup, warnings })
 }
 
@@ -227,6 +252,9 @@ fn init_steps(
     for path in &spec.masked_paths {
         push(Action::MaskedPath(path.clone()));
     }
+    // The mounts are there, and the old root too, for hooks that want to reach both.
+    hook_steps(spec, steps);
+    let mut push = |action| steps.push(Step { actor: Actor::Init, action, undo: Undo::WithProcess });
     push(Action::PivotRoot);
     if let Some(propagation) = spec.rootfs_propagation {
         push(Action::RootPropagation(propagation));
@@ -250,6 +278,19 @@ fn init_steps(
     }
     // As the user of the container: whether a file can be executed is a question of who asks.
     push(Action::FindProgram);
+}
+
+/// The hooks that `create` runs: first those in the namespaces of the runtime.
+fn hook_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
+    for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
+        for hook in spec.hooks.of(kind) {
+            steps.push(Step::runtime(Action::Hook(hook.clone()), Undo::RunPoststop));
+        }
+    }
+    for hook in spec.hooks.of(HookKind::CreateContainer) {
+        let action = Action::Hook(hook.clone());
+        steps.push(Step { actor: Actor::Init, action, undo: Undo::RunPoststop });
+    }
 }
 
 /// Takes out of each set what cannot be given, with a warning for each capability.

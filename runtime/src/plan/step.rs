@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::cgroup::CgroupPath;
 use crate::spec::{
-    CapSet, CapabilitySpec, CgroupSetting, DeviceSpec, IdMapping, MountSpec, NamespaceSpec, NsKind,
+    CapSet, CapabilitySpec, CgroupSetting, DeviceSpec, HookSpec, IdMapping, MountSpec, NamespaceSpec, NsKind,
     Propagation, Rlimit,
 };
 
@@ -18,6 +18,8 @@ pub enum Actor {
     Joiner,
     /// The container's process, before it executes the program.
     Init,
+    /// The same process once `podrt start` has let it go on.
+    Released,
 }
 
 /// How a step is taken back.
@@ -31,6 +33,8 @@ pub enum Undo {
     RemoveStateDirectory,
     /// Every process in the cgroup is killed, and it is removed, with all below it.
     RemoveCgroup,
+    /// The `poststop` hooks are run, once everything but the state directory is gone.
+    RunPoststop,
     /// The process is killed and reaped.
     KillProcess,
     /// The file is removed.
@@ -143,6 +147,8 @@ pub enum Action {
     ReadonlyPath(PathBuf),
     /// Hide a path, if it exists.
     MaskedPath(PathBuf),
+    /// Run a hook, and wait for its end.
+    Hook(HookSpec),
     /// Make the root file system the root, and detach the old one.
     PivotRoot,
     /// Set the propagation of the root mount.
@@ -244,6 +250,7 @@ impl fmt::Display for Action {
             Self::Link { path, target } => write!(f, "link {} to {}", path.display(), target.display()),
             Self::ReadonlyPath(path) => write!(f, "make {} read-only", path.display()),
             Self::MaskedPath(path) => write!(f, "mask {}", path.display()),
+            Self::Hook(hook) => write!(f, "run {hook}"),
             Self::PivotRoot => f.write_str("pivot the root"),
             Self::RootPropagation(p) => write!(f, "make the root {:?}", p.mode),
             Self::ReadonlyRoot => f.write_str("make the root read-only"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, NsKind, SpecError};
-use super::{mounts, namespaces, process, resources, sysctl, unsupported};
+use super::{hooks, mounts, namespaces, process, resources, sysctl, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -65,6 +65,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         namespaces,
         cgroups_path: linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty()),
         cgroup_settings: resources::read(linux.resources().as_ref())?,
+        hooks: hooks::read(spec.hooks().as_ref())?,
         process: process::read(process)?,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         warnings,

@@ -9,6 +9,7 @@
 pub mod capabilities;
 pub mod config;
 pub mod error;
+pub mod hooks;
 pub mod id;
 pub mod mounts;
 pub mod namespaces;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use capabilities::{CapSet, CapabilitySpec};
 pub use error::SpecError;
+pub use hooks::{HookKind, HookSpec, Hooks};
 pub use id::ContainerId;
 pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
@@ -63,6 +65,8 @@ pub struct ContainerSpec {
     pub cgroups_path: Option<PathBuf>,
     /// Writes to files of the container's cgroup, in order.
     pub cgroup_settings: Vec<CgroupSetting>,
+    /// Programs that are run at moments of the container's life.
+    pub hooks: Hooks,
     /// The program.
     pub process: ProcessSpec,
     /// Annotations, handed back by `state`.

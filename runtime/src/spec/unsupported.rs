@@ -8,7 +8,6 @@ use super::SpecError;
 
 /// Paths into `config.json`; `[]` stands for every member of a list.
 const UNSUPPORTED: &[&str] = &[
-    "hooks",
     "solaris",
     "windows",
     "vm",
@@ -63,7 +62,7 @@ pub(super) fn check(config: &Value) -> Result<(), SpecError> {
             None => find(config, path).filter(|v| asks_for_something(v)).map(|_| (*path).to_owned()),
         };
         if let Some(path) = found {
-            return Err(SpecError::Unsupported { path: deepest(config, path) });
+            return Err(SpecError::Unsupported { path });
         }
     }
     Ok(())
@@ -85,20 +84,6 @@ fn asks_for_something(value: &Value) -> bool {
     }
 }
 
-/// `hooks` is a group: names the member (`hooks.prestart`) that is in use.
-fn deepest(config: &Value, path: String) -> String {
-    if path != "hooks" {
-        return path;
-    }
-    let used = find(config, "hooks")
-        .and_then(Value::as_object)
-        .and_then(|hooks| hooks.iter().find(|(_, list)| asks_for_something(list)));
-    match used {
-        Some((kind, _)) => format!("{path}.{kind}"),
-        None => path,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -115,7 +100,6 @@ mod tests {
             (json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}), "linux.seccomp"),
             (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
             (json!({"process": {"terminal": true}}), "process.terminal"),
-            (json!({"hooks": {"poststop": [{"path": "/x"}]}}), "hooks.poststop"),
             (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
             (json!({"linux": {"resources": {"cpu": {"cpus": "0"}}}}), "linux.resources.cpu.cpus"),
         ] {
@@ -126,8 +110,6 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_is_no_error() {
         for config in [
-            json!({"hooks": {}}),
-            json!({"hooks": {"prestart": []}}),
             json!({"process": {"terminal": false, "apparmorProfile": ""}}),
             json!({"linux": {"resources": {"devices": [], "memory": {"disableOOMKiller": false}}}}),
         ] {

@@ -9,6 +9,7 @@
 //!
 //! The status is never stored: it is read from the process each time ([`status`]), so it cannot be out of date.
 
+pub mod document;
 pub mod status;
 pub mod store;
 pub mod time;
@@ -19,10 +20,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use document::StateDocument;
 pub use status::{ProcessIdentity, Status};
 pub use store::{ContainerDir, StateRoot};
 
 use crate::cgroup::CgroupPath;
+use crate::spec::Hooks;
 
 /// A container, as `create` left it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The container's cgroup.
     pub cgroup: CgroupPath,
+    /// The hooks that are still to be run: `poststart` and `poststop`.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
 }

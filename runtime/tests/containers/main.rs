@@ -5,6 +5,7 @@
 
 mod faults;
 mod fixture;
+mod hooks;
 mod inside;
 mod lifecycle;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
+        Some("--hook") => return hooks::main(&args),
         Some("--hold-mounts") => return inside::hold_mounts(),
         Some("--create") => return faults::create_with_fault(&args[2..]),
         _ => {}
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
-    let trials = lifecycle::CASES.iter().chain(faults::CASES);
+    let trials = [lifecycle::CASES, hooks::CASES, faults::CASES].into_iter().flatten();
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
