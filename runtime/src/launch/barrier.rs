@@ -26,7 +26,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 
 use super::StepError;
-use crate::state::{ContainerDir, store};
+use super::seccomp::{self, Agent, Loader, Silent};
+use crate::state::{ContainerDir, State, store};
 
 /// The path of the socket through the open directory: a socket address has room for 107 bytes only.
 fn address(directory: &ContainerDir) -> String {
@@ -58,9 +59,14 @@ pub(super) struct Failure {
     pub(super) error: StepError,
 }
 
+/// The step that is not only init's, for messages.
+const LOAD: &str = "load linux.seccomp";
+
 /// First byte of an answer.
 const EXEC_FAILED: u8 = b'x';
 const STEP_FAILED: u8 = b's';
+/// Not an answer: the filter is loaded next, and its listener is to be told.
+const ABOUT_TO_LOAD: u8 = b'l';
 
 /// Init's side: waits for a start, does `before` and executes the program. Returns the exit code when there was no exec.
 ///
@@ -71,7 +77,7 @@ pub(super) fn wait_and_exec(
     barrier: &File,
     signals: &SignalFd,
     program: &Program<'_>,
-    before: impl Fn() -> Result<(), Failure>,
+    before: impl Fn(&dyn Fn()) -> Result<Option<Loader>, Failure>,
 ) -> i32 {
     loop {
         let mut fds = [
@@ -104,11 +110,23 @@ pub(super) fn wait_and_exec(
                 let _lost = send(moved, &answer, MsgFlags::MSG_NOSIGNAL);
                 Err::<Infallible, Errno>(errno)
             };
-            if let Err(Failure { step, error }) = before() {
-                return answer(STEP_FAILED, error.errno, [step.as_bytes(), error.detail.as_bytes()]);
+            let about_to_load = || {
+                let _lost = send(moved, &[ABOUT_TO_LOAD], MsgFlags::MSG_NOSIGNAL);
+            };
+            let loader = match before(&about_to_load) {
+                Ok(loader) => loader,
+                Err(Failure { step, error }) => {
+                    return answer(STEP_FAILED, error.errno, [step.as_bytes(), error.detail.as_bytes()]);
+                }
+            };
+            if loader.is_none() {
+                SigSet::all().thread_unblock()?;
             }
-            SigSet::all().thread_unblock()?;
             let Err(errno) = execve(program.path, program.args, program.env);
+            if let Some(loader) = &loader {
+                // The filter may be against an answer.
+                loader.tell_failure(Silent::Exec(errno));
+            }
             answer(EXEC_FAILED, errno, [program.path.as_bytes(), b""])
         });
         // As a shell does.
@@ -164,6 +182,13 @@ pub(super) enum Released {
         /// Why.
         errno: Errno,
     },
+    /// Init still waits: what a step before it needs is not there.
+    NotTried {
+        /// What exactly.
+        detail: String,
+        /// Why.
+        errno: Errno,
+    },
     /// Nobody waits.
     NobodyWaits,
 }
@@ -172,7 +197,11 @@ pub(super) enum Released {
 ///
 /// # Errors
 /// What the socket or the lock gives.
-pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Released> {
+pub(super) fn release(directory: &ContainerDir, state: &State, barrier: &Path) -> io::Result<Released> {
+    let agent = match state.seccomp_listener.as_ref().map(Agent::connect).transpose() {
+        Ok(agent) => agent,
+        Err(StepError { detail, errno }) => return Ok(Released::NotTried { detail, errno }),
+    };
     let mut stream = match UnixStream::connect(address(directory)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
             return Ok(Released::NobodyWaits);
@@ -181,6 +210,19 @@ pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Re
     };
     stream.write_all(&[1])?;
     let mut answer = Vec::new();
+    if let Some(agent) = agent {
+        let mut first = [0];
+        match stream.read(&mut first) {
+            Ok(1) if first == [ABOUT_TO_LOAD] => {
+                if let Err(StepError { detail, errno }) = agent.tell(state, barrier, &stream) {
+                    return Ok(Released::StepFailed { step: LOAD.to_owned(), detail, errno });
+                }
+            }
+            Ok(n) => answer.extend(&first[..n]),
+            // The next read says it again.
+            Err(_) => {}
+        }
+    }
     match stream.read_to_end(&mut answer) {
         // Init was killed with the byte unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Released::NobodyWaits),
@@ -192,7 +234,16 @@ pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Re
     // The kernel closes descriptors on their way out of the exec, in an order of its own; with the lock the
     // status is running for everybody.
     File::open(barrier)?.lock_shared()?;
-    Ok(Released::Executed)
+    Ok(match seccomp::failure(barrier)? {
+        None => Released::Executed,
+        Some(Silent::Exec(errno)) => Released::Failed { program: "process.args[0]".to_owned(), errno },
+        Some(Silent::Capabilities(errno)) => Released::StepFailed {
+            step: LOAD.to_owned(),
+            detail: "set the capability sets (the filter must allow capset, or set process.noNewPrivileges)"
+                .to_owned(),
+            errno,
+        },
+    })
 }
 
 fn read_answer(answer: &[u8]) -> Option<Released> {

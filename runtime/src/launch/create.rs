@@ -220,6 +220,7 @@ impl Runtime<'_> {
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
             hooks: spec.hooks.only(&[HookKind::Poststart, HookKind::Poststop]),
+            seccomp_listener: spec.seccomp.as_ref().and_then(|seccomp| seccomp.listener.clone()),
             process: None,
         };
         let directory = root.create(id).map_err(state_error)?;

@@ -38,7 +38,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
         Status::Created => {}
         status => return Err(refuse(status)),
     }
-    let released = barrier::release(&directory, &root.barrier(id)).map_err(|error| {
+    let released = barrier::release(&directory, &state, &root.barrier(id)).map_err(|error| {
         StateError::io("talk to the process through", directory.path().join("start.sock"))(error)
     })?;
     match released {
@@ -54,6 +54,9 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
                 process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))?;
             }
             Err(LaunchError::Exec { program, source: errno })
+        }
+        Released::NotTried { detail, errno } => {
+            Err(LaunchError::Step { step: "prepare linux.seccomp".to_owned(), detail, source: errno })
         }
         Released::StepFailed { step, detail, errno } => {
             let error = LaunchError::Step { step, detail, source: errno };

@@ -27,6 +27,7 @@ mod joiner;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
+mod seccomp;
 
 pub use create::{CreateRequest, FailAt, create};
 pub use features::read_features;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use features::KernelFeatures;
-pub use step::{Action, Actor, Step, TreeSlot, Undo};
+pub use step::{Action, Actor, SeccompFilter, Step, TreeSlot, Undo};
 
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
@@ -117,7 +117,11 @@ pub fn plan(
     }
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));
     clone_steps(spec, &mut steps);
-    init_steps(spec, &mounts, capabilities, &mut steps);
+    // Without no_new_privs the filter takes a capability that the program need not have.
+    let filter = filter(spec)?;
+    let is_final = spec.process.no_new_privileges || filter.is_none();
+    let at_first = if is_final { capabilities } else { capabilities.with_permitted(CAP_SYS_ADMIN) };
+    init_steps(spec, &mounts, at_first, &mut steps);
     // Limits come last: a small one must not hinder the set-up.
     for limit in &spec.process.rlimits {
         steps.push(Step::runtime(Action::Rlimit(*limit), Undo::WithProcess));
@@ -133,7 +137,35 @@ pub fn plan(
             undo: Undo::WithProcess,
         });
     }
+    // The last of all: what comes after it is filtered.
+    if let Some(filter) = filter {
+        let then = (!is_final).then_some(capabilities);
+        let action = Action::Seccomp { filter, then };
+        steps.push(Step { actor: Actor::Released, action, undo: Undo::WithProcess });
+    }
     Ok(Plan { steps, cgroup, warnings })
+}
+
+/// `CAP_SYS_ADMIN` (capabilities(7)).
+const CAP_SYS_ADMIN: u8 = 21;
+
+/// How many instructions the kernel takes (`BPF_MAXINSNS`).
+const INSTRUCTIONS_MAX: usize = 4096;
+
+fn filter(spec: &ContainerSpec) -> Result<Option<SeccompFilter>, SpecError> {
+    let Some(seccomp) = &spec.seccomp else { return Ok(None) };
+    let program = crate::seccomp::compile(&seccomp.profile);
+    if program.len() > INSTRUCTIONS_MAX {
+        return Err(SpecError::invalid(
+            "linux.seccomp.syscalls",
+            format!(
+                "makes a filter of {} instructions, and the kernel takes {INSTRUCTIONS_MAX}; use fewer rules with \
+                 args",
+                program.len()
+            ),
+        ));
+    }
+    Ok(Some(SeccompFilter { program, flags: seccomp.flags, has_listener: seccomp.listener.is_some() }))
 }
 
 fn cgroup_steps(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::cgroup::CgroupPath;
+use crate::seccomp::Instruction;
 use crate::spec::{
     CapSet, CapabilitySpec, CgroupSetting, DeviceSpec, HookSpec, IdMapping, MountSpec, NamespaceSpec, NsKind,
     Propagation, Rlimit,
@@ -54,6 +55,17 @@ pub enum TreeSlot {
     Rootfs,
     /// `mounts[i]`.
     Mount(usize),
+}
+
+/// A system call filter, ready to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeccompFilter {
+    /// Program.
+    pub program: Vec<Instruction>,
+    /// Flags of seccomp(2).
+    pub flags: u32,
+    /// A listener is told.
+    pub has_listener: bool,
 }
 
 /// What is done.
@@ -179,6 +191,13 @@ pub enum Action {
     Capabilities(CapabilitySpec),
     /// Set `no_new_privs`.
     NoNewPrivileges,
+    /// Filter the system calls. Then, when privileges were kept for that, set the capability sets.
+    Seccomp {
+        /// Filter.
+        filter: SeccompFilter,
+        /// Capabilities, if they are not set yet.
+        then: Option<CapabilitySpec>,
+    },
     /// Find the program, as the user of the container.
     FindProgram,
     /// Set one resource limit.
@@ -265,6 +284,13 @@ impl fmt::Display for Action {
                 caps.permitted.0, caps.effective.0, caps.inheritable.0, caps.ambient.0
             ),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::Seccomp { filter, then } => {
+                write!(f, "load linux.seccomp, {} instructions", filter.program.len())?;
+                if filter.has_listener {
+                    f.write_str(", and tell its listener")?;
+                }
+                then.iter().try_for_each(|caps| write!(f, ", then permitted {:#x}", caps.permitted.0))
+            }
             Self::FindProgram => f.write_str("find process.args[0]"),
             Self::Rlimit(limit) => write!(f, "set {} to {} {}", limit.name, limit.soft, limit.hard),
             Self::PidFile(path) => write!(f, "write the pid file {}", path.display()),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, NsKind, SpecError};
-use super::{hooks, mounts, namespaces, process, resources, sysctl, unsupported};
+use super::{hooks, mounts, namespaces, process, resources, seccomp, sysctl, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -23,7 +23,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
     let value: Value = serde_json::from_str(text).map_err(syntax)?;
     check_version(&value)?;
     unsupported::check(&value)?;
-    let (spec, warnings) = typed(text)?;
+    let (spec, mut warnings) = typed(text)?;
     let linux = spec.linux().as_ref().ok_or(SpecError::Missing { path: "linux" })?;
     let root = spec.root().as_ref().ok_or(SpecError::Missing { path: "root" })?;
     let process = spec.process().as_ref().ok_or(SpecError::Missing { path: "process" })?;
@@ -65,6 +65,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         namespaces,
         cgroups_path: linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty()),
         cgroup_settings: resources::read(linux.resources().as_ref())?,
+        seccomp: seccomp::read(linux.seccomp().as_ref(), &mut warnings)?,
         hooks: hooks::read(spec.hooks().as_ref())?,
         process: process::read(process)?,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
@@ -205,7 +206,12 @@ mod tests {
                 "linux.uidMappings: needs",
             ),
             ("/linux/rootfsPropagation", json!("sideways"), "linux.rootfsPropagation: \"sideways\""),
-            ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "linux.seccomp: not supported"),
+            (
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_NO"}),
+                "linux.seccomp.defaultAction: unknown",
+            ),
+            ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt: not supported"),
             ("/hostname", json!("h"), "hostname: needs a uts namespace"),
             ("/ociVersion", json!("2.0.0"), "ociVersion: 2.0.0 is not a version"),
             ("/ociVersion", json!("1"), "ociVersion: \"1\" is not of the form"),

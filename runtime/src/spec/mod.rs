@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod process;
 pub mod resources;
+pub mod seccomp;
 pub mod sysctl;
 pub mod unsupported;
 
@@ -29,6 +30,7 @@ pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, Prop
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
 pub use process::{ProcessSpec, Rlimit};
 pub use resources::CgroupSetting;
+pub use seccomp::{SeccompListener, SeccompSpec};
 
 /// A container as its bundle describes it, checked and complete.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ pub struct ContainerSpec {
     pub cgroups_path: Option<PathBuf>,
     /// Writes to files of the container's cgroup, in order.
     pub cgroup_settings: Vec<CgroupSetting>,
+    /// System calls that the program may do; `None` for all.
+    pub seccomp: Option<SeccompSpec>,
     /// Programs that are run at moments of the container's life.
     pub hooks: Hooks,
     /// The program.

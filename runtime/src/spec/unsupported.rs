@@ -19,7 +19,6 @@ const UNSUPPORTED: &[&str] = &[
     "process.ioPriority",
     "process.scheduler",
     "process.execCPUAffinity",
-    "linux.seccomp",
     "linux.intelRdt",
     "linux.mountLabel",
     "linux.personality",
@@ -97,7 +96,9 @@ mod tests {
     #[test]
     fn each_is_named_by_its_path() {
         for (config, path) in [
-            (json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}), "linux.seccomp"),
+            (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
+            (json!({"linux": {"netDevices": {"eth0": {"name": "e"}}}}), "linux.netDevices"),
+            (json!({"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}), "linux.memoryPolicy"),
             (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
             (json!({"process": {"terminal": true}}), "process.terminal"),
             (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),

@@ -25,7 +25,7 @@ pub use status::{ProcessIdentity, Status};
 pub use store::{ContainerDir, StateRoot};
 
 use crate::cgroup::CgroupPath;
-use crate::spec::Hooks;
+use crate::spec::{Hooks, SeccompListener};
 
 /// A container, as `create` left it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct State {
     /// The hooks that are still to be run: `poststart` and `poststop`.
     #[serde(default)]
     pub hooks: Hooks,
+    /// Who is told by `start` when the system call filter is loaded.
+    #[serde(default)]
+    pub seccomp_listener: Option<SeccompListener>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
 }

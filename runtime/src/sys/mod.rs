@@ -10,6 +10,8 @@ pub mod fd;
 pub mod mount;
 pub mod ns;
 pub mod process;
+pub mod seccomp;
+pub mod shared;
 pub mod xattr;
 
 use nix::errno::Errno;

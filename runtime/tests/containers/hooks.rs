@@ -126,7 +126,7 @@ fn labels(log: &[Value]) -> Vec<&str> {
     log.iter().filter_map(|line| line["label"].as_str()).collect()
 }
 
-fn expect(what: &str, found: &Value, expected: Value) -> Result<(), Failed> {
+pub(crate) fn expect(what: &str, found: &Value, expected: Value) -> Result<(), Failed> {
     if *found == expected { Ok(()) } else { fail(format!("{what}: {found} instead of {expected}")) }
 }
 

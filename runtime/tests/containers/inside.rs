@@ -13,6 +13,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         Some("hold") => hold(),
         Some("leader") => leader(),
         Some("signals") => signals(),
+        Some("calls") => crate::seccomp::calls(&args[1..]),
         Some("descriptors") => descriptors(),
         Some("exit") => {
             args.get(1).and_then(|code| code.parse::<u8>().ok()).map_or(ExitCode::FAILURE, ExitCode::from)

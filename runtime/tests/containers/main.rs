@@ -8,6 +8,7 @@ mod fixture;
 mod hooks;
 mod inside;
 mod lifecycle;
+mod seccomp;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
-    let trials = [lifecycle::CASES, hooks::CASES, faults::CASES].into_iter().flatten();
+    let trials = [lifecycle::CASES, hooks::CASES, seccomp::CASES, faults::CASES].into_iter().flatten();
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),

@@ -17,6 +17,7 @@ use std::os::unix::net::UnixListener;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getpid, sethostname, setsid};
 
@@ -24,9 +25,10 @@ use super::barrier::{self, Failure, Program};
 use super::create::CreateRequest;
 use super::joiner::join;
 use super::protocol::{Channel, Message};
+use super::seccomp::{Loader, Silent};
 use super::{Context, StepError, hooks};
-use crate::plan::{Action, Actor, TreeSlot};
-use crate::spec::{HookSpec, NsKind};
+use crate::plan::{Action, Actor, SeccompFilter, TreeSlot};
+use crate::spec::{CapabilitySpec, HookSpec, NsKind};
 use crate::state::Status;
 use crate::sys::clone::SingleThreaded;
 use crate::sys::{fd, process};
@@ -105,20 +107,46 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
     }
     let process = &init.request.spec.process;
     let program = Program { path: &program, args: &process.args, env: &process.env };
-    barrier::wait_and_exec(init.listener, init.barrier, &signals, &program, || released(init))
+    barrier::wait_and_exec(init.listener, init.barrier, &signals, &program, |about| released(init, about))
 }
 
-/// The steps that are left when `start` has let init go on.
-fn released(init: &Init<'_>) -> Result<(), Failure> {
+/// The steps that are left when `start` has let init go on. Returns the filter, if one is loaded now.
+fn released(init: &Init<'_>, about_to_load: impl Fn()) -> Result<Option<Loader>, Failure> {
+    let mut loader = None;
     for step in init.request.plan.steps.iter().filter(|step| step.actor == Actor::Released) {
         let result = match &step.action {
             Action::Hook(hook) => run_hook(init, hook, Status::Created),
+            Action::Seccomp { filter, then } => {
+                load_filter(init, filter, then.as_ref(), &about_to_load).map(|loaded| loader = Some(loaded))
+            }
             // The plan gives no other action to it.
             _ => Err(Errno::ENOTSUP.into()),
         };
         result.map_err(|error| Failure { step: step.action.to_string(), error })?;
     }
-    Ok(())
+    Ok(loader)
+}
+
+fn load_filter(
+    init: &Init<'_>,
+    filter: &SeccompFilter,
+    then: Option<&CapabilitySpec>,
+    about_to_load: impl Fn(),
+) -> Result<Loader, StepError> {
+    let loader = Loader::new(filter, init.barrier)?;
+    let process = &init.request.spec.process;
+    // Room for the arrays of the exec, which asks for it under the filter.
+    drop(Vec::<usize>::with_capacity(process.args.len() + process.env.len() + 2));
+    if filter.has_listener {
+        about_to_load();
+    }
+    SigSet::all().thread_unblock()?;
+    loader.load().during(|| "seccomp")?;
+    if let Some(caps) = then {
+        identity::reduce_capabilities(caps)
+            .inspect_err(|error| loader.tell_failure(Silent::Capabilities(error.errno)))?;
+    }
+    Ok(loader)
 }
 
 fn run_hook(init: &Init<'_>, hook: &HookSpec, status: Status) -> Result<(), StepError> {
