@@ -63,6 +63,11 @@ impl Log {
         self.on_stderr(&format!("warning: {text}"));
     }
 
+    /// Several things are not as asked.
+    pub fn warn_each(&self, warnings: Vec<String>) {
+        warnings.iter().for_each(|text| self.warning(text));
+    }
+
     /// What is going to be done.
     pub fn debug(&self, text: &str) {
         if self.is_debug {

@@ -83,12 +83,12 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
         Verb::List { format, quiet } => list::list(&root, format, quiet, log)?,
         Verb::Ps { format, id, options } => ps::ps(&root, &id.parse()?, format, &options)?,
         Verb::Spec { bundle } => spec::spec(&bundle)?,
-        Verb::Start { id } => launch::start(&root, &id.parse()?)?,
+        Verb::Start { id } => log.warn_each(launch::start(&root, &id.parse()?)?),
         Verb::State { id } => state::state(&root, &id.parse()?)?,
         Verb::Kill { all, id, signal } => {
             launch::kill(&root, &id.parse()?, kill::parse_signal(&signal)?, all)?;
         }
-        Verb::Delete { force, id } => launch::delete(&root, &id.parse()?, force)?,
+        Verb::Delete { force, id } => log.warn_each(launch::delete(&root, &id.parse()?, force)?),
         Verb::Pause { id } => launch::pause(&root, &id.parse()?)?,
         Verb::Resume { id } => launch::resume(&root, &id.parse()?)?,
         Verb::Update(args) => update::update(&root, &args, log)?,

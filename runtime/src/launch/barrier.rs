@@ -3,8 +3,8 @@
 //! | | `podrt start` | init |
 //! |---|---|---|
 //! | 1 | connects to the socket in the state directory | accepts |
-//! | 2 | sends one byte | executes the program |
-//! | 3 | reads the end of the stream: the exec closed it; or an errno | sends the errno and the path of a failed exec, and exits |
+//! | 2 | sends one byte | takes the steps that are left, and executes the program |
+//! | 3 | reads the end of the stream: the exec closed it; or a failure | sends what failed, of the steps or the exec, and exits |
 //! | 4 | waits for the lock on the barrier file | released by the exec, or by the exit |
 //!
 //! There is one init and it executes once, so of two starts at most one gets through. A start that is killed before
@@ -25,7 +25,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
 
-use crate::state::{ContainerDir, store};
+use super::StepError;
+use super::seccomp::{self, Agent, Loader, Silent};
+use crate::state::{ContainerDir, State, store};
 
 /// The path of the socket through the open directory: a socket address has room for 107 bytes only.
 fn address(directory: &ContainerDir) -> String {
@@ -40,17 +42,42 @@ pub(super) fn listen(directory: &ContainerDir) -> io::Result<UnixListener> {
     UnixListener::bind(address(directory))
 }
 
-/// Init's side: waits for a start, then executes the program. Returns the exit code when there was no exec.
+/// What is executed.
+#[derive(Debug)]
+pub(super) struct Program<'a> {
+    pub(super) path: &'a CString,
+    pub(super) args: &'a [CString],
+    pub(super) env: &'a [CString],
+}
+
+/// A step before the exec that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// As the plan names it.
+    pub(super) step: String,
+    /// Why.
+    pub(super) error: StepError,
+}
+
+/// The step that is not only init's, for messages.
+const LOAD: &str = "load linux.seccomp";
+
+/// First byte of an answer.
+const EXEC_FAILED: u8 = b'x';
+const STEP_FAILED: u8 = b's';
+/// Not an answer: the filter is loaded next, and its listener is to be told.
+const ABOUT_TO_LOAD: u8 = b'l';
+
+/// Init's side: waits for a start, does `before` and executes the program. Returns the exit code when there was no exec.
 ///
 /// A signal that would end a program without handlers ends the wait. It has to be taken in user space: the kernel
 /// drops it for PID 1 of a namespace (pid_namespaces(7)).
 pub(super) fn wait_and_exec(
     listener: &UnixListener,
     barrier: &File,
-    program: &CString,
-    args: &[CString],
-    env: &[CString],
     signals: &SignalFd,
+    program: &Program<'_>,
+    before: impl Fn(&dyn Fn()) -> Result<Option<Loader>, Failure>,
 ) -> i32 {
     loop {
         let mut fds = [
@@ -76,12 +103,31 @@ pub(super) fn wait_and_exec(
         let above = barrier.as_raw_fd() + 1;
         let Err(errno) = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(above)).and_then(|moved| {
             drop(stream);
-            SigSet::all().thread_unblock()?;
-            let Err(errno) = execve(program, args, env);
-            let answer = [&(errno as i32).to_ne_bytes(), program.as_bytes()].concat();
-            // When start has gone, nobody is left to tell.
-            let _lost = send(moved.as_raw_fd(), &answer, MsgFlags::MSG_NOSIGNAL);
-            Err::<Infallible, Errno>(errno)
+            let answer = |kind: u8, errno: Errno, texts: [&[u8]; 2]| {
+                let errno_bytes = (errno as i32).to_ne_bytes();
+                let answer = [&[kind], errno_bytes.as_slice(), texts[0], &[0], texts[1]].concat();
+                // When start has gone, nobody is left to tell.
+                let _lost = send(moved, &answer, MsgFlags::MSG_NOSIGNAL);
+                Err::<Infallible, Errno>(errno)
+            };
+            let about_to_load = || {
+                let _lost = send(moved, &[ABOUT_TO_LOAD], MsgFlags::MSG_NOSIGNAL);
+            };
+            let loader = match before(&about_to_load) {
+                Ok(loader) => loader,
+                Err(Failure { step, error }) => {
+                    return answer(STEP_FAILED, error.errno, [step.as_bytes(), error.detail.as_bytes()]);
+                }
+            };
+            if loader.is_none() {
+                SigSet::all().thread_unblock()?;
+            }
+            let Err(errno) = execve(program.path, program.args, program.env);
+            if let Some(loader) = &loader {
+                // The filter may be against an answer.
+                loader.tell_failure(Silent::Exec(errno));
+            }
+            answer(EXEC_FAILED, errno, [program.path.as_bytes(), b""])
         });
         // As a shell does.
         return if errno == Errno::ENOENT { 127 } else { 126 };
@@ -127,6 +173,22 @@ pub(super) enum Released {
         /// Why.
         errno: Errno,
     },
+    /// A step before it failed, as the plan names it.
+    StepFailed {
+        /// Step.
+        step: String,
+        /// What exactly.
+        detail: String,
+        /// Why.
+        errno: Errno,
+    },
+    /// Init still waits: what a step before it needs is not there.
+    NotTried {
+        /// What exactly.
+        detail: String,
+        /// Why.
+        errno: Errno,
+    },
     /// Nobody waits.
     NobodyWaits,
 }
@@ -135,7 +197,11 @@ pub(super) enum Released {
 ///
 /// # Errors
 /// What the socket or the lock gives.
-pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Released> {
+pub(super) fn release(directory: &ContainerDir, state: &State, barrier: &Path) -> io::Result<Released> {
+    let agent = match state.seccomp_listener.as_ref().map(Agent::connect).transpose() {
+        Ok(agent) => agent,
+        Err(StepError { detail, errno }) => return Ok(Released::NotTried { detail, errno }),
+    };
     let mut stream = match UnixStream::connect(address(directory)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
             return Ok(Released::NobodyWaits);
@@ -144,17 +210,50 @@ pub(super) fn release(directory: &ContainerDir, barrier: &Path) -> io::Result<Re
     };
     stream.write_all(&[1])?;
     let mut answer = Vec::new();
+    if let Some(agent) = agent {
+        let mut first = [0];
+        match stream.read(&mut first) {
+            Ok(1) if first == [ABOUT_TO_LOAD] => {
+                if let Err(StepError { detail, errno }) = agent.tell(state, barrier, &stream) {
+                    return Ok(Released::StepFailed { step: LOAD.to_owned(), detail, errno });
+                }
+            }
+            Ok(n) => answer.extend(&first[..n]),
+            // The next read says it again.
+            Err(_) => {}
+        }
+    }
     match stream.read_to_end(&mut answer) {
         // Init was killed with the byte unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Released::NobodyWaits),
         result => result?,
     };
-    if let Some((errno, program)) = answer.split_first_chunk() {
-        let program = String::from_utf8_lossy(program).into_owned();
-        return Ok(Released::Failed { program, errno: Errno::from_raw(i32::from_ne_bytes(*errno)) });
+    if let Some(released) = read_answer(&answer) {
+        return Ok(released);
     }
     // The kernel closes descriptors on their way out of the exec, in an order of its own; with the lock the
     // status is running for everybody.
     File::open(barrier)?.lock_shared()?;
-    Ok(Released::Executed)
+    Ok(match seccomp::failure(barrier)? {
+        None => Released::Executed,
+        Some(Silent::Exec(errno)) => Released::Failed { program: "process.args[0]".to_owned(), errno },
+        Some(Silent::Capabilities(errno)) => Released::StepFailed {
+            step: LOAD.to_owned(),
+            detail: "set the capability sets (the filter must allow capset, or set process.noNewPrivileges)"
+                .to_owned(),
+            errno,
+        },
+    })
+}
+
+fn read_answer(answer: &[u8]) -> Option<Released> {
+    let (kind, rest) = answer.split_first()?;
+    let (errno, texts) = rest.split_first_chunk()?;
+    let errno = Errno::from_raw(i32::from_ne_bytes(*errno));
+    let mut texts = texts.splitn(2, |byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+    let first = texts.next()?;
+    Some(match *kind {
+        EXEC_FAILED => Released::Failed { program: first, errno },
+        _ => Released::StepFailed { step: first, detail: texts.next().unwrap_or_default(), errno },
+    })
 }

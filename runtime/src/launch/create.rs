@@ -12,15 +12,16 @@ use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError, barrier, joiner};
+use super::{Context, LaunchError, StepError, barrier, hooks, joiner};
 use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
-use crate::spec::{ContainerId, ContainerSpec, IdMapping, NamespaceSpec, NsKind};
-use crate::state::{ProcessIdentity, State, StateRoot, time};
+use crate::spec::{ContainerId, ContainerSpec, HookKind, IdMapping, NamespaceSpec, NsKind};
+use crate::state::{ProcessIdentity, State, StateDocument, StateRoot, Status, time};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{mount, ns, process, schedule};
 
@@ -71,6 +72,21 @@ pub struct CreateRequest<'a> {
     pub fail_at: FailAt,
 }
 
+impl CreateRequest<'_> {
+    /// The state that a hook is told.
+    pub(super) fn document(&self, status: Status, pid: Pid) -> Vec<u8> {
+        let document = StateDocument {
+            oci_version: &self.spec.oci_version,
+            id: self.id.as_str(),
+            status,
+            pid: Some(pid.as_raw()),
+            bundle: self.bundle,
+            annotations: &self.spec.annotations,
+        };
+        document.to_json()
+    }
+}
+
 /// Creates a container: afterwards its process waits for `start`.
 ///
 /// # Errors
@@ -89,7 +105,11 @@ pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
         Err(error) => {
             // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
             drop(runtime.channel);
-            let left = runtime.made.roll_back();
+            let (left, warnings) = runtime.made.roll_back();
+            let error = match warnings.is_empty() {
+                true => error,
+                false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
+            };
             if left.is_empty() {
                 Err(error)
             } else {
@@ -111,7 +131,7 @@ struct Runtime<'a> {
 impl Runtime<'_> {
     fn execute(&mut self) -> Result<(), LaunchError> {
         let steps = &self.request.plan.steps;
-        let mut is_init_ready = false;
+        let turns = self.request.plan.turns();
         for (index, step) in steps.iter().enumerate() {
             match step.actor {
                 Actor::Runtime => {
@@ -121,13 +141,14 @@ impl Runtime<'_> {
                         self.request.fail_at.check(index).and_then(|()| self.perform(index, &step.action));
                     result.map_err(|error| failed(step, error))?;
                 }
-                // The clone has them done.
-                Actor::Joiner => {}
-                Actor::Init if is_init_ready => {}
                 Actor::Init => {
-                    self.run_init()?;
-                    is_init_ready = true;
+                    self.made.done.push(step.undo);
+                    if turns.iter().any(|turn| turn.end == index + 1) {
+                        self.run_init()?;
+                    }
                 }
+                // The clone has them done, or start will.
+                Actor::Joiner | Actor::Released => {}
             }
         }
         let last = |error| LaunchError::Step {
@@ -170,6 +191,11 @@ impl Runtime<'_> {
                 self.write_id_map("uid_map", uid)?;
                 self.write_id_map("gid_map", gid)
             }
+            Action::Hook(hook) => {
+                let token = SingleThreaded::check()?;
+                let state = self.request.document(Status::Creating, self.init()?.pid);
+                hooks::run(token, hook, &state)
+            }
             Action::OomScore(score) => self.write_proc("oom_score_adj", &score.to_string()),
             Action::Rlimit(limit) => {
                 let pid = self.init()?.pid;
@@ -206,6 +232,8 @@ impl Runtime<'_> {
             created: time::rfc3339(SystemTime::now()),
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
+            hooks: spec.hooks.only(&[HookKind::Poststart, HookKind::Poststop]),
+            seccomp_listener: spec.seccomp.as_ref().and_then(|seccomp| seccomp.listener.clone()),
             process: None,
             pid_file,
         };
@@ -274,6 +302,7 @@ impl Runtime<'_> {
             namespaces: &self.namespaces,
             listener: &listener,
             barrier: &lock,
+            token,
         };
         let mut request = CloneRequest { namespaces, cgroup: Some(cgroup.as_fd()), is_sibling: false };
         let is_joined = self.request.plan.steps.iter().any(|step| step.actor == Actor::Joiner);
@@ -284,7 +313,7 @@ impl Runtime<'_> {
             waitpid(joiner.pid, Some(WaitPidFlag::__WALL)).during(|| "wait for the joiner")?;
             match ours.try_recv()? {
                 Some(Message::Cloned(pid)) => {
-                    let pid = nix::unistd::Pid::from_raw(pid);
+                    let pid = Pid::from_raw(pid);
                     Cloned { pid, pidfd: process::pidfd_open(pid)? }
                 }
                 Some(Message::Failed { step, errno, detail }) => {
@@ -302,7 +331,7 @@ impl Runtime<'_> {
         Ok(())
     }
 
-    /// Lets init do its steps.
+    /// Lets init take its turn.
     fn run_init(&mut self) -> Result<(), LaunchError> {
         let ended = |pid| match waitpid(pid, Some(WaitPidFlag::__WALL)) {
             Ok(status) => LaunchError::InitEnded { how: format!("{status:?}") },

@@ -172,7 +172,8 @@ pub fn exec(request: &ExecRequest<'_>) -> Result<Cloned, LaunchError> {
         Ok(()) => runtime.made.init.take().ok_or(LaunchError::InitEnded { how: "never cloned".to_owned() }),
         Err(error) => {
             drop(runtime.channel);
-            let left = runtime.made.roll_back();
+            // An exec runs no hooks.
+            let (left, _) = runtime.made.roll_back();
             if left.is_empty() {
                 Err(error)
             } else {

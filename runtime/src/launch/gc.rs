@@ -59,26 +59,31 @@ fn collect(
     root: &StateRoot,
     id: &ContainerId,
     directory: ContainerDir,
-) -> Result<Option<&'static str>, LaunchError> {
+) -> Result<Option<String>, LaunchError> {
     let state = match root.load(id) {
         Ok(state) => state,
         Err(StateError::Unknown { .. }) => {
             directory.remove()?;
-            return Ok(Some("a directory without a state file"));
+            return Ok(Some("a directory without a state file".to_owned()));
         }
         Err(error) => return Err(error.into()),
     };
     match lifecycle::status(root, id, &state)? {
         Status::Creating => {
-            lifecycle::destroy(root, id, directory, &state)?;
-            Ok(Some("its create was interrupted"))
+            let warnings = lifecycle::destroy(root, id, directory, &state)?;
+            Ok(Some(with_warnings("its create was interrupted", &warnings)))
         }
         Status::Stopped if !state.cgroup.directory().exists() => {
-            lifecycle::destroy(root, id, directory, &state)?;
-            Ok(Some("its delete was interrupted"))
+            let warnings = lifecycle::destroy(root, id, directory, &state)?;
+            Ok(Some(with_warnings("its delete was interrupted", &warnings)))
         }
-        _ => Ok(directory.remove_unfinished()?.then_some("an unfinished state file")),
+        _ => Ok(directory.remove_unfinished()?.then(|| "an unfinished state file".to_owned())),
     }
+}
+
+/// What was removed, and which hooks failed on the way.
+fn with_warnings(what: &str, warnings: &[String]) -> String {
+    std::iter::once(what).chain(warnings.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
 }
 
 /// Cgroups of containers of this root whose state directory is gone.

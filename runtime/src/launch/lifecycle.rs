@@ -9,12 +9,13 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::LaunchError;
 use super::barrier::{self, Released};
 use super::create::pid_file_new;
+use super::{LaunchError, hooks};
 use crate::cgroup::{freeze, owner, remove};
-use crate::spec::ContainerId;
-use crate::state::{ContainerDir, ProcessIdentity, State, StateError, StateRoot, Status};
+use crate::spec::{ContainerId, HookKind};
+use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
+use crate::sys::clone::SingleThreaded;
 use crate::sys::process;
 
 /// The status of a container.
@@ -29,11 +30,12 @@ pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Statu
     }
 }
 
-/// Lets the process of a created container execute its program.
+/// Lets the process of a created container execute its program, and runs the `poststart` hooks; returns those that failed.
 ///
 /// # Errors
-/// [`LaunchError::Status`] unless it is created, [`LaunchError::Exec`] when the program cannot be executed.
-pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
+/// [`LaunchError::Status`] unless it is created, [`LaunchError::Exec`] when the program cannot be executed. When a step before
+/// that fails, a `startContainer` hook for instance, [`LaunchError::Step`], and the container is deleted.
+pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchError> {
     let directory = root.lock(id)?;
     let state = root.load(id)?;
     let refuse = |status| LaunchError::Status { verb: "start", id: id.to_string(), status, way_out: "" };
@@ -41,11 +43,14 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
         Status::Created => {}
         status => return Err(refuse(status)),
     }
-    let released = barrier::release(&directory, &root.barrier(id)).map_err(|error| {
+    let released = barrier::release(&directory, &state, &root.barrier(id)).map_err(|error| {
         StateError::io("talk to the process through", directory.path().join("start.sock"))(error)
     })?;
     match released {
-        Released::Executed => Ok(()),
+        Released::Executed => {
+            let pid = state.process.as_ref().map(|process| process.pid);
+            Ok(run_noting(&state, HookKind::Poststart, Status::Running, pid))
+        }
         Released::Failed { program, errno } => {
             // It is about to exit: whoever asks after this command is to see it stopped.
             if let Some(process) = &state.process
@@ -54,6 +59,17 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
                 process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))?;
             }
             Err(LaunchError::Exec { program, source: errno })
+        }
+        Released::NotTried { detail, errno } => {
+            Err(LaunchError::Step { step: "prepare linux.seccomp".to_owned(), detail, source: errno })
+        }
+        Released::StepFailed { step, detail, errno } => {
+            let error = LaunchError::Step { step, detail, source: errno };
+            let warnings = destroy(root, id, directory, &state)?;
+            Err(match warnings.is_empty() {
+                true => error,
+                false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
+            })
         }
         Released::NobodyWaits => Err(refuse(status(root, id, &state)?)),
     }
@@ -128,11 +144,12 @@ pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
 /// How long a killed process may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Removes a container: what its `create` made, and the processes that are left in its cgroup.
+/// Removes a container: what its `create` made, and the processes that are left in its cgroup. Then runs the `poststop` hooks,
+/// and returns those that failed.
 ///
 /// # Errors
 /// [`LaunchError::Status`] unless it is stopped or `is_forced`.
-pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(), LaunchError> {
+pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec<String>, LaunchError> {
     if is_forced {
         // Before the lock: a start that waits for a process that does not answer has it.
         if let Ok(State { process: Some(process), .. }) = root.load(id) {
@@ -141,7 +158,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
     }
     let directory = match root.lock(id) {
         // As OCI runtimes do, so that an engine can clean up without asking first.
-        Err(StateError::Unknown { .. }) if is_forced => return Ok(()),
+        Err(StateError::Unknown { .. }) if is_forced => return Ok(Vec::new()),
         result => result?,
     };
     let state = match root.load(id) {
@@ -154,7 +171,8 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
             for (path, owner) in owner::marked()?.into_iter().filter(|(_, owner)| *owner == own) {
                 remove::remove(&path, &owner)?;
             }
-            return Ok(directory.remove()?);
+            directory.remove()?;
+            return Ok(Vec::new());
         }
         Err(error) => return Err(error.into()),
     };
@@ -173,13 +191,15 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
     destroy(root, id, directory, &state)
 }
 
-/// Removes everything of a container, whatever its status.
+/// Ends and removes whatever there is of a container, whatever its status.
+///
+/// The `poststop` hooks come before the state is forgotten: when this is interrupted, the next delete runs them again.
 pub(super) fn destroy(
     root: &StateRoot,
     id: &ContainerId,
     directory: ContainerDir,
     state: &State,
-) -> Result<(), LaunchError> {
+) -> Result<Vec<String>, LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
     if let Some(process) = &state.process {
         kill_process(id, process)?;
@@ -188,7 +208,25 @@ pub(super) fn destroy(
     if let (None, Some(path)) = (&state.process, &state.pid_file) {
         remove_pid_file(path);
     }
-    Ok(directory.remove()?)
+    let warnings = poststop(state);
+    directory.remove()?;
+    Ok(warnings)
+}
+
+/// Runs the `poststop` hooks of a container that is destroyed; says what failed.
+pub(super) fn poststop(state: &State) -> Vec<String> {
+    run_noting(state, HookKind::Poststop, Status::Stopped, None)
+}
+
+fn run_noting(state: &State, kind: HookKind, status: Status, pid: Option<i32>) -> Vec<String> {
+    let hooks = state.hooks.of(kind);
+    if hooks.is_empty() {
+        return Vec::new();
+    }
+    match SingleThreaded::check() {
+        Ok(token) => hooks::run_all_noting(token, hooks, &StateDocument::new(state, status, pid).to_json()),
+        Err(errno) => vec![format!("hooks.{}: count the runtime's threads: {errno}", kind.oci_name())],
+    }
 }
 
 /// Kills a container's process and waits for its end; one that is paused too.

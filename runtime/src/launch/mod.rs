@@ -6,8 +6,9 @@
 //! |---|---|---|
 //! | 1 | its steps up to the clone; clone3 | born in its cgroup; closes what it does not need; waits |
 //! | 2 | id maps, OOM score; sends `Go` | |
-//! | 3 | waits | its steps, in the order of the plan |
+//! | 3 | waits | its steps, in the order of the plan, up to the next of the runtime's |
 //! | 4 | | sends `Ready`, or `Failed` with step, errno and detail, and exits |
+//! | | hooks of the runtime, if any, then again from `Go` on | |
 //! | 5 | limits, pid file, state file; sends `Committed` | waits; exits if the socket closes instead |
 //! | 6 | exits | waits at the barrier ([`barrier`]) for `podrt start` |
 //!
@@ -17,7 +18,7 @@
 //! An `exec` ([`mod@exec`]) has the same two processes and messages; its new process executes at once after `Committed`.
 //!
 //! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
-//! container ever lives outside of it; so `podrt delete --force` finds everything, whenever the runtime was killed.
+//! container ever lives outside of it, and so are the hooks that undo what other hooks do; so `podrt delete --force` finds everything, whenever the runtime was killed.
 
 pub mod barrier;
 pub mod console;
@@ -26,11 +27,13 @@ pub mod exec;
 pub mod features;
 pub mod foreground;
 pub mod gc;
+mod hooks;
 pub mod init;
 mod joiner;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
+mod seccomp;
 pub mod terminal;
 pub mod update;
 
@@ -106,6 +109,14 @@ pub enum LaunchError {
     RollBack {
         /// What is left, and why.
         left: String,
+        /// Why the create failed.
+        source: Box<LaunchError>,
+    },
+    /// The create failed, and so did hooks that were to undo it.
+    #[error("the poststop hooks failed too ({warnings})")]
+    Poststop {
+        /// Which, and why.
+        warnings: String,
         /// Why the create failed.
         source: Box<LaunchError>,
     },

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
+use super::lifecycle;
 use crate::cgroup::{CgroupPath, Owner, remove};
 use crate::plan::Undo;
 use crate::state::{ContainerDir, State};
@@ -32,9 +33,12 @@ pub(super) struct Made {
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Made {
-    /// Takes back what was done, last first. Goes on after a failure; says what is left, nothing when all is well.
-    pub(super) fn roll_back(mut self) -> String {
+    /// Takes back what was done, last first. Goes on after a failure; says what is left, nothing when all is well, and
+    /// which hooks failed.
+    pub(super) fn roll_back(mut self) -> (String, Vec<String>) {
         let mut failures = Vec::new();
+        let mut warnings = Vec::new();
+        let mut has_hooks_to_undo = false;
         let mut note = |what: String| failures.push(what);
         for undo in std::mem::take(&mut self.done).into_iter().rev() {
             match undo {
@@ -59,8 +63,12 @@ impl Made {
                         note(format!("{} is still there: {error}", path.display()));
                     }
                 }
+                Undo::RunPoststop => has_hooks_to_undo = true,
                 Undo::RemoveStateDirectory => {
-                    if let Some((directory, _)) = self.directory.take() {
+                    if let Some((directory, state)) = self.directory.take() {
+                        if has_hooks_to_undo {
+                            warnings = lifecycle::poststop(&state);
+                        }
                         let path = directory.path().to_owned();
                         if let Err(error) = directory.remove() {
                             note(format!("{} is still there: {error}", path.display()));
@@ -75,7 +83,7 @@ impl Made {
                 | Undo::WithStateDirectory => {}
             }
         }
-        failures.join("; ")
+        (failures.join("; "), warnings)
     }
 }
 

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use super::{Action, Actor, KernelFeatures, Plan, PlanError, Step, Undo};
+use super::{Action, Actor, KernelFeatures, Plan, PlanError, SeccompFilter, Step, Undo};
 use crate::cgroup::CgroupPath;
-use crate::spec::{ContainerSpec, NsKind, ProcessSpec};
+use crate::spec::{ContainerSpec, NsKind, ProcessSpec, SpecError};
 
 /// Makes the plan of an exec of `process` in a container made from `spec`.
 ///
@@ -56,10 +56,27 @@ pub fn exec(
         push(Action::Terminal { is_console: false, size, uid });
     }
     push(Action::ExistingDirectory(process.cwd.clone()));
-    super::identity_steps(process, spec.personality, capabilities, &mut push);
+    // As for the container's own process: without no_new_privs the filter takes a capability.
+    let filter = filter(spec)?;
+    let is_final = process.no_new_privileges || filter.is_none();
+    let at_first = if is_final { capabilities } else { capabilities.with_permitted(super::CAP_SYS_ADMIN) };
+    super::identity_steps(process, spec.personality, at_first, &mut push);
     super::limit_steps(process, &mut steps);
     if let Some(path) = pid_file {
         steps.push(Step::runtime(Action::PidFile(path.to_owned()), Undo::RemovePidFile));
     }
+    if let Some(filter) = filter {
+        let action = Action::Seccomp { filter, then: (!is_final).then_some(capabilities) };
+        steps.push(Step { actor: Actor::Released, action, undo: Undo::WithProcess });
+    }
     Ok(Plan { steps, cgroup: cgroup.clone(), warnings })
+}
+
+/// The container's own filter. Nobody hands a listener of it over.
+fn filter(spec: &ContainerSpec) -> Result<Option<SeccompFilter>, SpecError> {
+    let filter = super::filter(spec)?;
+    if filter.as_ref().is_some_and(|filter| filter.has_listener) {
+        return Err(SpecError::Unsupported { path: "linux.seccomp.listenerPath of an exec".to_owned() });
+    }
+    Ok(filter)
 }

@@ -8,17 +8,18 @@ pub mod exec;
 pub mod features;
 pub mod step;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use features::KernelFeatures;
-pub use step::{Action, Actor, Step, TreeSlot, Undo};
+pub use step::{Action, Actor, SeccompFilter, Step, TreeSlot, Undo};
 
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
 use crate::spec::resources::devices;
 use crate::spec::{
-    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, NsKind, ProcessSpec,
-    SpecError,
+    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, HookKind, NsKind,
+    ProcessSpec, SpecError,
 };
 
 /// Why no plan is possible on this kernel.
@@ -54,7 +55,9 @@ pub enum PlanError {
     Spec(#[from] SpecError),
 }
 
-/// The steps of one `create`, in order, and remarks for the user.
+/// The steps of one `create`, in order, then those that its process takes when it is started; and remarks for the user.
+///
+/// Rows of init's steps are its turns: it and the runtime hand over to each other.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The steps.
@@ -71,6 +74,19 @@ impl Plan {
     pub fn without_keyring(mut self) -> Self {
         self.steps.retain(|step| step.action != Action::Keyring);
         self
+    }
+
+    /// Init's turns, as ranges of steps.
+    #[must_use]
+    pub fn turns(&self) -> Vec<Range<usize>> {
+        let mut turns: Vec<Range<usize>> = Vec::new();
+        for (index, _) in self.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Init) {
+            match turns.last_mut() {
+                Some(turn) if turn.end == index => turn.end += 1,
+                _ => turns.push(index..index + 1),
+            }
+        }
+        turns
     }
 }
 
@@ -121,7 +137,11 @@ pub fn plan(
     }
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));
     clone_steps(spec, &mut steps);
-    init_steps(spec, &mounts, capabilities, &mut steps);
+    // Without no_new_privs the filter takes a capability that the program need not have.
+    let filter = filter(spec)?;
+    let is_final = spec.process.no_new_privileges || filter.is_none();
+    let at_first = if is_final { capabilities } else { capabilities.with_permitted(CAP_SYS_ADMIN) };
+    init_steps(spec, &mounts, at_first, &mut steps);
     // Not before: init makes nodes that the container itself may not make.
     let rules = devices::complete(&spec.device_rules);
     steps.push(Step::runtime(Action::DeviceFilter(rules), Undo::WithCgroup));
@@ -130,6 +150,19 @@ pub fn plan(
         steps.push(Step::runtime(Action::PidFile(path.to_owned()), Undo::RemovePidFile));
     }
     steps.push(Step::runtime(Action::Commit, Undo::WithStateDirectory));
+    for hook in spec.hooks.of(HookKind::StartContainer) {
+        steps.push(Step {
+            actor: Actor::Released,
+            action: Action::Hook(hook.clone()),
+            undo: Undo::WithProcess,
+        });
+    }
+    // The last of all: what comes after it is filtered.
+    if let Some(filter) = filter {
+        let then = (!is_final).then_some(capabilities);
+        let action = Action::Seccomp { filter, then };
+        steps.push(Step { actor: Actor::Released, action, undo: Undo::WithProcess });
+    }
     Ok(Plan { steps, cgroup, warnings })
 }
 
@@ -147,6 +180,28 @@ fn limit_steps(process: &ProcessSpec, steps: &mut Vec<Step>) {
     let limits = process.rlimits.iter().map(|limit| Action::Rlimit(*limit));
     let actions = priority.into_iter().chain(scheduler).chain(limits);
     steps.extend(actions.map(|action| Step::runtime(action, Undo::WithProcess)));
+}
+
+/// `CAP_SYS_ADMIN` (capabilities(7)).
+const CAP_SYS_ADMIN: u8 = 21;
+
+/// How many instructions the kernel takes (`BPF_MAXINSNS`).
+const INSTRUCTIONS_MAX: usize = 4096;
+
+fn filter(spec: &ContainerSpec) -> Result<Option<SeccompFilter>, SpecError> {
+    let Some(seccomp) = &spec.seccomp else { return Ok(None) };
+    let program = crate::seccomp::compile(&seccomp.profile);
+    if program.len() > INSTRUCTIONS_MAX {
+        return Err(SpecError::invalid(
+            "linux.seccomp.syscalls",
+            format!(
+                "makes a filter of {} instructions, and the kernel takes {INSTRUCTIONS_MAX}; use fewer rules with \
+                 args",
+                program.len()
+            ),
+        ));
+    }
+    Ok(Some(SeccompFilter { program, flags: seccomp.flags, has_listener: seccomp.listener.is_some() }))
 }
 
 fn cgroup_steps(
@@ -284,6 +339,9 @@ fn init_steps(
     for path in &spec.masked_paths {
         push(Action::MaskedPath(path.clone()));
     }
+    // The mounts are there, and the old root too, for hooks that want to reach both.
+    hook_steps(spec, steps);
+    let mut push = |action| steps.push(Step { actor: Actor::Init, action, undo: Undo::WithProcess });
     push(Action::PivotRoot);
     if let Some(propagation) = spec.rootfs_propagation {
         push(Action::RootPropagation(propagation));
@@ -320,6 +378,19 @@ fn identity_steps(
     }
     // As the user of the container: whether a file can be executed is a question of who asks.
     push(Action::FindProgram);
+}
+
+/// The hooks that `create` runs: first those in the namespaces of the runtime.
+fn hook_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
+    for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
+        for hook in spec.hooks.of(kind) {
+            steps.push(Step::runtime(Action::Hook(hook.clone()), Undo::RunPoststop));
+        }
+    }
+    for hook in spec.hooks.of(HookKind::CreateContainer) {
+        let action = Action::Hook(hook.clone());
+        steps.push(Step { actor: Actor::Init, action, undo: Undo::RunPoststop });
+    }
 }
 
 /// Takes out of each set what cannot be given, with a warning for each capability.

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::cgroup::CgroupPath;
+use crate::seccomp::Instruction;
 use crate::spec::{
-    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceRule, DeviceSpec, IdMapping, IoPriority,
-    MountSpec, NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
+    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceRule, DeviceSpec, HookSpec, IdMapping,
+    IoPriority, MountSpec, NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
 };
 
 /// Which process does it.
@@ -18,6 +19,8 @@ pub enum Actor {
     Joiner,
     /// The container's process, before it executes the program.
     Init,
+    /// The same process once `podrt start` has let it go on.
+    Released,
 }
 
 /// How a step is taken back.
@@ -31,6 +34,8 @@ pub enum Undo {
     RemoveStateDirectory,
     /// Every process in the cgroup is killed, and it is removed, with all below it.
     RemoveCgroup,
+    /// The `poststop` hooks are run, once everything but the state directory is gone.
+    RunPoststop,
     /// The process is killed and reaped.
     KillProcess,
     /// The file is removed.
@@ -50,6 +55,17 @@ pub enum TreeSlot {
     Rootfs,
     /// `mounts[i]`.
     Mount(usize),
+}
+
+/// A system call filter, ready to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeccompFilter {
+    /// Program.
+    pub program: Vec<Instruction>,
+    /// Flags of seccomp(2).
+    pub flags: u32,
+    /// A listener is told.
+    pub has_listener: bool,
 }
 
 /// What is done.
@@ -164,6 +180,8 @@ pub enum Action {
     ReadonlyPath(PathBuf),
     /// Hide a path, if it exists.
     MaskedPath(PathBuf),
+    /// Run a hook, and wait for its end.
+    Hook(HookSpec),
     /// Make the root file system the root, and detach the old one.
     PivotRoot,
     /// Set the propagation of the root mount.
@@ -196,6 +214,13 @@ pub enum Action {
     Capabilities(CapabilitySpec),
     /// Set `no_new_privs`.
     NoNewPrivileges,
+    /// Filter the system calls. Then, when privileges were kept for that, set the capability sets.
+    Seccomp {
+        /// Filter.
+        filter: SeccompFilter,
+        /// Capabilities, if they are not set yet.
+        then: Option<CapabilitySpec>,
+    },
     /// Find the program, as the user of the container.
     FindProgram,
     /// Set the I/O priority.
@@ -289,6 +314,7 @@ impl fmt::Display for Action {
             Self::Link { path, target } => write!(f, "link {} to {}", path.display(), target.display()),
             Self::ReadonlyPath(path) => write!(f, "make {} read-only", path.display()),
             Self::MaskedPath(path) => write!(f, "mask {}", path.display()),
+            Self::Hook(hook) => write!(f, "run {hook}"),
             Self::PivotRoot => f.write_str("pivot the root"),
             Self::RootPropagation(p) => write!(f, "make the root {:?}", p.mode),
             Self::ReadonlyRoot => f.write_str("make the root read-only"),
@@ -305,6 +331,13 @@ impl fmt::Display for Action {
                 caps.permitted.0, caps.effective.0, caps.inheritable.0, caps.ambient.0
             ),
             Self::NoNewPrivileges => f.write_str("set no_new_privs"),
+            Self::Seccomp { filter, then } => {
+                write!(f, "load linux.seccomp, {} instructions", filter.program.len())?;
+                if filter.has_listener {
+                    f.write_str(", and tell its listener")?;
+                }
+                then.iter().try_for_each(|caps| write!(f, ", then permitted {:#x}", caps.permitted.0))
+            }
             Self::FindProgram => f.write_str("find process.args[0]"),
             Self::IoPriority(p) => write!(f, "set process.ioPriority class {} level {}", p.class, p.level),
             Self::Scheduler(s) => write!(

@@ -35,6 +35,15 @@ pub struct CapabilitySpec {
     pub ambient: CapSet,
 }
 
+impl CapabilitySpec {
+    /// With one more that is permitted and effective.
+    #[must_use]
+    pub fn with_permitted(self, number: u8) -> Self {
+        let add = |set: CapSet| CapSet(set.0 | 1_u64 << number);
+        Self { permitted: add(self.permitted), effective: add(self.effective), ..self }
+    }
+}
+
 /// Turns the lists into sets.
 pub(super) fn read(lists: Option<&oci::LinuxCapabilities>) -> CapabilitySpec {
     let set = |list: &Option<oci::Capabilities>| {

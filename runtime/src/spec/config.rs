@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, NsKind, SpecError};
-use super::{mounts, namespaces, process, resources, sysctl, time, unsupported};
+use super::{hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -72,6 +72,8 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         cgroups_path: linux.cgroups_path().clone().filter(|path| !path.as_os_str().is_empty()),
         cgroup_settings: resources.settings,
         device_rules: resources.devices,
+        seccomp: seccomp::read(linux.seccomp().as_ref(), &mut warnings)?,
+        hooks: hooks::read(spec.hooks().as_ref())?,
         process: process::read(process)?,
         personality: personality(linux.personality().as_ref())?,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
@@ -225,7 +227,12 @@ mod tests {
                 "linux.uidMappings: needs",
             ),
             ("/linux/rootfsPropagation", json!("sideways"), "linux.rootfsPropagation: \"sideways\""),
-            ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "linux.seccomp: not supported"),
+            (
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_NO"}),
+                "linux.seccomp.defaultAction: unknown",
+            ),
+            ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt: not supported"),
             ("/hostname", json!("h"), "hostname: needs a uts namespace"),
             ("/ociVersion", json!("2.0.0"), "ociVersion: 2.0.0 is not a version"),
             ("/ociVersion", json!("1"), "ociVersion: \"1\" is not of the form"),

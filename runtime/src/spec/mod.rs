@@ -10,12 +10,14 @@ pub mod capabilities;
 pub mod config;
 pub mod error;
 pub mod exec;
+pub mod hooks;
 pub mod id;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
 pub mod resources;
 pub mod schedule;
+pub mod seccomp;
 pub mod sysctl;
 pub mod time;
 pub mod unsupported;
@@ -25,12 +27,14 @@ use std::path::PathBuf;
 
 pub use capabilities::{CapSet, CapabilitySpec};
 pub use error::SpecError;
+pub use hooks::{HookKind, HookSpec, Hooks};
 pub use id::ContainerId;
 pub use mounts::{DeviceKind, DeviceSpec, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
 pub use process::{ConsoleSize, ProcessSpec, Rlimit};
 pub use resources::{CgroupSetting, DeviceRule};
 pub use schedule::{IoPriority, Scheduler};
+pub use seccomp::{SeccompListener, SeccompSpec};
 pub use time::TimeOffset;
 
 /// A container as its bundle describes it, checked and complete.
@@ -74,6 +78,10 @@ pub struct ContainerSpec {
     pub cgroup_settings: Vec<CgroupSetting>,
     /// Rules for devices, in order; see [`resources::devices`].
     pub device_rules: Vec<DeviceRule>,
+    /// System calls that the program may do; `None` for all.
+    pub seccomp: Option<SeccompSpec>,
+    /// Programs that are run at moments of the container's life.
+    pub hooks: Hooks,
     /// The program.
     pub process: ProcessSpec,
     /// Execution domain (personality(2)), for every program of the container.

@@ -8,7 +8,6 @@ use super::SpecError;
 
 /// Paths into `config.json`; `[]` stands for every member of a list.
 const UNSUPPORTED: &[&str] = &[
-    "hooks",
     "solaris",
     "windows",
     "vm",
@@ -16,7 +15,6 @@ const UNSUPPORTED: &[&str] = &[
     "freebsd",
     "process.selinuxLabel",
     "process.execCPUAffinity",
-    "linux.seccomp",
     "linux.intelRdt",
     "linux.mountLabel",
     "linux.netDevices",
@@ -43,7 +41,7 @@ pub(super) fn check(config: &Value) -> Result<(), SpecError> {
             None => find(config, path).filter(|v| asks_for_something(v)).map(|_| (*path).to_owned()),
         };
         if let Some(path) = found {
-            return Err(SpecError::Unsupported { path: deepest(config, path) });
+            return Err(SpecError::Unsupported { path });
         }
     }
     Ok(())
@@ -65,20 +63,6 @@ fn asks_for_something(value: &Value) -> bool {
     }
 }
 
-/// `hooks` is a group: names the member (`hooks.prestart`) that is in use.
-fn deepest(config: &Value, path: String) -> String {
-    if path != "hooks" {
-        return path;
-    }
-    let used = find(config, "hooks")
-        .and_then(Value::as_object)
-        .and_then(|hooks| hooks.iter().find(|(_, list)| asks_for_something(list)));
-    match used {
-        Some((kind, _)) => format!("{path}.{kind}"),
-        None => path,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -92,10 +76,11 @@ mod tests {
     #[test]
     fn each_is_named_by_its_path() {
         for (config, path) in [
-            (json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}), "linux.seccomp"),
+            (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
+            (json!({"linux": {"netDevices": {"eth0": {"name": "e"}}}}), "linux.netDevices"),
+            (json!({"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}), "linux.memoryPolicy"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),
-            (json!({"hooks": {"poststop": [{"path": "/x"}]}}), "hooks.poststop"),
             (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
             (json!({"linux": {"resources": {"network": {"classID": 5}}}}), "linux.resources.network"),
         ] {
@@ -106,8 +91,6 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_is_no_error() {
         for config in [
-            json!({"hooks": {}}),
-            json!({"hooks": {"prestart": []}}),
             json!({"process": {"selinuxLabel": ""}}),
             json!({"linux": {"resources": {"network": {"priorities": []}}}}),
         ] {

@@ -12,6 +12,7 @@
 //!
 //! The status is never stored: it is read from the process each time ([`status`]), so it cannot be out of date.
 
+pub mod document;
 pub mod status;
 pub mod store;
 pub mod time;
@@ -22,10 +23,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use document::StateDocument;
 pub use status::{ProcessIdentity, Status};
 pub use store::{ContainerDir, StateRoot};
 
 use crate::cgroup::CgroupPath;
+use crate::spec::{Hooks, SeccompListener};
 
 /// A container, as `create` left it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +47,12 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The container's cgroup.
     pub cgroup: CgroupPath,
+    /// The hooks that are still to be run: `poststart` and `poststop`.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// Who is told by `start` when the system call filter is loaded.
+    #[serde(default)]
+    pub seccomp_listener: Option<SeccompListener>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
     /// Where `create` writes, or was about to write, the pid.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{State, StateError};
 use crate::cgroup::Owner;
 use crate::spec::ContainerId;
+use crate::sys::shared::SharedWords;
 
 /// Name of the lock that init holds until its exec.
 const BARRIER: &str = "barrier";
@@ -271,11 +272,13 @@ impl ContainerDir {
     pub fn make_barrier(&self) -> Result<File, StateError> {
         let path = self.path.join(BARRIER);
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)
             .map_err(StateError::io("make", &path))?;
+        file.set_len(SharedWords::LENGTH).map_err(StateError::io("lengthen", &path))?;
         file.lock().map_err(StateError::io("lock", path))?;
         Ok(file)
     }

@@ -13,6 +13,8 @@ pub mod ns;
 pub mod process;
 pub mod pty;
 pub mod schedule;
+pub mod seccomp;
+pub mod shared;
 pub mod xattr;
 
 use nix::errno::Errno;

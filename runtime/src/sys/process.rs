@@ -33,6 +33,18 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno
     check(ret).map(drop)
 }
 
+/// A copy of another process's descriptor (pidfd_getfd(2)).
+///
+/// # Errors
+/// `EPERM` without the right to trace the process, `EBADF` when it has no such descriptor.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: no pointers.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })?;
+    let fd = RawFd::try_from(fd).map_err(|_too_big| Errno::EBADF)?;
+    // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// True when the last thread of the process has ended. A zombie leader with living threads has not.
 ///
 /// # Errors

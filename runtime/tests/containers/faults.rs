@@ -69,6 +69,9 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
 /// Everything that podrt can set.
 fn full(cell: &Cell) -> Result<Value, Failed> {
     let mut config = cell.config("new/c", &["hold"]);
+    let hook = json!([{"path": std::env::current_exe()?, "args": ["hook", "--hook", "pass"]}]);
+    config["hooks"] =
+        json!({"prestart": hook, "createRuntime": hook, "createContainer": hook, "poststop": hook});
     config["hostname"] = json!("inner");
     config["domainname"] = json!("example");
     config["root"]["readonly"] = json!(true);

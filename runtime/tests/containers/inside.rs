@@ -13,6 +13,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         Some("hold") => hold(),
         Some("leader") => leader(),
         Some("signals") => signals(),
+        Some("calls") => crate::seccomp::calls(&args[1..]),
         Some("descriptors") => descriptors(),
         Some("facts") => {
             say(&crate::facts::all().to_string());

@@ -7,10 +7,12 @@ mod exec;
 mod facts;
 mod faults;
 mod fixture;
+mod hooks;
 mod inside;
 mod lifecycle;
 mod process;
 mod resources;
+mod seccomp;
 mod terminal;
 
 use std::process::ExitCode;
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
+        Some("--hook") => return hooks::main(&args),
         Some("--hold-mounts") => return inside::hold_mounts(),
         Some("--exec") => return exec::exec_with_fault(&args[2..]),
         Some("--create") => return faults::create_with_fault(&args[2..]),
@@ -29,9 +32,17 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
-    let trials = lifecycle::CASES.iter().chain(faults::CASES);
-    let trials =
-        trials.chain(exec::CASES).chain(terminal::CASES).chain(process::CASES).chain(resources::CASES);
+    let subjects = [
+        lifecycle::CASES,
+        hooks::CASES,
+        seccomp::CASES,
+        exec::CASES,
+        terminal::CASES,
+        process::CASES,
+        resources::CASES,
+        faults::CASES,
+    ];
+    let trials = subjects.into_iter().flatten();
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),

@@ -9,12 +9,13 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::execve;
 
-use super::super::StepError;
 use super::super::exec::ExecRequest;
 use super::super::protocol::{Channel, Message};
-use super::{process, rootfs, terminal};
-use crate::plan::{Action, Actor};
-use crate::sys::{self, fd};
+use super::super::{Context, StepError};
+use super::{identity, process, rootfs, terminal};
+use crate::plan::{Action, Actor, SeccompFilter};
+use crate::spec::CapabilitySpec;
+use crate::sys::{self, fd, seccomp};
 
 /// What the process takes over from the runtime. All borrowed: nothing of it may be dropped here.
 #[derive(Debug)]
@@ -57,8 +58,25 @@ fn run(init: &ExecInit<'_>) -> Result<Infallible, (usize, StepError)> {
         _ => return Err(gone()),
     }
     let Some(program) = program else { return Err(last("find the program")(Errno::ENOENT)) };
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Released) {
+        let Action::Seccomp { filter, then } = &step.action else { continue };
+        load_filter(request, filter, then.as_ref()).map_err(|error| (index, error))?;
+    }
     execve(&program, &request.process.args, &request.process.env)
         .map_err(|errno| (steps.len(), StepError::new(program.to_string_lossy(), errno)))
+}
+
+/// From here on a failure may be filtered on its way to the runtime; then the exit code tells.
+fn load_filter(
+    request: &ExecRequest<'_>,
+    filter: &SeccompFilter,
+    then: Option<&CapabilitySpec>,
+) -> Result<(), StepError> {
+    let program = seccomp::encode(&filter.program);
+    // Room for the arrays of the exec, which asks for it under the filter.
+    drop(Vec::<usize>::with_capacity(request.process.args.len() + request.process.env.len() + 2));
+    seccomp::load(&program, filter.flags, false).during(|| "seccomp")?;
+    then.map_or(Ok(()), identity::reduce_capabilities)
 }
 
 /// Makes the process independent of whoever called the runtime, and hides it from the container that it is visible in.

@@ -48,6 +48,12 @@ pub(super) fn set_capabilities(spec: &CapabilitySpec) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Gives up what was kept beyond the sets, by one system call.
+pub(super) fn reduce_capabilities(spec: &CapabilitySpec) -> Result<(), StepError> {
+    let CapabilitySpec { effective, permitted, inheritable, .. } = *spec;
+    Ok(caps::set_thread_caps(ThreadCaps { effective, permitted, inheritable })?)
+}
+
 fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<(), StepError> {
     // In this order: each needs a privilege that the next takes away.
     let list: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();

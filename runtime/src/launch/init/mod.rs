@@ -21,15 +21,20 @@ use std::os::unix::net::UnixListener;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::sethostname;
+use nix::unistd::{getpid, sethostname};
 
+use super::barrier::{self, Failure, Program};
 use super::create::CreateRequest;
 use super::joiner::join;
 use super::protocol::{Channel, Message};
-use super::{Context, StepError, barrier};
-use crate::plan::{Action, Actor, TreeSlot};
-use crate::spec::NsKind;
+use super::seccomp::{Loader, Silent};
+use super::{Context, StepError, hooks};
+use crate::plan::{Action, Actor, SeccompFilter, TreeSlot};
+use crate::spec::{CapabilitySpec, HookSpec, NsKind};
+use crate::state::Status;
+use crate::sys::clone::SingleThreaded;
 use crate::sys::{self, fd};
 
 /// What init takes over from the runtime. All borrowed: nothing of it may be dropped here.
@@ -41,6 +46,7 @@ pub struct Init<'a> {
     pub(super) namespaces: &'a [(NsKind, OwnedFd)],
     pub(super) listener: &'a UnixListener,
     pub(super) barrier: &'a File,
+    pub(super) token: SingleThreaded,
 }
 
 impl Init<'_> {
@@ -63,18 +69,26 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
     if let Err(errno) = prepare(init) {
         return report(init, 0, &StepError::new("prepare the process", errno));
     }
-    match init.channel.recv() {
-        Ok(Some(Message::Go)) => {}
-        // The runtime has failed, or was killed.
-        _ => return 1,
-    }
     let mut program = None;
-    for (index, step) in init.request.plan.steps.iter().enumerate().filter(|(_, s)| s.actor == Actor::Init) {
-        let result =
-            init.request.fail_at.check(index).and_then(|()| perform(init, &step.action, &mut program));
-        if let Err(error) = result {
-            rootfs::detach_if_joined(init);
-            return report(init, index, &error);
+    for (number, turn) in init.request.plan.turns().into_iter().enumerate() {
+        if number > 0 && init.channel.send(&Message::Ready).is_err() {
+            return 1;
+        }
+        match init.channel.recv() {
+            Ok(Some(Message::Go)) => {}
+            // The runtime has failed, or was killed.
+            _ => {
+                rootfs::detach_if_joined(init);
+                return 1;
+            }
+        }
+        for index in turn {
+            let action = &init.request.plan.steps[index].action;
+            let result = init.request.fail_at.check(index).and_then(|()| perform(init, action, &mut program));
+            if let Err(error) = result {
+                rootfs::detach_if_joined(init);
+                return report(init, index, &error);
+            }
         }
     }
     let Some(program) = program else { return 1 };
@@ -96,7 +110,54 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         _ => return 1,
     }
     let process = &init.request.spec.process;
-    barrier::wait_and_exec(init.listener, init.barrier, &program, &process.args, &process.env, &signals)
+    let program = Program { path: &program, args: &process.args, env: &process.env };
+    barrier::wait_and_exec(init.listener, init.barrier, &signals, &program, |about| released(init, about))
+}
+
+/// The steps that are left when `start` has let init go on. Returns the filter, if one is loaded now.
+fn released(init: &Init<'_>, about_to_load: impl Fn()) -> Result<Option<Loader>, Failure> {
+    let mut loader = None;
+    for step in init.request.plan.steps.iter().filter(|step| step.actor == Actor::Released) {
+        let result = match &step.action {
+            Action::Hook(hook) => run_hook(init, hook, Status::Created),
+            Action::Seccomp { filter, then } => {
+                load_filter(init, filter, then.as_ref(), &about_to_load).map(|loaded| loader = Some(loaded))
+            }
+            // The plan gives no other action to it.
+            _ => Err(Errno::ENOTSUP.into()),
+        };
+        result.map_err(|error| Failure { step: step.action.to_string(), error })?;
+    }
+    Ok(loader)
+}
+
+fn load_filter(
+    init: &Init<'_>,
+    filter: &SeccompFilter,
+    then: Option<&CapabilitySpec>,
+    about_to_load: impl Fn(),
+) -> Result<Loader, StepError> {
+    let loader = Loader::new(filter, init.barrier)?;
+    let process = &init.request.spec.process;
+    // Room for the arrays of the exec, which asks for it under the filter.
+    drop(Vec::<usize>::with_capacity(process.args.len() + process.env.len() + 2));
+    if filter.has_listener {
+        about_to_load();
+    }
+    SigSet::all().thread_unblock()?;
+    loader.load().during(|| "seccomp")?;
+    if let Some(caps) = then {
+        identity::reduce_capabilities(caps)
+            .inspect_err(|error| loader.tell_failure(Silent::Capabilities(error.errno)))?;
+    }
+    Ok(loader)
+}
+
+fn run_hook(init: &Init<'_>, hook: &HookSpec, status: Status) -> Result<(), StepError> {
+    let state = init.request.document(status, getpid());
+    let result = hooks::run(init.token, hook, &state);
+    hooks::reap_orphans();
+    result
 }
 
 /// Makes the process independent of whoever called the runtime.
@@ -138,6 +199,7 @@ fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> R
         Action::Link { path, target } => devices::link(init.rootfs()?, path, target),
         Action::ReadonlyPath(path) => rootfs::make_readonly(init.rootfs()?, path),
         Action::MaskedPath(path) => rootfs::mask(init.rootfs()?, path),
+        Action::Hook(hook) => run_hook(init, hook, Status::Creating),
         Action::PivotRoot => rootfs::pivot(init.rootfs()?),
         Action::RootPropagation(propagation) => rootfs::set_root_propagation(*propagation),
         Action::ReadonlyRoot => rootfs::make_root_readonly(),
