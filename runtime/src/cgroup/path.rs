@@ -13,8 +13,25 @@ const DEFAULT_PARENT: &str = "/podrt";
 
 /// A cgroup, as an absolute path in the hierarchy; never the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "PathBuf")]
 pub struct CgroupPath(PathBuf);
+
+/// A path that was stored: whoever edited the file must not have the whole node killed.
+impl TryFrom<PathBuf> for CgroupPath {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        let mut parts = path.components();
+        let is_absolute = parts.next() == Some(Component::RootDir);
+        let names = parts.as_path();
+        let is_clean = parts.all(|part| matches!(part, Component::Normal(_)));
+        if is_absolute && is_clean && names != Path::new("") {
+            Ok(Self(path))
+        } else {
+            Err(format!("{} is no cgroup of a container", path.display()))
+        }
+    }
+}
 
 impl CgroupPath {
     /// Turns `linux.cgroupsPath` into a path: an absolute one is taken as it is, a relative one starts at `/podrt`,
@@ -93,6 +110,16 @@ mod tests {
     fn paths_without_a_place_are_refused() {
         for path in ["/", "/../a", "a/../../b", ".", "system.slice:podrt:c1"] {
             assert!(resolve(Some(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_stored_path_is_one_that_resolve_gives() {
+        let read = |text: &str| serde_json::from_value::<CgroupPath>(serde_json::json!(text));
+        let path = read("/podrt/c1").unwrap();
+        assert_eq!(serde_json::to_value(&path).unwrap(), "/podrt/c1");
+        for text in ["", "/", "//", "/.", "/..", "/a/../..", "a", "../a"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 
