@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cmd;
 mod conformance;
+mod fuzz;
 mod lint;
 mod mutants;
 mod setup;
@@ -53,6 +54,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Give what podrt reads random input, to find what makes it fail
+    Fuzz(fuzz::FuzzArgs),
     /// Measure, beside other tools where there are some
     Bench(bench::BenchArgs),
     /// Show how a runtime makes, runs and ends one container, as the kernel of a VM sees it
@@ -79,6 +82,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Build { probe_log } => build::run(probe_log),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Vm(args) => vm::run(args),

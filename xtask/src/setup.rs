@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: finds what podproof builds and runs with, and fetches what is missing.
 //!
 //! Tools that can be used from any folder are unpacked under `target/tools`, one folder each, and the system is left as it
-//! is; the two that must be installed (QEMU, a C linker) are announced first. Found means tried: a program counts only
+//! is; those that must be installed (QEMU, a C linker, a C++ compiler) are announced first. Found means tried: a program counts only
 //! if it runs. Nothing of the user's (rustup, rustc, installed packages) is removed or changed.
 
 mod apt;
@@ -23,6 +23,7 @@ use crate::workspace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tool {
     Linker,
+    Cxx,
     BpfRust,
     BpfLinker,
     Qemu,
@@ -37,8 +38,9 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// What building, judging and testing take.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Linker,
+        Self::Cxx,
         Self::BpfRust,
         Self::BpfLinker,
         Self::Qemu,
@@ -79,6 +81,7 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Linker => "linker",
+            Self::Cxx => "c++",
             Self::BpfRust => "rust-web",
             Self::BpfLinker => "bpf-linker",
             Self::Qemu => "qemu",
@@ -96,6 +99,7 @@ impl Tool {
     fn purpose(self) -> &'static str {
         match self {
             Self::Linker => "links static programs",
+            Self::Cxx => "compiles the fuzzer",
             Self::BpfRust => "compiles the probes (a rustc with core for bpfel-unknown-none)",
             Self::BpfLinker => "links the probes",
             Self::Qemu => "runs the VMs",
@@ -212,6 +216,7 @@ fn survey(wanted: &BTreeSet<Tool>) -> (BTreeMap<Tool, Found>, Vec<(Tool, String)
     for &tool in wanted {
         let result = match tool {
             Tool::Linker => host::linker(),
+            Tool::Cxx => host::cxx(),
             Tool::Qemu => host::qemu(),
             Tool::BpfRust | Tool::BpfLinker => match &mut bpf {
                 Some(Ok(pair)) if tool == Tool::BpfRust => Ok(pair.0.clone()),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::build::{self, Artifacts};
+use crate::fuzz;
 use crate::setup::{self, Tool, Toolbox};
 use crate::workspace;
 use leftovers::Snapshot;
@@ -37,8 +38,9 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 5] = [
     Stage { name: "unit and host tests", run: host::run },
+    Stage { name: "fuzzing", run: fuzz::stage },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
     Stage { name: "conformance of podrt", run: guest::conformance },
     Stage { name: "mutants", run: guest::mutants },

@@ -54,6 +54,8 @@ impl System {
             Tool::Linker if is("fedora") => "gcc glibc-static",
             Tool::Linker if is("suse") || is("opensuse") => "gcc glibc-devel-static",
             Tool::Linker => "gcc (with a static C library)",
+            Tool::Cxx if is("fedora") || is("suse") || is("opensuse") => "gcc-c++",
+            Tool::Cxx => "g++",
             Tool::Qemu if is("debian") => "qemu-system-x86",
             Tool::Qemu if is("fedora") => "qemu-system-x86-core",
             Tool::Qemu if is("suse") || is("opensuse") => "qemu-x86",
@@ -74,7 +76,9 @@ pub(crate) fn how(system: &System, tool: Tool) -> String {
     let package = system.package(tool);
     match tool {
         _ if !system.is_debian_12() => package.to_owned(),
-        Tool::Linker | Tool::Qemu => format!("cargo xtask setup, or: {}", install_line(&[package])),
+        Tool::Linker | Tool::Cxx | Tool::Qemu => {
+            format!("cargo xtask setup, or: {}", install_line(&[package]))
+        }
         _ => "cargo xtask setup".to_owned(),
     }
 }
@@ -143,6 +147,17 @@ pub(crate) fn linker() -> Result<Found, String> {
         path: in_path("cc").unwrap_or_else(|| "cc".into()),
         libraries: None,
         version: format!("cc {}", version.trim()),
+        build_std: false,
+    })
+}
+
+/// A C++ compiler.
+pub(crate) fn cxx() -> Result<Found, String> {
+    let version = Cmd::new("c++").arg("-dumpfullversion").try_read().ok_or("no c++ that runs")?;
+    Ok(Found {
+        path: in_path("c++").unwrap_or_else(|| "c++".into()),
+        libraries: None,
+        version: format!("c++ {}", version.trim()),
         build_std: false,
     })
 }
