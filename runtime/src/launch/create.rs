@@ -193,6 +193,7 @@ impl Runtime<'_> {
             created: time::rfc3339(SystemTime::now()),
             annotations: spec.annotations.clone(),
             cgroup: plan.cgroup.clone(),
+            missing_cgroups: group::missing_parents(&plan.cgroup),
             process: None,
         };
         let directory = root.create(id).map_err(state_error)?;

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::LaunchError;
 use super::barrier::{self, Released};
-use crate::cgroup::remove;
+use crate::cgroup::{group, remove};
 use crate::spec::ContainerId;
 use crate::state::{State, StateError, StateRoot, Status};
 use crate::sys::process;
@@ -137,6 +137,9 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
         if !process::wait_end(pidfd.as_fd(), KILL_DEADLINE).map_err(call("wait for", id))? {
             return Err(call("wait for the end of", id)(Errno::ETIMEDOUT));
         }
+    }
+    if state.process.is_none() {
+        group::mark_made_parents(&state.cgroup, &state.missing_cgroups);
     }
     remove::remove(&state.cgroup)?;
     Ok(directory.remove()?)

@@ -41,6 +41,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The container's cgroup.
     pub cgroup: CgroupPath,
+    /// The cgroups above it that were missing, which its create makes and marks; until then they are known by this only.
+    #[serde(default)]
+    pub missing_cgroups: Vec<PathBuf>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
 }
