@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -185,6 +185,10 @@ impl Runtime<'_> {
     fn make_state_directory(&mut self) -> Result<(), StepError> {
         let CreateRequest { id, spec, bundle, root, plan, .. } = self.request;
         let state_error = |e: crate::state::StateError| StepError::new(e.to_string(), e.errno());
+        let pid_file = plan.steps.iter().find_map(|step| match &step.action {
+            Action::PidFile(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            _ => None,
+        });
         let state = State {
             oci_version: spec.oci_version.clone(),
             id: id.to_string(),
@@ -195,6 +199,7 @@ impl Runtime<'_> {
             cgroup: plan.cgroup.clone(),
             missing_cgroups: group::missing_parents(&plan.cgroup),
             process: None,
+            pid_file,
         };
         let directory = root.create(id).map_err(state_error)?;
         let (directory, state) = self.made.directory.insert((directory, state));
@@ -345,11 +350,17 @@ fn is_own(fd: &OwnedFd, kind: NsKind) -> Result<bool, StepError> {
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
-/// Written whole or not at all: an engine reads the file as soon as it is there.
-fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+/// The name of a pid file until it is complete.
+pub(super) fn pid_file_new(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    fs::write(&new, text).during(|| format!("write {}", Path::new(&new).display()))?;
+    new.into()
+}
+
+/// Written whole or not at all: an engine reads the file as soon as it is there.
+fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
+    let new = pid_file_new(path);
+    fs::write(&new, text).during(|| format!("write {}", new.display()))?;
     fs::rename(&new, path).during(|| format!("rename it to {}", path.display()))
 }
 

@@ -1,5 +1,6 @@
 //! `start`, `kill` and `delete`.
 
+use std::fs;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::LaunchError;
 use super::barrier::{self, Released};
+use super::create::pid_file_new;
 use crate::cgroup::{group, remove};
 use crate::spec::ContainerId;
 use crate::state::{State, StateError, StateRoot, Status};
@@ -142,6 +144,10 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<(),
         group::mark_made_parents(&state.cgroup, &state.missing_cgroups);
     }
     remove::remove(&state.cgroup)?;
+    if let (None, Some(path)) = (&state.process, &state.pid_file) {
+        // Not complete, so nobody but the interrupted create knows it; most often it is not there.
+        drop(fs::remove_file(pid_file_new(path)));
+    }
     Ok(directory.remove()?)
 }
 

@@ -46,6 +46,9 @@ pub struct State {
     pub missing_cgroups: Vec<PathBuf>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
+    /// Where `create` writes, or was about to write, the pid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// An operation on a state directory that failed.
