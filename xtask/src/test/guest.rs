@@ -20,8 +20,11 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
-    ("podproof", "sweep"),
+    ("podproof", SWEEP),
 ];
+
+/// The one that needs the suite itself.
+const SWEEP: &str = "sweep";
 
 /// The one that needs programs that log.
 const LINES: (&str, &str) = ("podproof-ebpf", "log");
@@ -49,9 +52,11 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
         .busybox(&context.tools.tool(Tool::Busybox)?.path)?
         .program(&guest, path, &[])?
         .program("/bin/podrt", &context.built.podrt, &[])?
-        .program("/bin/podproof", &context.built.podproof, &[])?
-        .program("/bin/podproof-witness", &context.built.witness, &[])?
         .program("/bin/pause", &context.built.pause, &[])?;
+    if name == SWEEP {
+        rootfs.program("/bin/podproof", &context.built.podproof, &[])?;
+        rootfs.program("/bin/podproof-witness", &context.built.witness, &[])?;
+    }
     let kernel = vm::kernel(series, &context.tools)?;
     let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
     // Loading the probes takes seconds here.
