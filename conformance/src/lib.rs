@@ -3,7 +3,8 @@
 //! The data flows one way: a requirement ([`catalog`]) is played in a [`cell`] by its check ([`checks`]), which
 //! collects [`evidence`] from the witness inside and from the kernel ([`observe`]); [`judge`] turns that into a
 //! verdict; [`suite`] runs the checks and [`report`] tells of them. The suite never links a runtime. [`trace`] puts the
-//! kernel's events into words, for the evidence and for `podproof trace`.
+//! kernel's events into words, for the evidence and for `podproof trace`. [`sweep`] kills a runtime's commands and looks for what
+//! is left.
 
 pub mod adapter;
 pub mod bundle;
@@ -21,4 +22,5 @@ pub mod observe;
 pub mod report;
 pub mod run;
 pub mod suite;
+pub mod sweep;
 pub mod trace;

@@ -7,6 +7,8 @@
 //! scope    who is watched, and until when the log is complete (fence)
 //! ```
 //!
+//! Apart from these, [`inject`] kills a command at its N-th system call, for tests.
+//!
 //! A [`Tracer`] loads the programs once. A [`Scope`] is opened per thing to watch: it is given the thread group
 //! of a launcher (or a cgroup), and collects the events of all that descends from it. This crate knows tasks and
 //! cgroups; it does not know containers, pods or verdicts.
@@ -22,6 +24,7 @@ pub mod counters;
 mod decode;
 pub mod event;
 mod history;
+pub mod inject;
 mod load;
 mod log;
 mod missed;

@@ -129,8 +129,7 @@ pub(crate) fn load_with(
     if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
         return Err(LoadError::RingSize { bytes: options.ring_bytes });
     }
-    let bytes =
-        std::fs::read(KERNEL_BTF).map_err(|source| LoadError::Read { path: KERNEL_BTF.into(), source })?;
+    let bytes = kernel_btf()?;
     let btf = Btf::parse(&bytes).map_err(layout_error)?;
     let mut layout = KernelLayout::read(&btf).map_err(layout_error)?;
     change(&mut layout.offsets);
@@ -193,7 +192,12 @@ pub(crate) fn load_with(
     }
 }
 
-fn layout_error(error: BtfError) -> LoadError {
+/// The kernel's type information.
+pub(crate) fn kernel_btf() -> Result<Vec<u8>, LoadError> {
+    std::fs::read(KERNEL_BTF).map_err(|source| LoadError::Read { path: KERNEL_BTF.into(), source })
+}
+
+pub(crate) fn layout_error(error: BtfError) -> LoadError {
     LoadError::Layout { reason: error.to_string() }
 }
 
@@ -229,7 +233,7 @@ const INITIAL_PID_NS_INODE: u32 = 0xEFFF_FFFC;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NS: &str = "pid:[4026531836]";
 
-fn check_pid_namespace() -> Result<(), LoadError> {
+pub(crate) fn check_pid_namespace() -> Result<(), LoadError> {
     let path = "/proc/self/ns/pid";
     let link = std::fs::read_link(path).map_err(|source| LoadError::Read { path: path.into(), source })?;
     if link.as_os_str() == INITIAL_PID_NS {

@@ -1,8 +1,8 @@
-//! The one system call that the BPF library has no wrapper for.
+//! Commands of bpf(2) that the BPF library has no wrapper for, or none that may run between fork and exec.
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper for BPF_PROG_RUN")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// `BPF_PROG_TEST_RUN`, also called `BPF_PROG_RUN`.
 const BPF_PROG_RUN: libc::c_long = 10;
@@ -41,5 +41,33 @@ pub(crate) fn run_raw_tracepoint(program: BorrowedFd<'_>, args: [u64; 2]) -> io:
     // that this command knows are zero.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_RUN, &raw const attr, size_of::<ProgRunAttr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+
+/// The members of `union bpf_attr` for commands on an element of a map.
+#[repr(C)]
+struct MapElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Writes an element of a map from 32-bit keys to two words. It allocates nothing: it may be called between fork and exec.
+pub(crate) fn update_element(map: RawFd, key: u32, value: [u64; 2]) -> io::Result<()> {
+    let attr = MapElementAttr {
+        map_fd: map.cast_unsigned(),
+        pad: 0,
+        key: (&raw const key).addr() as u64,
+        value: value.as_ptr().addr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value outlive the call and have the sizes that the map was made with.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attr, size_of::<MapElementAttr>())
+    };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

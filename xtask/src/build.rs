@@ -116,12 +116,13 @@ pub(crate) fn bpf_cargo(tools: &Toolbox, subcommand: &str) -> Result<Cmd> {
     Ok(command)
 }
 
-/// Builds the BPF object.
+/// Builds the BPF object, and the one of the injector beside it.
 ///
 /// # Errors
 /// The build fails; cargo has printed why.
 pub(crate) fn probes(tools: &Toolbox) -> Result<PathBuf> {
-    bpf(tools, &[], bpf_object())
+    bpf(tools, "inject", &[], bpf_object().with_file_name("inject"))?;
+    bpf(tools, "probes", &[], bpf_object())
 }
 
 /// Builds the BPF object whose programs log, beside the other one.
@@ -129,16 +130,16 @@ pub(crate) fn probes(tools: &Toolbox) -> Result<PathBuf> {
 /// # Errors
 /// The build fails; cargo has printed why.
 pub(crate) fn logging_probes(tools: &Toolbox) -> Result<PathBuf> {
-    bpf(tools, &["--features", "log"], bpf_object().with_file_name("probes-log"))
+    bpf(tools, "probes", &["--features", "log"], bpf_object().with_file_name("probes-log"))
 }
 
-fn bpf(tools: &Toolbox, options: &[&str], object: PathBuf) -> Result<PathBuf> {
+fn bpf(tools: &Toolbox, name: &str, options: &[&str], object: PathBuf) -> Result<PathBuf> {
     bpf_cargo(tools, "build")?
-        .args(["--quiet", "--bin", "probes"])
+        .args(["--quiet", "--bin", name])
         .args(options)
         .run()
-        .context("cannot build the BPF object")?;
-    let built = workspace::target().join("bpf-build").join(BPF_TARGET).join("release/probes");
+        .with_context(|| format!("cannot build the BPF object {name}"))?;
+    let built = workspace::target().join("bpf-build").join(BPF_TARGET).join("release").join(name);
     replace_if_different(&built, &object)?;
     Ok(object)
 }

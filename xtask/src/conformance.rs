@@ -100,7 +100,7 @@ impl Subject {
     }
 
     /// Where it is in the guest.
-    fn in_guest(&self, number: usize) -> String {
+    pub(crate) fn in_guest(&self, number: usize) -> String {
         let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         format!("/opt/runtimes/{number}/{name}")
     }

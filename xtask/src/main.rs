@@ -11,6 +11,7 @@ mod lint;
 mod mutants;
 mod setup;
 mod suite;
+mod sweep;
 mod test;
 mod trace;
 mod vm;
@@ -34,6 +35,8 @@ enum Command {
     Conformance(conformance::ConformanceArgs),
     /// Prove that every check can fail: judge runtimes with one deliberate defect each
     Mutants(mutants::MutantsArgs),
+    /// Kill the commands of runtimes at their system calls, in a VM, and look for what is left
+    Sweep(sweep::SweepArgs),
     /// Find what podproof builds and runs with, and fetch what is missing under target/tools
     Setup {
         /// Only print what is there, what is missing and how to get it
@@ -78,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Conformance(args) => conformance::run(&args),
         Command::Mutants(args) => mutants::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Setup { check } => setup::run(check),
         Command::Build { probe_log } => build::run(probe_log),
         Command::Lint => lint::run(),

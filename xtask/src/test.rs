@@ -44,6 +44,7 @@ const STAGES: [Stage; 5] = [
     Stage { name: "probes and podrt in VMs", run: guest::programs },
     Stage { name: "conformance of podrt", run: guest::conformance },
     Stage { name: "mutants", run: guest::mutants },
+    Stage { name: "crash sweep of podrt", run: guest::sweep },
 ];
 
 struct Done {

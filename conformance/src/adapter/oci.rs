@@ -290,7 +290,7 @@ fn locate(given: &str) -> Result<PathBuf, SubjectError> {
 }
 
 /// The last line that says something; of a logfmt line (runc's) only its message.
-fn last_line(text: &str) -> String {
+pub(crate) fn last_line(text: &str) -> String {
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     match line.split_once(" msg=\"") {
         Some((_, message)) => message.trim_end_matches('"').replace("\\\"", "\""),

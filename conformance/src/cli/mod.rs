@@ -9,6 +9,7 @@ mod report;
 mod ring;
 mod run;
 mod stage;
+mod sweep;
 mod trace;
 
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Mutants(mutants::MutantsArgs),
     /// Make the matrix of defects and checks from the records of `mutants`.
     Matrix(matrix::MatrixArgs),
+    /// Kill the commands of runtimes at their system calls, and look for what is left (needs root, and a machine of its own).
+    Sweep(sweep::SweepArgs),
     /// Show the life of a command, a process or a cgroup as the kernel sees it, live (needs root).
     Trace(trace::TraceArgs),
     /// List the probes, and what this kernel makes of each.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Mutants(args) => mutants::run(&args),
         Command::Matrix(args) => matrix::run(&args),
         Command::Probes(args) => probes::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),
         Command::Helper { helper } => helper::run(&helper).map(|()| exit::PASSED),
     };

@@ -184,7 +184,7 @@ fn marks(run: &Run) -> Vec<String> {
     ids.chain([run.cgroup.clone(), key]).collect()
 }
 
-fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {
+pub(super) fn program(given: Option<&Path>, name: &str, option: &str) -> Result<PathBuf> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => std::env::current_exe()?.with_file_name(name),

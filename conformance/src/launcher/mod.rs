@@ -10,7 +10,9 @@
 mod serve;
 mod start;
 
+pub(crate) use serve::descendants;
 pub use serve::serve;
+pub(crate) use start::unblock_all;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -281,7 +283,7 @@ fn receive(socket: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Option<V
 }
 
 /// Waits until one of the descriptors can be read (or is hung up); all `false` at the deadline.
-fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> Result<Vec<bool>, Errno> {
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> Result<Vec<bool>, Errno> {
     loop {
         let timeout = match deadline {
             None => PollTimeout::NONE,

@@ -189,7 +189,7 @@ fn signal_process(pid: i32) {
 }
 
 /// Living processes below `root`, found by their parents; zombies are left out (nothing can kill them).
-fn descendants(root: i32) -> Vec<i32> {
+pub(crate) fn descendants(root: i32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for process in procfs::process::all_processes().into_iter().flatten().flatten() {
         if let Ok(stat) = process.stat() {

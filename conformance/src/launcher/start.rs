@@ -42,7 +42,7 @@ pub(super) fn start(invocation: &Invocation) -> io::Result<i32> {
 /// Lets the command begin with no signal blocked, as a container engine does: the launcher waits for SIGCHLD, and has the
 /// signals blocked that the suite takes; a runtime would pass both on to the programs of its containers.
 #[expect(unsafe_code, reason = "std runs nothing between fork and exec without it")]
-fn unblock_all(command: &mut Command) {
+pub(crate) fn unblock_all(command: &mut Command) {
     let none = SigSet::empty();
     // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is async-signal-safe, on a copied mask.
     unsafe { command.pre_exec(move || none.thread_set_mask().map_err(io::Error::from)) };

@@ -8,6 +8,7 @@
 #![no_std]
 
 mod counter;
+pub mod inject;
 mod map;
 mod offsets;
 mod record;

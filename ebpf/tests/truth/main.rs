@@ -13,6 +13,7 @@ mod count;
 mod counters;
 mod deaths;
 mod files;
+mod inject;
 mod losses;
 mod mount_calls;
 mod namespaces;
@@ -52,6 +53,11 @@ fn main() -> ExitCode {
     {
         return observe::play(name, &[cases(), scenes()].concat());
     }
+    if let [_, word, dir] = args.as_slice()
+        && word == inject::TARGET
+    {
+        return inject::target(dir.as_ref());
+    }
     let arguments = Arguments::from_args();
     let tracer: Arc<OnceLock<Result<Tracer, Refusal>>> = Arc::default();
     let mut trials = vec![];
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
     {
         trials.push(trial(name, Arc::clone(&tracer), run));
     }
+    trials.extend(inject::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -114,7 +121,7 @@ fn start() -> Result<Tracer, Refusal> {
     })
 }
 
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -29,6 +29,21 @@ pub fn root_controllers() -> Vec<String> {
 /// How often a parent may vanish while something is made below it, when another container's removal takes it away.
 const MAKE_ATTEMPTS: u32 = 10;
 
+/// The cgroups above this one that do not exist.
+#[must_use]
+pub fn missing_parents(path: &CgroupPath) -> Vec<PathBuf> {
+    path.ancestors().into_iter().filter(|parent| !parent.exists()).collect()
+}
+
+/// Marks what an interrupted [`make`] has made above its cgroup and could not mark any more. `missing` are those that did
+/// not exist before.
+pub fn mark_made_parents(path: &CgroupPath, missing: &[PathBuf]) {
+    for parent in path.ancestors().iter().filter(|parent| missing.contains(parent)) {
+        // It may not have been made, or be gone; without the mark it stays.
+        let _unmarked = xattr::set(parent, MADE, b"");
+    }
+}
+
 /// Fails when there is such a cgroup: it is somebody's, who may have processes in it.
 ///
 /// # Errors
@@ -64,7 +79,7 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
     for attempt in 1.. {
         for parent in path.ancestors().into_iter().skip(1) {
             match fs::create_dir(&parent) {
-                // Without the mark it stays for ever, which harms nobody.
+                // Without the mark it stays: a delete knows it only when this create was interrupted.
                 Ok(()) => drop(xattr::set(&parent, MADE, b"")),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,

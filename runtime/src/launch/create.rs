@@ -234,6 +234,7 @@ impl Runtime<'_> {
             cgroup: plan.cgroup.clone(),
             hooks: spec.hooks.only(&[HookKind::Poststart, HookKind::Poststop]),
             seccomp_listener: spec.seccomp.as_ref().and_then(|seccomp| seccomp.listener.clone()),
+            missing_cgroups: group::missing_parents(&plan.cgroup),
             process: None,
             pid_file,
         };

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::barrier::{self, Released};
 use super::create::pid_file_new;
 use super::{LaunchError, hooks};
-use crate::cgroup::{freeze, owner, remove};
+use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
 use crate::sys::clone::SingleThreaded;
@@ -203,6 +203,8 @@ pub(super) fn destroy(
     // First the process itself: it may have been moved out of its cgroup.
     if let Some(process) = &state.process {
         kill_process(id, process)?;
+    } else {
+        group::mark_made_parents(&state.cgroup, &state.missing_cgroups);
     }
     remove::remove(&state.cgroup, &root.owner(id))?;
     if let (None, Some(path)) = (&state.process, &state.pid_file) {

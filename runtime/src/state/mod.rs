@@ -53,6 +53,9 @@ pub struct State {
     /// Who is told by `start` when the system call filter is loaded.
     #[serde(default)]
     pub seccomp_listener: Option<SeccompListener>,
+    /// The cgroups above it that were missing, which its create makes and marks; until then they are known by this only.
+    #[serde(default)]
+    pub missing_cgroups: Vec<PathBuf>,
     /// The container's process; `None` until `create` is done.
     pub process: Option<ProcessIdentity>,
     /// Where `create` writes, or was about to write, the pid.

@@ -16,8 +16,15 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 3] =
-    [("podproof-ebpf", "truth"), ("podproof-ebpf", "endurance"), ("podrt", "containers")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("podproof-ebpf", "truth"),
+    ("podproof-ebpf", "endurance"),
+    ("podrt", "containers"),
+    ("podproof", SWEEP),
+];
+
+/// The one that needs the suite itself.
+const SWEEP: &str = "sweep";
 
 /// The one that needs programs that log.
 const LINES: (&str, &str) = ("podproof-ebpf", "log");
@@ -46,11 +53,16 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
         .program(&guest, path, &[])?
         .program("/bin/podrt", &context.built.podrt, &[])?
         .program("/bin/pause", &context.built.pause, &[])?;
+    if name == SWEEP {
+        rootfs.program("/bin/podproof", &context.built.podproof, &[])?;
+        rootfs.program("/bin/podproof-witness", &context.built.witness, &[])?;
+    }
     let kernel = vm::kernel(series, &context.tools)?;
     let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
     // Loading the probes takes seconds here.
     let extent = if context.is_full { "PODPROOF_TEST_FULL" } else { "PODPROOF_TEST_SHORT" };
     machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned()), (extent.to_owned(), "1".to_owned())];
+    machine.env.push(("PODPROOF".to_owned(), "/bin/podproof".to_owned()));
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
@@ -123,6 +135,33 @@ pub(crate) fn mutants(context: &Context) -> Result<Tally> {
         tally.add(&Tally::check(defect["name"].as_str().unwrap_or("a defect"), is_caught));
     }
     tally.add(&Tally::check("the matrix of defects", is_good));
+    Ok(tally)
+}
+
+/// Each command of podrt, killed at some of its system calls; in a full run at all, under each kernel.
+pub(crate) fn sweep(context: &Context) -> Result<Tally> {
+    let json = context.tmp.join("sweep.json");
+    let mut command = ourselves()?.args(["sweep", "--json"]).arg(&json);
+    if context.is_full {
+        command = command.arg("--full");
+        for series in SERIES {
+            command = command.args(["--kernel", series]);
+        }
+    }
+    let is_clean = command.succeeds()?;
+    let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
+    fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
+    let document: serde_json::Value = serde_json::from_slice(&text).context("the sweep is no JSON")?;
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let mut tally = Tally::check("the crash sweep", is_clean);
+    for run in list(&document["runs"]).iter().filter(|run| run["runtime"]["name"] == "podrt") {
+        for row in list(&run["rows"]) {
+            let word = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            let name = format!("{} of {} killed at {}", word("victim"), word("command"), word("position"));
+            let is_good = list(&row["leaks"]).is_empty() && row["killed"] == row["cut_points"];
+            tally.add(&Tally::check(&name, is_good));
+        }
+    }
     Ok(tally)
 }
 

@@ -2,7 +2,11 @@
 #![allow(unsafe_code, reason = "raw ptrace")]
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
+use nix::sys::ptrace::{self, Options};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::Res;
@@ -29,4 +33,32 @@ pub(crate) fn seize(pid: Pid) -> Res<()> {
 /// Lets a stopped tracee go on, without a signal.
 pub(crate) fn go_on(pid: Pid) -> Res<()> {
     request(libc::PTRACE_CONT as _, pid)
+}
+
+/// Runs a command to its end under ptrace; the numbers of its calls as they began and as they returned, after its exec.
+pub(crate) fn calls(mut command: Command) -> Res<(Vec<u64>, Vec<u64>)> {
+    // SAFETY: ptrace(2) is one bare system call.
+    unsafe {
+        command.pre_exec(|| ptrace::traceme().map_err(io::Error::from));
+    }
+    let child = Pid::from_raw(command.spawn()?.id().cast_signed());
+    // The exec stops it.
+    waitpid(child, None)?;
+    ptrace::setoptions(child, Options::PTRACE_O_TRACESYSGOOD)?;
+    let (mut entered, mut returned) = (vec![], vec![]);
+    let mut signal = None;
+    let mut is_inside = false;
+    loop {
+        ptrace::syscall(child, signal.take())?;
+        match waitpid(child, None)? {
+            WaitStatus::PtraceSyscall(_) => {
+                is_inside = !is_inside;
+                let list = if is_inside { &mut entered } else { &mut returned };
+                list.push(ptrace::getregs(child)?.orig_rax);
+            }
+            WaitStatus::Stopped(_, taken) => signal = Some(taken),
+            WaitStatus::Exited(_, 0) => return Ok((entered, returned)),
+            other => return Err(format!("the traced program: {other:?}").into()),
+        }
+    }
 }

@@ -1,0 +1,203 @@
+//! One command after the other: count its calls, then cut by cut.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use podproof_ebpf::inject::{Injector, Outcome, Plan, Position};
+
+use super::place::{PROGRAM, Place};
+use super::report::{Leak, Row};
+use super::scene::Scene;
+use super::{SweepError, points};
+use crate::observe::snapshot::{Object, Snapshot};
+
+/// Which of its processes is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// The command.
+    Command,
+    /// A process that the command has made, by the order of making, from 1; up to the exec of the container's program.
+    Child(u32),
+}
+
+impl Victim {
+    fn index(self) -> u32 {
+        match self {
+            Self::Command => 0,
+            Self::Child(n) => n,
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Self::Command => "itself".to_owned(),
+            Self::Child(n) => format!("its child {n}"),
+        }
+    }
+}
+
+/// Where in a call a process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// As it returns.
+    Exit,
+    /// As it begins.
+    Entry,
+    /// First the one, then the other.
+    Both,
+}
+
+impl Positions {
+    fn list(self) -> &'static [Position] {
+        match self {
+            Self::Exit => &[Position::Exit],
+            Self::Entry => &[Position::Entry],
+            Self::Both => &[Position::Exit, Position::Entry],
+        }
+    }
+}
+
+/// How thoroughly.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// So many cut points per row at most; `None` tries all.
+    pub sample: Option<usize>,
+    /// Where in a call.
+    pub positions: Positions,
+    /// Kills each process that the command makes, too.
+    pub children: bool,
+}
+
+/// Sweeps these commands of the place's runtime; tells of each row when it is done. A verb that the runtime does not have is
+/// passed over.
+///
+/// # Errors
+/// When the node refuses something, or a command fails that nobody killed.
+pub fn sweep(
+    place: &mut Place,
+    injector: &mut Injector,
+    scenes: &[Scene],
+    options: &Options,
+    mut done: impl FnMut(&Row),
+) -> Result<Vec<Row>, SweepError> {
+    let mut rows = Vec::new();
+    for scene in scenes.iter().copied() {
+        if !place.has_verb(scene.verb()) {
+            continue;
+        }
+        if scene == Scene::CreateJoined {
+            place.run_sandbox()?;
+        }
+        let mut sweeper =
+            Sweeper { place: &mut *place, injector: &mut *injector, scene, baseline: Snapshot::default() };
+        let swept = sweeper.all(options, &mut done);
+        if scene == Scene::CreateJoined {
+            place.end_sandbox()?;
+        }
+        rows.extend(swept?);
+    }
+    Ok(rows)
+}
+
+struct Sweeper<'a> {
+    place: &'a mut Place,
+    injector: &'a mut Injector,
+    scene: Scene,
+    /// What there is between two cuts.
+    baseline: Snapshot,
+}
+
+impl Sweeper<'_> {
+    fn all(&mut self, options: &Options, done: &mut impl FnMut(&Row)) -> Result<Vec<Row>, SweepError> {
+        // The first time, files may be made that every later time finds.
+        self.baseline = self.place.snapshot();
+        let counted = self.count(Victim::Command)?;
+        let mut victims = vec![Victim::Command];
+        if options.children {
+            let n = u32::try_from(counted.processes.len()).unwrap_or(u32::MAX);
+            victims.extend((1..n).map(Victim::Child));
+        }
+        let mut rows = Vec::new();
+        for victim in victims {
+            for position in options.positions.list() {
+                let row = self.row(victim, *position, options.sample)?;
+                done(&row);
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The command in full, and what it and the clean-up leave when nobody is killed.
+    fn count(&mut self, victim: Victim) -> Result<Outcome, SweepError> {
+        let outcome = self.play(victim, None)?;
+        self.place.clean_up()?;
+        self.baseline = self.place.snapshot();
+        Ok(outcome)
+    }
+
+    fn row(&mut self, victim: Victim, position: Position, sample: Option<usize>) -> Result<Row, SweepError> {
+        let began = Instant::now();
+        let before = self.baseline.clone();
+        let counted = self.count(victim)?;
+        let calls = counted.processes.get(victim.index() as usize);
+        let n_calls = calls.map_or(0, |calls| match position {
+            Position::Exit => calls.returned,
+            Position::Entry => calls.entered,
+        });
+        let mut row = Row {
+            command: self.scene.name().to_owned(),
+            victim: victim.name(),
+            position: if position == Position::Exit { "exit" } else { "entry" }.to_owned(),
+            calls: n_calls,
+            is_sampled: false,
+            cut_points: 0,
+            killed: 0,
+            left_unkilled: words(&self.baseline.beyond(&before)),
+            leaks: Vec::new(),
+            wall_ms: 0,
+        };
+        for point in points::choose(n_calls, &counted.calls, sample) {
+            row.cut_points += 1;
+            let outcome = self.play(victim, Some((position, point)))?;
+            row.killed += u64::from(outcome.killed.is_some());
+            let name = outcome.killed.map_or_else(|| "none".to_owned(), |killed| points::name(killed.nr));
+            row.leaks.extend(self.compare(point, name)?);
+        }
+        row.is_sampled = row.cut_points < n_calls;
+        row.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(row)
+    }
+
+    /// The command, with what it needs. It has to succeed when nobody kills.
+    fn play(&mut self, victim: Victim, kill: Option<(Position, u64)>) -> Result<Outcome, SweepError> {
+        self.scene.set_up(self.place)?;
+        let arguments = self.scene.arguments(self.place);
+        let mut command = self.place.command(&arguments);
+        let plan = Plan { process: victim.index(), kill, follows: true, program: PROGRAM };
+        self.injector.arm(&plan, &mut command)?;
+        let ended = self.place.finish(command, &arguments)?;
+        let outcome = self.injector.disarm()?;
+        if kill.is_none() && !ended.is_good() {
+            return Err(ended.error());
+        }
+        Ok(outcome)
+    }
+
+    /// Cleans up, and looks for what is left or gone.
+    fn compare(&mut self, call: u64, name: String) -> Result<Option<Leak>, SweepError> {
+        let clean_up = self.place.clean_up()?;
+        let now = self.place.snapshot();
+        let (left, gone) = (now.beyond(&self.baseline), self.baseline.beyond(&now));
+        if left.is_empty() && gone.is_empty() && clean_up.is_empty() {
+            return Ok(None);
+        }
+        self.place.scrub(&left)?;
+        self.baseline = self.place.snapshot();
+        Ok(Some(Leak { call, name, left: words(&left), gone: words(&gone), clean_up }))
+    }
+}
+
+fn words(objects: &BTreeSet<Object>) -> Vec<String> {
+    objects.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,106 @@
+//! `podproof sweep` notices what a runtime leaves behind when it is killed: scripts around podrt make something at the
+//! beginning of `create` and remove it at the end, so that it is left only by a kill in between.
+//!
+//! Needs root and a cgroup v2 host of its own: a VM. `PODPROOF` and `PODRT` name the programs under test where they are not those
+//! of this build.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+
+/// A script, what it does before a `create` and after it, and how what it leaves is called.
+const SABOTEURS: [(&str, &str, &str, &str); 4] = [
+    (
+        "cgroup",
+        "mkdir /sys/fs/cgroup/left-by-saboteur",
+        "rmdir /sys/fs/cgroup/left-by-saboteur",
+        "cgroup /sys/fs/cgroup/left-by-saboteur",
+    ),
+    (
+        "mount",
+        "mkdir -p /mnt/left; mount -t tmpfs none /mnt/left",
+        "umount /mnt/left",
+        "mount of tmpfs on /mnt/left",
+    ),
+    ("file", "echo x >/run/left-by-saboteur", "rm /run/left-by-saboteur", "file /run/left-by-saboteur"),
+    ("process", "sleep 1000 & sleeper=$!", "kill $sleeper; wait", "(sleep)"),
+];
+
+fn main() -> ExitCode {
+    let mut trials = vec![Trial::test("unknown_commands_are_refused_by_name", || Ok(unknown()?))];
+    for (name, before, after, left) in SABOTEURS {
+        trials.push(Trial::ignorable_test(format!("a_{name}_left_by_a_kill_is_found"), move || {
+            match missing_prerequisite() {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => Ok(caught(name, before, after, left).map(|()| Completion::Completed)?),
+            }
+        }));
+    }
+    let mut arguments = Arguments::from_args();
+    // They compare the whole host before and after.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn podproof() -> PathBuf {
+    std::env::var_os("PODPROOF").map_or_else(|| env!("CARGO_BIN_EXE_podproof").into(), PathBuf::from)
+}
+
+fn missing_prerequisite() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root");
+    }
+    if std::env::var_os("PODRT").is_none() {
+        return Some("PODRT does not name a podrt; run it in a VM by `cargo xtask test`");
+    }
+    (!Path::new("/sys/fs/cgroup/cgroup.controllers").exists()).then_some("needs cgroup v2")
+}
+
+fn unknown() -> Result<(), String> {
+    let ran = Command::new(podproof()).args(["sweep", "runtime", "--command", "restart"]).output();
+    let ran = ran.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let is_named = said.contains("restart: not one of create, create-joined, start");
+    if ran.status.code() == Some(2) && is_named { Ok(()) } else { Err(format!("{}: {said}", ran.status)) }
+}
+
+fn caught(name: &str, before: &str, after: &str, left: &str) -> Result<(), Failed> {
+    let podrt = std::env::var("PODRT")?;
+    let dir = tempfile::tempdir()?;
+    let script = dir.path().join(name);
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*' create '*) {before}; {podrt} \"$@\"; status=$?; {after}; exit $status;;\n\
+         *) exec {podrt} \"$@\";;\nesac\n"
+    );
+    fs::write(&script, text)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let json = dir.path().join("json");
+    let ran = Command::new(podproof())
+        .arg("sweep")
+        .arg(&script)
+        .args(["--command", "create", "--sample", "8", "--json"])
+        .arg(&json)
+        .output()?;
+    let said = || {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Failed::from(format!("{}\n{}{}", ran.status, text(&ran.stdout), text(&ran.stderr)))
+    };
+    if ran.status.code() != Some(1) {
+        return Err(said());
+    }
+    let document: Value = serde_json::from_slice(&fs::read(&json)?)?;
+    let row = &document["runs"][0]["rows"][0];
+    let of = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let leaks = of(&row["leaks"]);
+    let is_found = leaks
+        .iter()
+        .flat_map(|leak| of(&leak["left"]))
+        .any(|it| it.as_str().is_some_and(|it| it.contains(left)));
+    // After each leak the sweep cleans up by itself, or the next cut would be charged with it.
+    let is_clean = of(&row["left_unkilled"]).is_empty() && row["cut_points"] == 8 && row["killed"] == 8;
+    if is_found && is_clean && document["runs"][0]["leaks"] == leaks.len() { Ok(()) } else { Err(said()) }
+}
