@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cmd;
 mod conformance;
+mod engine;
 mod lint;
 mod mutants;
 mod setup;

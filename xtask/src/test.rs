@@ -37,9 +37,10 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 5] = [
     Stage { name: "unit and host tests", run: host::run },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
+    Stage { name: "podman and containerd", run: guest::engines },
     Stage { name: "conformance of podrt", run: guest::conformance },
     Stage { name: "mutants", run: guest::mutants },
 ];
