@@ -39,8 +39,7 @@ const LEFT_OUT: [&str; 5] =
 fn roots(tool: Tool) -> &'static [&'static str] {
     match tool {
         Tool::Podman => &["podman", "crun", "netavark", "aardvark-dns", "iptables", "nftables", "catatonit"],
-        // script(1), of bsdutils, gives ctr the terminal that it asks for.
-        _ => &["containerd", "runc", "iptables", "bsdutils"],
+        _ => &["containerd", "runc", "iptables"],
     }
 }
 
