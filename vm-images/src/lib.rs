@@ -38,7 +38,7 @@
 //!   `/dev/virtio-ports/podproof.records` arrives at [`Observer::record`], line by line and uninterpreted; a write
 //!   that is blocking has arrived when it returns, also if the guest dies in the next moment.
 //! - The command finds cgroup v2 with all its controllers enabled at the root, bpffs, tracefs and debugfs mounted,
-//!   a tmpfs as root with shared propagation, and the loopback interface up.
+//!   a tmpfs (or a disk image under an overlay) as root with shared propagation, and the loopback interface up.
 //! - All deadlines are the host's. The command gets a factor for its own in [`DEADLINE_FACTOR_ENV`].
 //! - Nothing is written but the kernel's log, and in the cache directory the unpacked kernel and the verdict on
 //!   KVM. QEMU dies with this process, however that dies.
@@ -47,6 +47,7 @@ mod accel;
 mod boot;
 mod channel;
 mod console;
+mod containers;
 mod cpio;
 mod kernel;
 mod libraries;

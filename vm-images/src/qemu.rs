@@ -4,8 +4,9 @@
 //! for results, isa-debug-exit for the status, and kernel parameters that spare an emulated machine its
 //! calibrations and self-tests but leave alone what container runtimes depend on.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use vm_init::{CONTROL_PORT, DEBUG_EXIT_PORT, RECORDS_PORT};
@@ -42,6 +43,8 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: PathBuf,
+    /// The first disk, read-only.
+    pub(crate) disk: Option<PathBuf>,
     pub(crate) sockets: Sockets,
 }
 
@@ -93,6 +96,15 @@ pub(crate) fn arguments(machine: &Machine) -> Vec<OsString> {
     }
     add(&["-device", &format!("isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4")]);
     add(&["-append", &kernel_parameters(machine.engine)]);
+    if let Some(disk) = &machine.disk {
+        let mut drive = OsString::from("if=none,id=root,format=raw,readonly=on,file=");
+        // A comma ends an option unless it is doubled.
+        for (number, part) in disk.as_os_str().as_bytes().split(|byte| *byte == b',').enumerate() {
+            drive.push(if number == 0 { "" } else { ",," });
+            drive.push(OsStr::from_bytes(part));
+        }
+        args.extend(["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=root".into()]);
+    }
     args.extend(["-kernel".into(), machine.kernel.clone().into_os_string()]);
     args.extend(["-initrd".into(), machine.initrd.clone().into_os_string()]);
     args
@@ -110,6 +122,7 @@ mod tests {
             cpus: 2,
             kernel: "/k/vmlinux".into(),
             initrd: "/dev/fd/14".into(),
+            disk: None,
             sockets,
         }
     }
@@ -142,6 +155,14 @@ mod tests {
         let kvm = line(&machine(Engine::Kvm, None));
         assert!(kvm.contains("-accel kvm -cpu host"), "{kvm}");
         assert!(!kvm.contains("tsc=reliable"), "{kvm}");
+    }
+
+    #[test]
+    fn a_disk_is_read_only_and_may_have_a_comma_in_its_path() {
+        let with = line(&Machine { disk: Some("/a,b/root.erofs".into()), ..machine(Engine::Tcg, None) });
+        let drive = "-drive if=none,id=root,format=raw,readonly=on,file=/a,,b/root.erofs \
+                     -device virtio-blk-pci,drive=root";
+        assert!(with.contains(drive), "{with}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What lies in the guest's filesystem: a description by guest path, turned into an archive at boot.
 //!
 //! Libraries go to `/lib64`, and the other customary directories are links to it, so the loader of any x86-64
-//! glibc distribution finds them without a cache file.
+//! glibc distribution finds them without a cache file. Over an image they go where it has its own.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +17,8 @@ use crate::libraries::{self, LibraryError};
 pub struct Rootfs {
     /// By absolute guest path; parents sort before what they hold.
     nodes: BTreeMap<String, Node>,
+    /// Where libraries go.
+    library_dir: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +63,11 @@ pub enum RootfsError {
     TooLarge(#[from] TooLarge),
 }
 
-/// Where libraries go.
+/// Where libraries go in a tree that has nothing else.
 const LIBRARY_DIR: &str = "/lib64";
+
+/// Where a Debian image has its own, and its loader looks for them.
+const IMAGE_LIBRARY_DIR: &str = "/usr/lib/x86_64-linux-gnu";
 
 impl Default for Rootfs {
     fn default() -> Self {
@@ -75,7 +80,7 @@ impl Rootfs {
     /// nodes that the kernel needs before /dev is mounted.
     #[must_use]
     pub fn new() -> Self {
-        let mut rootfs = Self { nodes: BTreeMap::new() };
+        let mut rootfs = Self { nodes: BTreeMap::new(), library_dir: LIBRARY_DIR };
         for dir in [
             "/bin",
             "/dev",
@@ -105,16 +110,33 @@ impl Rootfs {
             rootfs.symlink(link, LIBRARY_DIR);
         }
         rootfs.symlink("/var/run", "/run");
-        rootfs.content(
+        rootfs.basics();
+        rootfs
+    }
+
+    /// What is laid over an image of Debian packages on a disk ([`crate::Vm::disk`]): users, hosts and device nodes alone.
+    /// Files that are added replace those of the image; its links and its libraries stay as they are.
+    #[must_use]
+    pub fn over_image() -> Self {
+        let mut rootfs = Self { nodes: BTreeMap::new(), library_dir: IMAGE_LIBRARY_DIR };
+        for dir in ["/proc", "/root", "/run", "/sys", "/tmp"] {
+            rootfs.dir(dir, 0o755);
+        }
+        rootfs.basics();
+        rootfs
+    }
+
+    /// `/etc/passwd` and its like, and the device nodes that the kernel needs before /dev is mounted.
+    fn basics(&mut self) {
+        self.content(
             "/etc/passwd",
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
             0o644,
         );
-        rootfs.content("/etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644);
-        rootfs.content("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644);
-        rootfs.insert("/dev/console", Node::CharDevice { mode: 0o600, major: 5, minor: 1 });
-        rootfs.insert("/dev/null", Node::CharDevice { mode: 0o666, major: 1, minor: 3 });
-        rootfs
+        self.content("/etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644);
+        self.content("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644);
+        self.insert("/dev/console", Node::CharDevice { mode: 0o600, major: 5, minor: 1 });
+        self.insert("/dev/null", Node::CharDevice { mode: 0o666, major: 1, minor: 3 });
     }
 
     /// Adds a directory.
@@ -187,7 +209,7 @@ impl Rootfs {
         if let Some((guest, host)) = closure.interpreter {
             let path = Path::new(&guest);
             let name = path.file_name().map_or(guest.clone(), |name| name.to_string_lossy().into_owned());
-            let placed = format!("{LIBRARY_DIR}/{name}");
+            let placed = format!("{}/{name}", self.library_dir);
             self.file(&placed, &host)?;
             // Customary places are links to the library directory already; another one gets a link of its own.
             if !path.parent().is_some_and(|dir| self.leads_to_libraries(dir)) {
@@ -195,7 +217,7 @@ impl Rootfs {
             }
         }
         for (soname, path) in closure.libraries {
-            self.file(&format!("{LIBRARY_DIR}/{soname}"), &path)?;
+            self.file(&format!("{}/{soname}", self.library_dir), &path)?;
         }
         Ok(self)
     }
@@ -224,8 +246,8 @@ impl Rootfs {
 
     fn leads_to_libraries(&self, dir: &Path) -> bool {
         match dir.to_str().and_then(|dir| self.nodes.get(dir)) {
-            Some(Node::Symlink { target }) => target == LIBRARY_DIR,
-            _ => dir == Path::new(LIBRARY_DIR),
+            Some(Node::Symlink { target }) => target == self.library_dir,
+            _ => dir == Path::new(self.library_dir),
         }
     }
 

@@ -27,6 +27,12 @@ use crate::signals::SignalGuard;
 /// What the ports need, and what container engines mount.
 const MODULES: [&str; 3] = ["virtio_pci", "virtio_console", "overlay"];
 
+/// What an image on a disk needs.
+const DISK_MODULES: [&str; 2] = ["virtio_blk", "erofs"];
+
+/// Where the guest sees its only disk.
+const DISK: &str = "/dev/vda";
+
 /// Memory that the kernel and an idle guest need beside the image.
 const KERNEL_MIB: u64 = 160;
 
@@ -35,8 +41,10 @@ const KERNEL_MIB: u64 = 160;
 pub struct Vm {
     /// The kernel.
     pub kernel: Kernel,
-    /// The guest's files, without PID 1.
+    /// The guest's files, without PID 1; see [`Rootfs::over_image`] for those that lie over a disk.
     pub rootfs: Rootfs,
+    /// A file with an erofs image of a root file system. It is not written: what the guest writes is kept in memory.
+    pub disk: Option<PathBuf>,
     /// The static program `vm-init` on the host.
     pub init: PathBuf,
     /// The command; a name without a slash is looked up in the guest's `PATH`.
@@ -151,6 +159,7 @@ impl Vm {
         Self {
             kernel,
             rootfs,
+            disk: None,
             init: init.to_owned(),
             argv,
             env: Vec::new(),
@@ -198,6 +207,7 @@ impl Vm {
                 cpus: self.cpus,
                 kernel: self.kernel.image(),
                 initrd: &initrd,
+                disk: self.disk.as_deref(),
                 deadlines,
                 log_path: &self.log_path,
                 is_interactive: self.is_interactive,
@@ -241,16 +251,18 @@ impl Vm {
         let mut rootfs = self.rootfs.clone();
         let mut names = Vec::new();
         if let Some(tree) = self.kernel.modules() {
+            let disk = DISK_MODULES.into_iter().filter(|_| self.disk.is_some());
             let wanted: Vec<&str> =
-                MODULES.into_iter().chain(self.modules.iter().map(String::as_str)).collect();
+                MODULES.into_iter().chain(disk).chain(self.modules.iter().map(String::as_str)).collect();
             for (number, module) in tree.closure(&wanted)?.into_iter().enumerate() {
-                let name = format!("{number:02}-{}.ko", module.name);
+                let name = format!("{number:03}-{}.ko", module.name);
                 rootfs.content(&format!("{MODULES_DIR}/{name}"), module.elf, 0o644);
                 names.push(name);
             }
         }
         let config = InitConfig {
             modules: names,
+            root_device: self.disk.is_some().then(|| DISK.to_owned()),
             hostname: self.hostname.clone(),
             mounts: self.mounts.clone(),
             ports: vec![CONTROL_PORT.to_owned(), RECORDS_PORT.to_owned()],

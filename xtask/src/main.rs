@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cmd;
 mod conformance;
+mod engine;
 mod fuzz;
 mod lint;
 mod mutants;

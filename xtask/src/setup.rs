@@ -7,8 +7,10 @@
 mod apt;
 mod bpf;
 mod host;
+mod image;
 mod recipe;
 mod store;
+mod youki;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,13 +34,17 @@ pub(crate) enum Tool {
     Busybox,
     Runc,
     Crun,
+    Podman,
+    Containerd,
+    Erofs,
+    Youki,
     Bpftrace,
     LibbpfTools,
 }
 
 impl Tool {
     /// What building, judging and testing take.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Linker,
         Self::Cxx,
         Self::BpfRust,
@@ -49,6 +55,8 @@ impl Tool {
         Self::Busybox,
         Self::Runc,
         Self::Crun,
+        Self::Podman,
+        Self::Containerd,
     ];
 
     /// Tools that watch what the probes watch; only a command that compares the probes with them fetches them.
@@ -90,6 +98,10 @@ impl Tool {
             Self::Busybox => "busybox",
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Podman => "podman",
+            Self::Containerd => "containerd",
+            Self::Erofs => "erofs-utils",
+            Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
         }
@@ -106,6 +118,9 @@ impl Tool {
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun => "runtime to judge",
+            Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
+            Self::Erofs => "makes disk images",
+            Self::Youki => "runtime to compare with",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
         }
     }
@@ -120,7 +135,8 @@ impl fmt::Display for Tool {
 /// A tool that was tried and works.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// The program; for a kernel the folder that holds `boot` and `lib/modules`, for libbpf-tools that of its programs.
+    /// The program; for a kernel the folder that holds `boot` and `lib/modules`, for libbpf-tools that of its programs,
+    /// for an engine the image of a disk.
     pub(crate) path: PathBuf,
     /// The folder of shared libraries that the program needs besides the system's.
     pub(crate) libraries: Option<PathBuf>,

@@ -42,6 +42,7 @@ const STAGES: [Stage; 5] = [
     Stage { name: "unit and host tests", run: host::run },
     Stage { name: "fuzzing", run: fuzz::stage },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
+    Stage { name: "podman and containerd", run: guest::engines },
     Stage { name: "conformance of podrt", run: guest::conformance },
     Stage { name: "mutants", run: guest::mutants },
     Stage { name: "crash sweep of podrt", run: guest::sweep },

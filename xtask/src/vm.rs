@@ -10,7 +10,9 @@ use clap::{Args, Subcommand};
 use vm_images::{Accel, Event, Kernel, Observer, Rootfs, Stream, Vm};
 
 use crate::build;
+use crate::engine::Engine;
 use crate::setup::{self, Tool, Toolbox};
+use crate::suite;
 use crate::workspace;
 
 /// The options of `cargo xtask vm`.
@@ -39,7 +41,10 @@ struct MachineArgs {
     /// Memory of the VM in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
-    /// A program of this machine to have in the VM, as /bin/NAME with the libraries that it needs; may be given several times
+    /// Boot from the image of a container engine instead of busybox alone
+    #[arg(long, value_name = "ENGINE")]
+    image: Option<Engine>,
+    /// A program or script of this machine to have in the VM, as /bin/NAME with the libraries that it needs; may be given several times
     #[arg(long = "program", value_name = "PATH")]
     programs: Vec<PathBuf>,
 }
@@ -80,21 +85,24 @@ impl MachineArgs {
     fn vm(&self, argv: Vec<String>) -> Result<Vm> {
         let mut wanted = vec![Tool::Linker, Tool::Qemu, Tool::Busybox];
         wanted.extend(Tool::kernel(&self.kernel));
+        wanted.extend(self.image.map(Engine::tool));
         let tools = setup::ensure(&wanted)?;
         let kernel = kernel(&self.kernel, &tools)?;
         let init = build::guest(&["vm-init"], None, &[])?.join("vm-init");
-        let mut rootfs = Rootfs::new();
+        let mut rootfs = self.image.map_or_else(Rootfs::new, Engine::rootfs);
         rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
         for program in &self.programs {
             let name =
                 program.file_name().with_context(|| format!("--program {}: no file", program.display()))?;
-            rootfs
-                .program(&format!("/bin/{}", name.to_string_lossy()), program, &[])
+            suite::add_runtime(&mut rootfs, &format!("/bin/{}", name.to_string_lossy()), program, &[])
                 .with_context(|| format!("--program {}", program.display()))?;
         }
         let mut vm = Vm::new(kernel, rootfs, &init, argv, &work_dir());
         vm.accel = self.accel;
         vm.memory_mib = self.memory;
+        if let Some(engine) = self.image {
+            engine.boot(&mut vm, &tools)?;
+        }
         Ok(vm)
     }
 }

@@ -51,6 +51,10 @@ pub const DEADLINE_FACTOR_ENV: &str = "PODPROOF_DEADLINE_FACTOR";
 pub struct InitConfig {
     /// Files below [`MODULES_DIR`], in the order in which they are loaded.
     pub modules: Vec<String>,
+    /// Block device with an erofs image that is the root file system, below an overlay for what is written; without one
+    /// the root is a tmpfs. The files of the initial ramfs are laid over it.
+    #[serde(default)]
+    pub root_device: Option<String>,
     /// Name of the machine.
     pub hostname: String,
     /// Mounts besides the fixed ones (proc, sys, dev, run, tmp, cgroup2, bpf, tracefs, debugfs).

@@ -1,8 +1,8 @@
 //! `vm-init`: PID 1 of the guest. Prepares the machine as its configuration says, runs one command,
 //! reports on the control port, and ends the machine.
 //!
-//! Order: modules (the ports need theirs) -> a tmpfs as root (container runtimes cannot pivot_root(2) away
-//! from the initial ramfs) -> mounts -> cgroup controllers -> loopback -> ports -> hello -> go -> the command.
+//! Order: modules (the ports need theirs) -> a tmpfs or a disk as root (container runtimes cannot pivot_root(2)
+//! away from the initial ramfs) -> mounts -> cgroup controllers -> loopback -> ports -> hello -> go -> the command.
 //! What fails before hello is written to the console, the kernel's log on the host's side.
 
 mod command;
@@ -15,6 +15,7 @@ mod ports;
 mod root;
 mod step;
 mod supervise;
+mod uevents;
 
 use std::process::ExitCode;
 
@@ -40,10 +41,10 @@ fn main() -> ExitCode {
 fn run() -> Result<u8, Failure> {
     umask(Mode::empty());
     let config = read_config()?;
-    // Before the modules: the ports announce themselves as soon as their driver is there.
-    let uevents = ports::Uevents::subscribe()?;
+    // Before the modules: devices announce themselves as soon as their driver is there.
+    let uevents = uevents::Uevents::subscribe()?;
     modules::load(&config.modules)?;
-    root::switch_to_tmpfs()?;
+    root::switch(config.root_device.as_deref(), &uevents)?;
     let mut degraded = mounts::mount_all(&config.mounts)?;
     let controllers = mounts::enable_controllers(&mut degraded);
     loopback::up(&mut degraded);

@@ -66,6 +66,7 @@ pub(crate) struct BootPlan<'a> {
     pub(crate) cpus: u32,
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a OwnedFd,
+    pub(crate) disk: Option<&'a Path>,
     pub(crate) deadlines: Deadlines,
     pub(crate) log_path: &'a Path,
     pub(crate) is_interactive: bool,
@@ -182,6 +183,7 @@ impl<'a> Session<'a> {
             cpus: plan.cpus,
             kernel: plan.kernel.to_owned(),
             initrd: PathBuf::from(format!("/dev/fd/{initrd}")),
+            disk: plan.disk.map(Path::to_owned),
             sockets: Sockets {
                 serial: serial_end.as_raw_fd(),
                 qmp: qmp_end.as_raw_fd(),

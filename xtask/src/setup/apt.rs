@@ -141,6 +141,24 @@ impl Apt {
         Ok(all)
     }
 
+    /// `roots` and everything that they depend on; where there is a choice, apt makes it.
+    pub(crate) fn with_dependencies(&self, roots: &[&str]) -> Result<Vec<Package>> {
+        self.refresh()?;
+        // Nothing counts as installed, so the whole closure would be.
+        let plan = self
+            .command("apt-get")
+            .args(["-q", "--simulate", "--no-install-recommends", "install"])
+            .args(roots)
+            .read()
+            .with_context(|| format!("cannot find what {} depends on", roots.join(", ")))?;
+        let names: Vec<&str> = plan
+            .lines()
+            .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
+            .map(|name| name.split(':').next().unwrap_or(name))
+            .collect();
+        self.show(&names)
+    }
+
     /// Fetches `packages`, checks them against the hashes of the lists and unpacks them into `dir`.
     ///
     /// # Errors
@@ -241,9 +259,12 @@ mod tests {
         let repo = dir.join("repo");
         fs::create_dir_all(&repo).unwrap();
         let mut list = String::new();
-        for (name, depends) in
-            [("podproof-hello", "libc6, libhello (>= 1) | other, debconf"), ("libhello", "")]
-        {
+        for (name, depends) in [
+            ("podproof-hello", "libc6, libhello (>= 1) | other, debconf"),
+            ("podproof-engine", "other | podproof-hello-files"),
+            ("podproof-hello-files", "libhello"),
+            ("libhello", ""),
+        ] {
             let tree = dir.join(name);
             fs::create_dir_all(tree.join("DEBIAN")).unwrap();
             fs::create_dir_all(tree.join("usr/bin")).unwrap();
@@ -289,6 +310,19 @@ mod tests {
         fs::create_dir(&second).unwrap();
         apt.unpack(&packages, &second).unwrap();
         assert!(second.join("usr/bin/podproof-hello").exists());
+    }
+
+    #[test]
+    #[cfg_attr(not(has_apt), ignore = "needs apt-get and dpkg-deb")]
+    fn dependencies_are_those_that_apt_would_install() {
+        let tmp = tempfile::tempdir().unwrap();
+        let apt = Apt::new(&tmp.path().join("apt"), Some(&mirror(tmp.path()))).unwrap();
+        let packages = apt.with_dependencies(&["podproof-engine"]).unwrap();
+        let mut names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["libhello", "podproof-engine", "podproof-hello-files"]);
+        let err = format!("{:#}", apt.with_dependencies(&["podproof-hello"]).unwrap_err());
+        assert!(err.contains("podproof-hello"), "{err}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cmd::Cmd;
 use crate::setup::apt::{Apt, Package};
 use crate::setup::store::{self, Record, Unusable};
-use crate::setup::{Found, Tool, bpf, host};
+use crate::setup::{Found, Tool, bpf, host, image, youki};
 
 /// Where Debian puts shared libraries.
 pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -33,9 +33,11 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
-            Tool::Runc | Tool::Crun | Tool::Bpftrace | Tool::LibbpfTools => {
+            Tool::Runc | Tool::Crun | Tool::Erofs | Tool::Bpftrace | Tool::LibbpfTools => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
+            Tool::Podman | Tool::Containerd => image::provide(base, tool, &apt)?,
+            Tool::Youki => youki::provide(base, &apt)?,
         }
     }
     apt.discard()
@@ -92,6 +94,9 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
             return program(&dir.join("bin/busybox"), None, &[]).map_err(|err| format!("{err:#}"));
         }
         Tool::LibbpfTools => return libbpf_tools(&dir).map_err(|err| format!("{err:#}")),
+        Tool::Podman | Tool::Containerd => return image::find(&dir, tool),
+        Tool::Youki => return youki::find(&dir),
+        Tool::Erofs => ("mkfs.erofs", "usr/bin/mkfs.erofs", "--help"),
         Tool::Bpftrace => ("bpftrace", "usr/bin/bpftrace", "--version"),
         Tool::Runc => ("runc", "usr/sbin/runc", "--version"),
         _ => ("crun", "usr/bin/crun", "--version"),
@@ -117,7 +122,7 @@ fn libbpf_tools(dir: &Path) -> Result<Found> {
 }
 
 /// Tries the program at `path`; the last word with a digit of what it says first is its version.
-fn program(path: &Path, libraries: Option<&Path>, args: &[&str]) -> Result<Found> {
+pub(crate) fn program(path: &Path, libraries: Option<&Path>, args: &[&str]) -> Result<Found> {
     let libraries = libraries.filter(|dir| dir.is_dir());
     let mut command = Cmd::new(path).args(args);
     if let Some(dir) = libraries {
@@ -139,7 +144,7 @@ pub(crate) fn check(dir: &Path) -> Result<(), String> {
     record(dir).map(drop)
 }
 
-fn record(dir: &Path) -> Result<Record, String> {
+pub(crate) fn record(dir: &Path) -> Result<Record, String> {
     store::open(dir).map_err(|why| match why {
         Unusable::Absent => "not there".to_owned(),
         Unusable::Damaged(why) => format!("damaged: {why}"),

@@ -1,5 +1,5 @@
-//! The stages that run in VMs: the tests of the probes and of podrt under each kernel, the suite on podrt, and the
-//! suite on what the saboteur makes of it.
+//! The stages that run in VMs: the tests of the probes and of podrt under each kernel, the engines that drive podrt, the
+//! suite on podrt, and the suite on what the saboteur makes of it.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +10,7 @@ use vm_images::{Event, Observer, Rootfs, Stream, Vm};
 
 use crate::build;
 use crate::cmd::Cmd;
+use crate::engine::Engine;
 use crate::setup::Tool;
 use crate::test::host::{self, SERIES, counted};
 use crate::test::{Context, Tally};
@@ -66,15 +67,49 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
-    let mut lines =
-        Lines { prefix: format!("{name}_{series}::"), pending: String::new(), tally: Tally::default() };
+    tests(&machine, &format!("{name}_{series}"))
+}
+
+/// Runs a machine whose command is a test program, and counts its tests under this name.
+fn tests(machine: &Vm, name: &str) -> Result<Tally> {
+    let mut lines = Lines { prefix: format!("{name}::"), pending: String::new(), tally: Tally::default() };
     let report = machine.run(&mut lines)?;
     let mut tally = lines.tally;
     if report.outcome.exit_status() != 0 && tally.failed == 0 {
-        eprintln!("error: {name} under {series}: {}", report.explain());
-        tally.add(&Tally::check(&format!("{name} under {series}"), false));
+        eprintln!("error: {name}: {}", report.explain());
+        tally.add(&Tally::check(name, false));
     }
     Ok(tally)
+}
+
+/// podman and containerd with podrt as their runtime; under each kernel in a full run.
+pub(crate) fn engines(context: &Context) -> Result<Tally> {
+    let name = "engines";
+    let built = build::guest_tests(&[("podrt", name)], &context.built.probes, &[])?;
+    let path = built.get(name).context("no test program of the engines")?;
+    let mut total = Tally::default();
+    for series in SERIES.iter().rev().take(if context.is_full { SERIES.len() } else { 1 }) {
+        for engine in [Engine::Podman, Engine::Containerd] {
+            let guest = format!("/bin/{name}");
+            let mut rootfs = engine.rootfs();
+            rootfs.busybox(&context.tools.tool(Tool::Busybox)?.path)?.program(&guest, path, &[])?.program(
+                "/bin/podrt",
+                &context.built.podrt,
+                &[],
+            )?;
+            let kernel = vm::kernel(series, &context.tools)?;
+            let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
+            engine.boot(&mut machine, &context.tools)?;
+            machine.env = vec![
+                ("PODRT".to_owned(), "/bin/podrt".to_owned()),
+                ("PODPROOF_TEST_ENGINE".to_owned(), engine.tool().name().to_owned()),
+            ];
+            machine.deadlines.command = Some(Duration::from_secs(600));
+            machine.log_path = vm::work_dir().join(format!("{}-{series}.log", engine.tool()));
+            total.add(&tests(&machine, &format!("{name}_{series}"))?);
+        }
+    }
+    Ok(total)
 }
 
 /// Passes a test program's lines on with the kernel in the names of its tests, and counts them.
