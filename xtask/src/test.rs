@@ -38,7 +38,7 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 7] = [
     Stage { name: "unit and host tests", run: host::run },
     Stage { name: "fuzzing", run: fuzz::stage },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
