@@ -111,8 +111,13 @@ impl Target {
     }
 }
 
+/// True when the container is to be frozen, or is because a cgroup above it is.
 fn is_frozen(cgroup: &CgroupPath) -> bool {
-    fs::read_to_string(cgroup.directory().join("cgroup.freeze")).is_ok_and(|text| text.trim() == "1")
+    let has_line = |file: &str, wanted: &str| {
+        fs::read_to_string(cgroup.directory().join(file))
+            .is_ok_and(|text| text.lines().any(|line| line == wanted))
+    };
+    has_line("cgroup.freeze", "1") || has_line("cgroup.events", "frozen 1")
 }
 
 fn different_namespaces(pid: i32) -> Result<Vec<NsKind>, Errno> {
