@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Instant;
 
 use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runtime::launch::{ExecRequest, FailAt, Target, exec, read_features};
 use runtime::plan;
@@ -133,7 +134,7 @@ fn exit_code_is_that_of_the_program() -> Result<(), Failed> {
     let mut lines = Lines::of(&mut child)?;
     lines.expect("ready")?;
     let podrt = Pid::from_raw(i32::try_from(child.id())?);
-    nix::sys::signal::kill(podrt, nix::sys::signal::Signal::SIGUSR1)?;
+    kill(podrt, Signal::SIGUSR1)?;
     lines.expect("10")?;
     cell.ok(&["kill", "--all", "c", "KILL"])?;
     let code = child.wait()?.code();
@@ -336,6 +337,13 @@ fn descriptors_are_those() -> Result<(), Failed> {
 
 /// An exec into a frozen container stops before its program: what is there then is what a container could reach.
 fn killed_exec_leaves_no_process() -> Result<(), Failed> {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        killed_exec(signal)?;
+    }
+    Ok(())
+}
+
+fn killed_exec(signal: Signal) -> Result<(), Failed> {
     let mut cell = Cell::new()?;
     let config = cell.config("c", &["hold"]);
     let _output = hold(&mut cell, &config)?;
@@ -362,7 +370,8 @@ fn killed_exec_leaves_no_process() -> Result<(), Failed> {
         return fail(format!("the runtime is on a mount with flags {flags:?}"));
     }
     let pidfd = runtime::sys::process::pidfd_open(process)?;
-    podrt.kill()?;
+    // One that can be told to end, though it waits.
+    kill(Pid::from_raw(i32::try_from(podrt.id())?), signal)?;
     podrt.wait()?;
     fs::write(group.join("cgroup.freeze"), "0")?;
     if !runtime::sys::process::wait_end(pidfd.as_fd(), DEADLINE)? {
@@ -409,6 +418,7 @@ pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
             sub_cgroup: None,
             preserve_fds: 0,
             console: None,
+            is_followed: false,
             fail_at,
         })?;
         Ok(())
