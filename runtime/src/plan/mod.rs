@@ -258,10 +258,6 @@ fn init_steps(
     for (name, value) in &spec.sysctl {
         push(Action::Sysctl { name: name.clone(), value: value.clone() });
     }
-    if let Some(profile) = &spec.process.apparmor_profile {
-        // Through the node's /proc as well; the container's may be no proc at all. Nothing is executed in between.
-        push(Action::AppArmor(profile.clone()));
-    }
     push(Action::AttachRootfs { propagation: spec.rootfs_propagation });
     for mount in mounts {
         push(Action::Mount(mount.clone()));
@@ -279,6 +275,10 @@ fn init_steps(
     }
     for path in &spec.masked_paths {
         push(Action::MaskedPath(path.clone()));
+    }
+    if let Some(profile) = &spec.process.apparmor_profile {
+        // Through the node's /proc, since the container's may be no proc at all; but late: the next exec takes it.
+        push(Action::AppArmor(profile.clone()));
     }
     push(Action::PivotRoot);
     if let Some(propagation) = spec.rootfs_propagation {
