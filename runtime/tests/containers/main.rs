@@ -4,6 +4,7 @@
 //! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
 
 mod exec;
+mod exec_faults;
 mod facts;
 mod faults;
 mod fixture;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
         Some("--hold-mounts") => return inside::hold_mounts(),
-        Some("--exec") => return exec::exec_with_fault(&args[2..]),
+        Some("--exec") => return exec_faults::exec_with_fault(&args[2..]),
         Some("--create") => return faults::create_with_fault(&args[2..]),
         _ => {}
     }
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
     let trials = lifecycle::CASES.iter().chain(faults::CASES);
-    let trials = trials.chain(exec::CASES).chain(terminal::CASES).chain(process::CASES);
+    let trials =
+        trials.chain(exec::CASES).chain(exec_faults::CASES).chain(terminal::CASES).chain(process::CASES);
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
