@@ -74,7 +74,7 @@ pub enum Verb {
         detach: bool,
     },
     /// Execute a further process in a running container
-    Exec(ExecArgs),
+    Exec(Box<ExecArgs>),
     /// List the containers
     List {
         /// Form of the list

@@ -47,7 +47,6 @@ pub fn exec(root: &StateRoot, args: &ExecArgs, log: &Log) -> anyhow::Result<Exit
     warnings.iter().chain(&plan.warnings).for_each(|warning| log.warning(warning));
     plan.steps.iter().for_each(|step| log.debug(&format!("{:?}: {}", step.actor, step.action)));
 
-    let signals = if args.detach { None } else { Some(foreground::take_signals().context("take signals")?) };
     let request = ExecRequest {
         target: &target,
         process: &process,
@@ -55,14 +54,16 @@ pub fn exec(root: &StateRoot, args: &ExecArgs, log: &Log) -> anyhow::Result<Exit
         sub_cgroup: args.cgroup.as_deref(),
         preserve_fds: args.preserve_fds,
         console: console.remote(),
+        is_followed: !args.detach,
         fail_at: FailAt::Never,
     };
     let program = launch::exec(&request).with_context(|| format!("exec in container {id}"))?;
     let terminal = console.attach()?;
-    match &signals {
-        None => Ok(ExitCode::SUCCESS),
-        Some(signals) => Ok(foreground::wait(&program, signals, terminal)?.into()),
+    if args.detach {
+        return Ok(ExitCode::SUCCESS);
     }
+    let signals = foreground::take_signals().context("take signals")?;
+    Ok(foreground::wait(&program, &signals, terminal)?.into())
 }
 
 fn overrides(args: &ExecArgs) -> anyhow::Result<Overrides> {

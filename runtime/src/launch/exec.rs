@@ -19,7 +19,7 @@ use super::init::exec::{self as init, ExecInit};
 use super::lifecycle::{call, status};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError};
+use super::{Context, LaunchError, StepError, foreground};
 use crate::cgroup::{self, CgroupPath};
 use crate::plan::{Action, Actor, Plan};
 use crate::spec::{ContainerId, NsKind, ProcessSpec};
@@ -111,8 +111,13 @@ impl Target {
     }
 }
 
+/// True when the container is to be frozen, or is because a cgroup above it is.
 fn is_frozen(cgroup: &CgroupPath) -> bool {
-    fs::read_to_string(cgroup.directory().join("cgroup.freeze")).is_ok_and(|text| text.trim() == "1")
+    let has_line = |file: &str, wanted: &str| {
+        fs::read_to_string(cgroup.directory().join(file))
+            .is_ok_and(|text| text.lines().any(|line| line == wanted))
+    };
+    has_line("cgroup.freeze", "1") || has_line("cgroup.events", "frozen 1")
 }
 
 fn different_namespaces(pid: i32) -> Result<Vec<NsKind>, Errno> {
@@ -148,6 +153,8 @@ pub struct ExecRequest<'a> {
     pub preserve_fds: u32,
     /// Where the new process sends the master of its terminal, if it has one.
     pub console: Option<BorrowedFd<'a>>,
+    /// The caller stays with the program: signals wait for it from its beginning on, and until then end the caller.
+    pub is_followed: bool,
     /// For tests.
     pub fail_at: FailAt,
 }
@@ -205,6 +212,13 @@ impl Runtime<'_> {
                     _ => return Err(self.ended()),
                 }
             }
+        }
+        if self.request.is_followed {
+            foreground::block_signals().map_err(|source| LaunchError::Step {
+                step: "block signals".to_owned(),
+                detail: String::new(),
+                source,
+            })?;
         }
         self.send(&Message::Committed)?;
         match self.answer()? {

@@ -21,10 +21,15 @@ const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGTTIN, Sig
 /// # Errors
 /// The errno of signalfd(2).
 pub fn take_signals() -> Result<SignalFd, Errno> {
+    SignalFd::with_flags(&block_signals()?, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Lets the signals that are for the program wait.
+pub(super) fn block_signals() -> Result<SigSet, Errno> {
     let mut set = SigSet::all();
     OWN.into_iter().for_each(|signal| set.remove(signal));
     set.thread_block()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    Ok(set)
 }
 
 /// Passes signals and the terminal on until the program, a child of the caller, has ended. Returns its exit code, 128 + n

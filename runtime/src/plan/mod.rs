@@ -317,10 +317,6 @@ fn init_steps(
     for (name, value) in &spec.sysctl {
         push(Action::Sysctl { name: name.clone(), value: value.clone() });
     }
-    if let Some(profile) = &spec.process.apparmor_profile {
-        // Through the node's /proc as well; the container's may be no proc at all. Nothing is executed in between.
-        push(Action::AppArmor(profile.clone()));
-    }
     push(Action::AttachRootfs { propagation: spec.rootfs_propagation });
     for mount in mounts {
         push(Action::Mount(mount.clone()));
@@ -342,6 +338,10 @@ fn init_steps(
     // The mounts are there, and the old root too, for hooks that want to reach both.
     hook_steps(spec, steps);
     let mut push = |action| steps.push(Step { actor: Actor::Init, action, undo: Undo::WithProcess });
+    if let Some(profile) = &spec.process.apparmor_profile {
+        // Through the node's /proc, since the container's may be no proc at all; but late: the next exec takes it.
+        push(Action::AppArmor(profile.clone()));
+    }
     push(Action::PivotRoot);
     if let Some(propagation) = spec.rootfs_propagation {
         push(Action::RootPropagation(propagation));

@@ -1,19 +1,14 @@
 //! Further processes in containers that run.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Instant;
 
 use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runtime::launch::{ExecRequest, FailAt, Target, exec, read_features};
-use runtime::plan;
-use runtime::spec::config;
-use runtime::spec::exec::Overrides;
-use runtime::state::StateRoot;
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, DEADLINE, Lines};
@@ -30,7 +25,6 @@ pub(crate) const CASES: &[Case] = &[
     ("exec::a_container_with_an_init_system", container_with_an_init_system),
     ("exec::descriptors_are_those_that_were_asked_for", descriptors_are_those),
     ("exec::a_killed_exec_leaves_no_process", killed_exec_leaves_no_process),
-    ("exec::each_step_fails_or_dies", each_step_fails_or_dies),
 ];
 
 /// Runs a container `c` that holds.
@@ -86,10 +80,13 @@ fn it_is_where_the_container_is() -> Result<(), Failed> {
     expect_namespaces_of(&facts, cell.pid("c")?)?;
     expect(&facts, "/status/PPid", &json!("0"))?;
     expect(&facts, "/status/SigBlk", &json!("0000000000000000"))?;
-    expect(&facts, "/status/SigIgn", &json!("0000000000000000"))?;
+    // SIGPIPE: the test program's own doing, at its start.
+    expect(&facts, "/status/SigIgn", &json!("0000000000001000"))?;
     expect(&facts, "/status/CapPrm", &json!("0000000000000000"))?;
     expect(&facts, "/cgroup", &json!("0::/"))?;
     expect(&facts, "/cwd", &json!("/"))?;
+    let facts = exec_facts(&cell, &["--cap", "CAP_KILL"])?;
+    expect(&facts, "/status/CapPrm", &json!("0000000000000020"))?;
     cell.expect_nothing_left()
 }
 
@@ -130,7 +127,7 @@ fn exit_code_is_that_of_the_program() -> Result<(), Failed> {
     let mut lines = Lines::of(&mut child)?;
     lines.expect("ready")?;
     let podrt = Pid::from_raw(i32::try_from(child.id())?);
-    nix::sys::signal::kill(podrt, nix::sys::signal::Signal::SIGUSR1)?;
+    kill(podrt, Signal::SIGUSR1)?;
     lines.expect("10")?;
     cell.ok(&["kill", "--all", "c", "KILL"])?;
     let code = child.wait()?.code();
@@ -171,9 +168,11 @@ fn flags_and_files_make_the_process() -> Result<(), Failed> {
         ("/status/Uid", json!("7\t7\t7\t7")),
         ("/status/Gid", json!("8\t8\t8\t8")),
         ("/status/Groups", json!("9 10")),
-        ("/status/CapPrm", json!("0000000000000020")),
+        // The permitted set of a user other than root does not outlive the exec.
+        ("/status/CapBnd", json!("0000000000000020")),
         ("/status/NoNewPrivs", json!("1")),
         ("/status/Umask", json!("0022")),
+        ("/stdout_owner", json!(7)),
     ] {
         expect(&facts, pointer, &expected)?;
     }
@@ -331,6 +330,13 @@ fn descriptors_are_those() -> Result<(), Failed> {
 
 /// An exec into a frozen container stops before its program: what is there then is what a container could reach.
 fn killed_exec_leaves_no_process() -> Result<(), Failed> {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        killed_exec(signal)?;
+    }
+    Ok(())
+}
+
+fn killed_exec(signal: Signal) -> Result<(), Failed> {
     let mut cell = Cell::new()?;
     let config = cell.config("c", &["hold"]);
     let _output = hold(&mut cell, &config)?;
@@ -357,7 +363,8 @@ fn killed_exec_leaves_no_process() -> Result<(), Failed> {
         return fail(format!("the runtime is on a mount with flags {flags:?}"));
     }
     let pidfd = runtime::sys::process::pidfd_open(process)?;
-    podrt.kill()?;
+    // One that can be told to end, though it waits.
+    kill(Pid::from_raw(i32::try_from(podrt.id())?), signal)?;
     podrt.wait()?;
     fs::write(group.join("cgroup.freeze"), "0")?;
     if !runtime::sys::process::wait_end(pidfd.as_fd(), DEADLINE)? {
@@ -369,97 +376,4 @@ fn killed_exec_leaves_no_process() -> Result<(), Failed> {
         return fail(format!("the program ran, and said {said:?}"));
     }
     cell.expect_nothing_left()
-}
-
-/// Exit code of [`exec_with_fault`] when the exec failed.
-const FAILED: i32 = 3;
-
-/// A process of its own with one thread: `--exec STATE_ROOT PID_FILE step|death INDEX`. Prints each step, then `end`.
-pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
-    let run = || -> Result<(), Box<dyn std::error::Error>> {
-        let [root, pid_file, mode, index] = args else { return Err("four arguments".into()) };
-        let index = index.parse()?;
-        let target = Target::find(&StateRoot::new(root), &"c".parse()?, false)?;
-        let spec = config::parse(&target.document, &target.bundle)?;
-        let overrides = Overrides {
-            args: ["/program", "--inside", "exit", "0"].map(str::to_owned).to_vec(),
-            no_new_privileges: true,
-            ..Overrides::default()
-        };
-        let (process, _) = runtime::spec::exec::process(&target.document, None, &overrides)?;
-        let (cgroup, kinds) = (&target.cgroup, &target.namespaces);
-        let plan =
-            plan::exec::exec(&spec, &process, cgroup, kinds, Some(Path::new(pid_file)), &read_features()?)?;
-        let mut stdout = std::io::stdout();
-        for step in &plan.steps {
-            writeln!(stdout, "{}", step.action)?;
-        }
-        writeln!(stdout, "end")?;
-        stdout.flush()?;
-        let fail_at = if mode == "death" { FailAt::Death(index) } else { FailAt::Step(index) };
-        exec(&ExecRequest {
-            target: &target,
-            process: &process,
-            plan: &plan,
-            sub_cgroup: None,
-            preserve_fds: 0,
-            console: None,
-            fail_at,
-        })?;
-        Ok(())
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(u8::try_from(FAILED).unwrap_or_default())
-        }
-    }
-}
-
-fn each_step_fails_or_dies() -> Result<(), Failed> {
-    let mut cell = Cell::new()?;
-    let mut config = cell.config("c", &["hold"]);
-    let process = &mut config["process"];
-    process["oomScoreAdj"] = json!(10);
-    process["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]);
-    process["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE"});
-    process["scheduler"] = json!({"policy": "SCHED_BATCH"});
-    config["linux"]["personality"] = json!({"domain": "LINUX"});
-    let _output = hold(&mut cell, &config)?;
-    let pid_file = cell.path().join("data/pid");
-    let try_at = |mode: &str, index: usize| -> Result<(usize, Option<i32>, String), Failed> {
-        let output = Command::new("/proc/self/exe")
-            .arg("--exec")
-            .args([&cell.state_root(), &pid_file])
-            .args([mode, &index.to_string()])
-            .stdin(Stdio::null())
-            .output()?;
-        let text = String::from_utf8(output.stdout)?;
-        let n_steps = text.lines().take_while(|line| *line != "end").count();
-        Ok((n_steps, output.status.code(), String::from_utf8(output.stderr)?))
-    };
-    let (n_steps, code, message) = try_at("step", usize::MAX)?;
-    if n_steps < 12 || code != Some(0) {
-        return fail(format!("{n_steps} steps, {code:?}: {message}"));
-    }
-    fs::remove_file(&pid_file)?;
-    for index in 0..n_steps {
-        let (_, code, message) = try_at("step", index)?;
-        if code != Some(FAILED) || !message.contains("made to fail by a test") {
-            return fail(format!("step {index}: {code:?} {message}"));
-        }
-        cell.expect_nothing_left()?;
-        let (_, code, message) = try_at("death", index)?;
-        if code == Some(0) {
-            return fail(format!("step {index} died, and the exec succeeded: {message}"));
-        }
-        // One that was killed cannot take its pid file back.
-        match fs::remove_file(&pid_file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        cell.expect_nothing_left()?;
-    }
-    cell.expect_status("c", "running")
 }

@@ -49,6 +49,7 @@ pub(crate) fn all() -> Value {
         "personality": personality,
         "clock_megaseconds": [megaseconds(ClockId::CLOCK_MONOTONIC), megaseconds(ClockId::CLOCK_BOOTTIME)],
         "apparmor": read("/proc/self/attr/apparmor/current"),
+        "stdout_owner": fs::metadata("/proc/self/fd/1").map(|stdout| stdout.uid()).ok(),
         "keyring": session_keyring(),
     })
 }

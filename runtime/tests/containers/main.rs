@@ -4,6 +4,7 @@
 //! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
 
 mod exec;
+mod exec_faults;
 mod facts;
 mod faults;
 mod fixture;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Some("--inside") => return inside::main(&args[2..]),
         Some("--hook") => return hooks::main(&args),
         Some("--hold-mounts") => return inside::hold_mounts(),
-        Some("--exec") => return exec::exec_with_fault(&args[2..]),
+        Some("--exec") => return exec_faults::exec_with_fault(&args[2..]),
         Some("--create") => return faults::create_with_fault(&args[2..]),
         _ => {}
     }
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         hooks::CASES,
         seccomp::CASES,
         exec::CASES,
+        exec_faults::CASES,
         terminal::CASES,
         process::CASES,
         resources::CASES,

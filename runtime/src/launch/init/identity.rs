@@ -1,9 +1,11 @@
 //! User, groups and capabilities of the program (credentials(7), capabilities(7)).
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, umask};
+use nix::unistd::{Gid, Uid, fchown, setgroups, setresgid, setresuid};
 
 use super::super::{Context, StepError};
 use crate::spec::{CapSet, CapabilitySpec};
@@ -28,9 +30,22 @@ pub(super) fn cut_bounding(bounding: CapSet, inheritable: CapSet) -> Result<(), 
 
 /// Becomes the program's user. Capabilities stay permitted until [`set_capabilities`].
 pub(super) fn become_user(uid: u32, gid: u32, groups: &[u32], mask: u32) -> Result<(), StepError> {
+    own_pipes(uid);
     umask(Mode::from_bits_truncate(mask));
     prctl::set_keepcaps(true)?;
     set_ids(uid, gid, groups)
+}
+
+/// Lets the user open `/dev/stdout` and the like where they are pipes, which an engine has made as root. Files and
+/// terminals of the caller are not podrt's to give away.
+fn own_pipes(uid: u32) {
+    for stream in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+        let is_pipe = |stat: FileStat| {
+            SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO && stat.st_uid != uid
+        };
+        // Refused for an owner that a user namespace does not map; then only what was open before works.
+        if fstat(stream).is_ok_and(is_pipe) && fchown(stream, Some(Uid::from_raw(uid)), None).is_err() {}
+    }
 }
 
 /// Sets the sets of the thread, and the ambient set, which must not be the caller's.
