@@ -30,8 +30,8 @@ fn kernel_type(kind: DeviceKind) -> Option<i32> {
 /// Loads the program for these rules, and attaches it to the cgroup.
 ///
 /// # Errors
-/// What bpf(2) gives: `EPERM` without `CAP_BPF` and `CAP_NET_ADMIN` (or `CAP_SYS_ADMIN`), or when a cgroup above has a program that allows no other
-/// below it; `EINVAL` on a kernel without `CONFIG_CGROUP_BPF`.
+/// What bpf(2) gives: `EPERM` without `CAP_SYS_ADMIN`, or when a cgroup above has a program that allows no other below it;
+/// `EINVAL` on a kernel without `CONFIG_CGROUP_BPF`.
 pub fn attach(path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     let directory = path.directory();
     let failed = |op| {

@@ -15,7 +15,8 @@
 //! the number, and exits: so init's parent is the runtime, outside of a joined pid namespace.
 //!
 //! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
-//! container ever lives outside of it; so `podrt delete --force` finds everything, whenever the runtime was killed.
+//! container ever lives outside of it; so `podrt delete --force` and `podrt gc` find everything, whenever the
+//! runtime was killed. The cgroup has a mark that says whose it is, so that they find no more than that.
 
 pub mod barrier;
 pub mod create;

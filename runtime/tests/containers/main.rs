@@ -3,8 +3,10 @@
 //! The program in the containers is this test itself, executed with `--inside`; it has to be statically linked then, since
 //! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
 
+mod control;
 mod faults;
 mod fixture;
+mod garbage;
 mod inside;
 mod lifecycle;
 mod resources;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
     let trials = lifecycle::CASES.iter().chain(faults::CASES).chain(resources::CASES);
+    let trials = trials.chain(control::CASES).chain(garbage::CASES);
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
