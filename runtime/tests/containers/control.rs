@@ -21,7 +21,6 @@ pub(crate) const CASES: &[Case] = &[
     ("control::a_refused_update_changes_nothing", refused_update),
 ];
 
-/// CPU time and state of a process, which a frozen one cannot change.
 fn is_frozen(cell: &Cell, id: &str) -> Result<bool, Failed> {
     let events = fs::read_to_string(cell.cgroup(id).join("cgroup.events"))?;
     Ok(events.lines().any(|line| line == "frozen 1"))
@@ -144,7 +143,10 @@ fn update_by_flags() -> Result<(), Failed> {
 
 fn update_by_document() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    let mut config = cell.config("c", &["hold"]);
+    // With the controller on from the start: what a process has used before is not counted.
+    config["linux"]["resources"] = json!({"memory": {"limit": 96 << 20}});
+    let _output = cell.create("c", &config)?;
     let document = json!({"memory": {"limit": 64 << 20, "swap": 0, "checkBeforeUpdate": true}, "pids": {"limit": 12},
         "cpu": {"shares": 0, "quota": 30_000, "cpus": ""}, "devices": [{"allow": true}],
         "unified": {"memory.high": "33554432"}});
