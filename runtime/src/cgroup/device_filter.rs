@@ -1,8 +1,8 @@
 //! The BPF program that decides about devices in a cgroup (the kernel's cgroup-v2 document, device controller).
 //!
-//! The kernel runs it when a process of the cgroup opens or makes a device node, with a `struct bpf_cgroup_dev_ctx`: type and
-//! access in one word, then major and minor. Result 1 allows. The program belongs to the cgroup and goes away with it. A
-//! filter of a cgroup above still applies: both must allow.
+//! The kernel runs it when a process of the cgroup opens or makes a device node, with a `struct bpf_cgroup_dev_ctx`:
+//! type and access in one word, then major and minor. Result 1 allows. The program belongs to the cgroup and goes away
+//! with it. A filter of a cgroup above still applies: both must allow.
 
 use std::fs::File;
 use std::os::fd::AsFd;
