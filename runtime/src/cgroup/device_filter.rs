@@ -1,8 +1,8 @@
 //! The BPF program that decides about devices in a cgroup (the kernel's cgroup-v2 document, device controller).
 //!
-//! The kernel runs it when a process of the cgroup opens or makes a device node, with a `struct bpf_cgroup_dev_ctx`: type and
-//! access in one word, then major and minor. Result 1 allows. The program belongs to the cgroup and goes away with it. A
-//! filter of a cgroup above still applies: both must allow.
+//! The kernel runs it when a process of the cgroup opens or makes a device node, with a `struct bpf_cgroup_dev_ctx`:
+//! type and access in one word, then major and minor. Result 1 allows. The program belongs to the cgroup and goes away
+//! with it. A filter of a cgroup above still applies: both must allow.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -30,8 +30,8 @@ fn kernel_type(kind: DeviceKind) -> Option<i32> {
 /// Loads the program for these rules, and attaches it to the cgroup.
 ///
 /// # Errors
-/// What bpf(2) gives: `EPERM` without `CAP_BPF` and `CAP_NET_ADMIN` (or `CAP_SYS_ADMIN`), or when a cgroup above has a program that allows no other
-/// below it; `EINVAL` on a kernel without `CONFIG_CGROUP_BPF`.
+/// What bpf(2) gives: `EPERM` without `CAP_SYS_ADMIN`, or when a cgroup above has a program that allows no other below it;
+/// `EINVAL` on a kernel without `CONFIG_CGROUP_BPF`.
 pub fn attach(path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     let directory = path.directory();
     let failed = |op| {

@@ -1,7 +1,8 @@
 //! Control groups, version 2 only (the kernel's cgroup-v2 document).
 //!
-//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`], [`device_filter`]), whose it is ([`owner`]), stopping
-//! what is in it ([`freeze`]), killing it and removing the cgroup ([`remove`]). It never moves a process: the container's process is born in its cgroup.
+//! Owns the container's cgroup: its path ([`path`]), making and limiting it ([`group`], [`device_filter`]), whose it is
+//! ([`owner`]), stopping what is in it ([`freeze`]), killing it and removing the cgroup ([`remove`]). It never moves a
+//! process: the container's process is born in its cgroup.
 
 pub mod device_filter;
 mod events;

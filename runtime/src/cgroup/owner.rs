@@ -41,7 +41,8 @@ impl Owner {
 
     /// True when the cgroup is there and belongs to this container.
     ///
-    /// A cgroup without a mark belongs to it as well as long as it is empty: its create was interrupted between making and marking.
+    /// A cgroup without a mark belongs to it as well, as long as it is empty: its create was interrupted between making
+    /// and marking.
     ///
     /// # Errors
     /// [`CgroupError::Stranger`] when somebody else's processes are in it.

@@ -112,7 +112,7 @@ pub enum Verb {
         id: String,
     },
     /// Change the limits of a container, all or none
-    Update(UpdateArgs),
+    Update(Box<UpdateArgs>),
     /// Remove what interrupted commands left
     Gc,
     /// Print what podrt can do as JSON (the specification's features document)

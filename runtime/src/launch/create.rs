@@ -218,8 +218,6 @@ impl Runtime<'_> {
     fn make_state_directory(&mut self) -> Result<(), StepError> {
         let CreateRequest { id, spec, bundle, root, plan, .. } = self.request;
         let state_error = |e: crate::state::StateError| StepError::new(e.to_string(), e.errno());
-        // Before it is remembered as this container's.
-        group::expect_none(&plan.cgroup).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
         let pid_file = plan.steps.iter().find_map(|step| match &step.action {
             Action::PidFile(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             _ => None,
@@ -240,6 +238,8 @@ impl Runtime<'_> {
         };
         let directory = root.create(id).map_err(state_error)?;
         let (directory, state) = self.made.directory.insert((directory, state));
+        // Before it is remembered as this container's.
+        group::expect_none(&plan.cgroup).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
         directory.save_config(&spec.document).map_err(state_error)?;
         directory.save(state).map_err(state_error)
     }

@@ -18,7 +18,9 @@
 //! An `exec` ([`mod@exec`]) has the same two processes and messages; its new process executes at once after `Committed`.
 //!
 //! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
-//! container ever lives outside of it, and so are the hooks that undo what other hooks do; so `podrt delete --force` finds everything, whenever the runtime was killed.
+//! container ever lives outside of it; nor do the hooks that undo what other hooks did stand anywhere else. So
+//! `podrt delete --force` and `podrt gc` find everything, whenever the runtime was killed. The cgroup has a mark that says
+//! whose it is, so that they find no more than that.
 
 pub mod barrier;
 pub mod console;

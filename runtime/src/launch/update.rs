@@ -13,7 +13,8 @@ use crate::spec::resources::{self, Present};
 use crate::spec::{CgroupSetting, ContainerId};
 use crate::state::{StateRoot, Status};
 
-/// Writes what `resources` asks for, an object like `linux.resources`, to the cgroup of a container that lives. Returns remarks.
+/// Writes what `resources` asks for, an object like `linux.resources`, to the cgroup of a container that lives. Returns
+/// remarks.
 ///
 /// # Errors
 /// The first value that is wrong, or that the kernel refuses; then every file has its earlier content.

@@ -3,11 +3,13 @@
 //! The program in the containers is this test itself, executed with `--inside`; it has to be statically linked then, since
 //! their root file system holds nothing else. `PODRT` names the binary under test where it is not the one that cargo built.
 
+mod control;
 mod exec;
 mod exec_faults;
 mod facts;
 mod faults;
 mod fixture;
+mod garbage;
 mod hooks;
 mod inside;
 mod lifecycle;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         terminal::CASES,
         process::CASES,
         resources::CASES,
+        control::CASES,
+        garbage::CASES,
         faults::CASES,
     ];
     let trials = subjects.into_iter().flatten();
