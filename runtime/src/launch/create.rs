@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError, barrier, hooks, joiner};
+use super::{Context, LaunchError, StepError, barrier, hooks, idmap, joiner};
 use crate::cgroup::group;
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, HookKind, IdMapping, NamespaceSpec, NsKind};
@@ -169,6 +169,10 @@ impl Runtime<'_> {
                 let tree = mount::clone_tree(AT_FDCWD, source, *is_recursive)?;
                 self.trees.insert(*slot, tree);
                 Ok(())
+            }
+            Action::IdMapTree { index, map } => {
+                let tree = self.trees.get(&TreeSlot::Mount(*index)).ok_or(Errno::EBADF)?;
+                idmap::apply(SingleThreaded::check()?, tree.as_fd(), map)
             }
             Action::Cgroup(path) => {
                 group::make(path).map_err(|e| StepError::new(e.to_string(), e.errno()))?;
@@ -349,10 +353,7 @@ impl Runtime<'_> {
     }
 
     fn write_id_map(&self, file: &str, maps: &[IdMapping]) -> Result<(), StepError> {
-        // One write: the kernel takes the file only once.
-        let lines: String =
-            maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect();
-        self.write_proc(file, &lines)
+        self.write_proc(file, &idmap::lines(maps))
     }
 
     fn write_proc(&self, file: &str, text: &str) -> Result<(), StepError> {

@@ -22,6 +22,7 @@ pub mod barrier;
 pub mod create;
 pub mod features;
 mod hooks;
+mod idmap;
 pub mod init;
 mod joiner;
 pub mod lifecycle;

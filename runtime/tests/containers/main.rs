@@ -6,8 +6,10 @@
 mod faults;
 mod fixture;
 mod hooks;
+mod hostile;
 mod inside;
 mod lifecycle;
+mod mounts;
 mod seccomp;
 
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
         Some("--hook") => return hooks::main(&args),
+        Some("--race") => return hostile::race(args.get(2).map_or("", String::as_str)),
         Some("--hold-mounts") => return inside::hold_mounts(),
         Some("--create") => return faults::create_with_fault(&args[2..]),
         _ => {}
@@ -26,7 +29,10 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
-    let trials = [lifecycle::CASES, hooks::CASES, seccomp::CASES, faults::CASES].into_iter().flatten();
+    let trials =
+        [lifecycle::CASES, hooks::CASES, seccomp::CASES, mounts::CASES, hostile::CASES, faults::CASES]
+            .into_iter()
+            .flatten();
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match fixture::missing_prerequisite() {
             Some(reason) => Ok(Completion::ignored_with(reason)),

@@ -3,6 +3,7 @@
 //! It is a copy of the runtime's memory, alone, without threads. It leaves by the exec or by an exit code; a failure goes to
 //! the runtime as a message. File system work is in [`rootfs`] and [`devices`], credentials in [`identity`].
 
+mod copy;
 pub mod devices;
 pub mod identity;
 pub mod program;
