@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
@@ -70,7 +70,14 @@ pub struct CreateRequest<'a> {
     pub fail_at: FailAt,
 }
 
+/// How long init may take to give up by itself.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+
 impl CreateRequest<'_> {
+    fn joins(&self, kind: NsKind) -> bool {
+        self.spec.namespace(kind).is_some_and(|ns| ns.path.is_some())
+    }
+
     /// The state that a hook is told.
     pub(super) fn document(&self, status: Status, pid: Pid) -> Vec<u8> {
         let document = StateDocument {
@@ -103,6 +110,10 @@ pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
         Err(error) => {
             // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
             drop(runtime.channel);
+            // What it has mounted in a namespace of others only init can take away.
+            if let (Some(init), true) = (&runtime.made.init, request.joins(NsKind::Mount)) {
+                let _killed_otherwise = process::wait_end(init.pidfd.as_fd(), INIT_DEADLINE);
+            }
             let (left, warnings) = runtime.made.roll_back();
             let error = match warnings.is_empty() {
                 true => error,

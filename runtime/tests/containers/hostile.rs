@@ -1,7 +1,8 @@
 //! Root file systems that are made to lead out of the container. Nothing on the node may be touched.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -22,15 +23,21 @@ pub(crate) const CASES: &[Case] = &[
     ("hostile::the_runtime_cannot_be_written_from_inside", runtime_from_inside),
 ];
 
-/// In the container: opens files for writing and prints what that gives.
+/// In the container: holds a file, and opens it for writing as soon as nobody executes it; prints what that gives.
 pub(crate) fn write(paths: &[String]) -> ExitCode {
     for path in paths {
-        let result = fs::OpenOptions::new().write(true).open(path);
-        let text = match result {
-            Ok(_) => "opened".to_owned(),
-            Err(error) => error.raw_os_error().unwrap_or_default().to_string(),
+        let held = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path);
+        let Ok(held) = held else { return ExitCode::FAILURE };
+        say("held");
+        let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let errno = loop {
+            match fs::OpenOptions::new().write(true).open(&again).map_err(|error| error.raw_os_error()) {
+                Err(Some(libc::ETXTBSY)) => std::thread::yield_now(),
+                Err(errno) => break errno.unwrap_or_default(),
+                Ok(_) => break 0,
+            }
         };
-        say(&text);
+        say(&errno.to_string());
     }
     ExitCode::SUCCESS
 }
@@ -282,7 +289,7 @@ fn runtime_from_inside() -> Result<(), Failed> {
         return fail(format!("the runtime has run as a program: {lines:?}"));
     }
     // A neighbour that sees the process before its exec, with every capability.
-    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    let mut held = cell.create("c", &cell.config("c", &["hold"]))?;
     let pid = cell.pid("c")?;
     let mut config = cell.config("writer", &["write", "/proc/1/exe"]);
     let all: Vec<String> = runtime::spec::capabilities::names();
@@ -294,10 +301,10 @@ fn runtime_from_inside() -> Result<(), Failed> {
     }
     let mut output = cell.create("writer", &config)?;
     cell.ok(&["start", "writer"])?;
-    let answer = output.next()?;
-    if ![libc::EROFS, libc::EACCES].map(|errno| errno.to_string()).contains(&answer) {
-        return fail(format!("opening the runtime for writing gave {answer}"));
-    }
+    output.expect("held")?;
+    cell.ok(&["start", "c"])?;
+    held.expect("ready")?;
+    output.expect(&libc::EROFS.to_string())?;
     for id in ["writer", "c"] {
         cell.ok(&["delete", "--force", id])?;
     }

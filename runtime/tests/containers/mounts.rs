@@ -80,10 +80,11 @@ fn copy_up() -> Result<(), Failed> {
     let directory = cell.path().join("rootfs/data");
     fs::write(directory.join("file"), "text")?;
     chown(directory.join("file"), Some(5), Some(6))?;
-    fs::set_permissions(directory.join("file"), fs::Permissions::from_mode(0o4750))?;
+    fs::set_permissions(directory.join("file"), fs::Permissions::from_mode(0o4754))?;
     fs::create_dir_all(directory.join("below/deeper"))?;
     fs::set_permissions(directory.join("below"), fs::Permissions::from_mode(0o711))?;
     fs::write(directory.join("below/deeper/leaf"), "leaf")?;
+    fs::set_permissions(directory.join("below/deeper/leaf"), fs::Permissions::from_mode(0o604))?;
     // A link to a file of the node: the link is copied, never the file.
     symlink("/etc/passwd", directory.join("link"))?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777))?;
@@ -98,8 +99,8 @@ fn copy_up() -> Result<(), Failed> {
     expect(
         "the copy",
         &json!(lines),
-        json!({"Ok": ["/data 41777 0:0 ", "/data/file 104750 5:6 text",
-        "/data/below 40711 0:0 ", "/data/below/deeper/leaf 100644 0:0 leaf", "/data/link 120777 0:0 /etc/passwd"]}),
+        json!({"Ok": ["/data 41777 0:0 ", "/data/file 104754 5:6 text",
+        "/data/below 40711 0:0 ", "/data/below/deeper/leaf 100604 0:0 leaf", "/data/link 120777 0:0 /etc/passwd"]}),
     )?;
     fs::write(directory.join("big"), vec![1; 100_000])?;
     match run(&cell, &config)? {
@@ -131,7 +132,7 @@ fn remount() -> Result<(), Failed> {
     match run(&cell, &config)? {
         Ok(lines) => {
             let is_changed = lines[0].starts_with("/tmp rw,nosuid,noexec,relatime rw,size=128k");
-            if !is_changed || !lines[1].starts_with("/data ro,nodev,") || !lines[1].contains(" rw") {
+            if !is_changed || !lines[1].starts_with("/data ro,nosuid,nodev,") || !lines[1].contains(" rw") {
                 return fail(format!("{lines:?}"));
             }
         }
@@ -181,6 +182,7 @@ fn id_maps() -> Result<(), Failed> {
         let file = source.join(id.to_string());
         fs::write(&file, "")?;
         chown(&file, Some(id), Some(id))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     }
     let map = |container: u32, host: u32, size: u32| json!([{"containerID": container, "hostID": host, "size": size}]);
     // The mount's own ids.
