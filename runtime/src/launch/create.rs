@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError, barrier, hooks, joiner};
+use super::{Context, LaunchError, StepError, barrier, hooks, idmap, joiner};
 use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, HookKind, IdMapping, NamespaceSpec, NsKind};
@@ -72,7 +72,14 @@ pub struct CreateRequest<'a> {
     pub fail_at: FailAt,
 }
 
+/// How long init may take to give up by itself.
+const INIT_DEADLINE: Duration = Duration::from_secs(10);
+
 impl CreateRequest<'_> {
+    fn joins(&self, kind: NsKind) -> bool {
+        self.spec.namespace(kind).is_some_and(|ns| ns.path.is_some())
+    }
+
     /// The state that a hook is told.
     pub(super) fn document(&self, status: Status, pid: Pid) -> Vec<u8> {
         let document = StateDocument {
@@ -105,6 +112,10 @@ pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
         Err(error) => {
             // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
             drop(runtime.channel);
+            // What it has mounted in a namespace of others only init can take away.
+            if let (Some(init), true) = (&runtime.made.init, request.joins(NsKind::Mount)) {
+                let _killed_otherwise = process::wait_end(init.pidfd.as_fd(), INIT_DEADLINE);
+            }
             let (left, warnings) = runtime.made.roll_back();
             let error = match warnings.is_empty() {
                 true => error,
@@ -171,6 +182,10 @@ impl Runtime<'_> {
                 let tree = mount::clone_tree(AT_FDCWD, source, *is_recursive)?;
                 self.trees.insert(*slot, tree);
                 Ok(())
+            }
+            Action::IdMapTree { index, map } => {
+                let tree = self.trees.get(&TreeSlot::Mount(*index)).ok_or(Errno::EBADF)?;
+                idmap::apply(SingleThreaded::check()?, tree.as_fd(), map)
             }
             Action::Cgroup(path) => {
                 let owner = self.request.root.owner(self.request.id);
@@ -365,10 +380,7 @@ impl Runtime<'_> {
     }
 
     fn write_id_map(&self, file: &str, maps: &[IdMapping]) -> Result<(), StepError> {
-        // One write: the kernel takes the file only once.
-        let lines: String =
-            maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect();
-        self.write_proc(file, &lines)
+        self.write_proc(file, &idmap::lines(maps))
     }
 
     fn write_proc(&self, file: &str, text: &str) -> Result<(), StepError> {

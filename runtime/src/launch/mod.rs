@@ -30,6 +30,7 @@ pub mod features;
 pub mod foreground;
 pub mod gc;
 mod hooks;
+mod idmap;
 pub mod init;
 mod joiner;
 pub mod lifecycle;

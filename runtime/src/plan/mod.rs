@@ -133,6 +133,10 @@ pub fn plan(
             let action =
                 Action::OpenTree { slot, field, source: source.clone(), is_recursive: *is_recursive };
             steps.push(Step::runtime(action, Undo::Close));
+            if let Some(map) = &mount.id_map {
+                let action = Action::IdMapTree { index: mount.index, map: map.clone() };
+                steps.push(Step::runtime(action, Undo::Close));
+            }
         }
     }
     steps.push(Step::runtime(Action::Barrier, Undo::WithStateDirectory));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::cgroup::CgroupPath;
 use crate::seccomp::Instruction;
 use crate::spec::{
-    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceRule, DeviceSpec, HookSpec, IdMapping,
+    CapSet, CapabilitySpec, CgroupSetting, ConsoleSize, DeviceRule, DeviceSpec, HookSpec, IdMap, IdMapping,
     IoPriority, MountSpec, NamespaceSpec, NsKind, Propagation, Rlimit, Scheduler, TimeOffset,
 };
 
@@ -85,6 +85,13 @@ pub enum Action {
         source: PathBuf,
         /// With the mounts below.
         is_recursive: bool,
+    },
+    /// Give the files of an opened mount other owners, by way of a user namespace that is made for it.
+    IdMapTree {
+        /// Position in `mounts`.
+        index: usize,
+        /// Ids.
+        map: IdMap,
     },
     /// Make the container's cgroup, and the ones above it that are missing.
     Cgroup(CgroupPath),
@@ -265,6 +272,15 @@ impl fmt::Display for Action {
                 let word = if *is_recursive { ", with mounts below" } else { "" };
                 write!(f, "open {field} {}{word}", source.display())
             }
+            Self::IdMapTree { index, map } => {
+                let word = if map.is_recursive { ", and of those below" } else { "" };
+                write!(
+                    f,
+                    "map {} uid and {} gid ranges of mounts[{index}]{word}",
+                    map.uid.len(),
+                    map.gid.len()
+                )
+            }
             Self::Cgroup(path) => write!(f, "make cgroup {path}"),
             Self::Controllers { cgroup, names } => {
                 write!(f, "switch on controllers {} above cgroup {cgroup}", names.join(" "))
@@ -359,6 +375,10 @@ fn write_mount(f: &mut fmt::Formatter<'_>, mount: &MountSpec) -> fmt::Result {
         MountKind::Filesystem { fstype, .. } => write!(f, "mounts[{}]: {fstype} on {target}", mount.index),
         MountKind::Bind { source, .. } => {
             write!(f, "mounts[{}]: {} on {target}", mount.index, source.display())
+        }
+        MountKind::Remount { parameters } => {
+            let what = if parameters.is_some() { "file system" } else { "mount" };
+            write!(f, "mounts[{}]: change the {what} on {target}", mount.index)
         }
         MountKind::Cgroup => write!(f, "mounts[{}]: cgroup on {target}", mount.index),
     }

@@ -58,6 +58,57 @@ pub(super) fn read(lists: Option<&oci::LinuxCapabilities>) -> CapabilitySpec {
     })
 }
 
+/// The capabilities, at their numbers in `linux/capability.h`.
+const CAPABILITIES: [C; 41] = [
+    C::Chown,
+    C::DacOverride,
+    C::DacReadSearch,
+    C::Fowner,
+    C::Fsetid,
+    C::Kill,
+    C::Setgid,
+    C::Setuid,
+    C::Setpcap,
+    C::LinuxImmutable,
+    C::NetBindService,
+    C::NetBroadcast,
+    C::NetAdmin,
+    C::NetRaw,
+    C::IpcLock,
+    C::IpcOwner,
+    C::SysModule,
+    C::SysRawio,
+    C::SysChroot,
+    C::SysPtrace,
+    C::SysPacct,
+    C::SysAdmin,
+    C::SysBoot,
+    C::SysNice,
+    C::SysResource,
+    C::SysTime,
+    C::SysTtyConfig,
+    C::Mknod,
+    C::Lease,
+    C::AuditWrite,
+    C::AuditControl,
+    C::Setfcap,
+    C::MacOverride,
+    C::MacAdmin,
+    C::Syslog,
+    C::WakeAlarm,
+    C::BlockSuspend,
+    C::AuditRead,
+    C::Perfmon,
+    C::Bpf,
+    C::CheckpointRestore,
+];
+
+/// The names of all capabilities that podrt knows, as `CAP_CHOWN`.
+#[must_use]
+pub fn names() -> Vec<String> {
+    CAPABILITIES.iter().map(|cap| format!("CAP_{cap}")).collect()
+}
+
 /// The number of a capability in `linux/capability.h`.
 fn number(cap: C) -> u8 {
     match cap {
@@ -119,5 +170,13 @@ mod tests {
         assert_eq!(caps.bounding.0, 1 | 1 << 40);
         assert_eq!(caps.ambient.numbers().collect::<Vec<_>>(), [5]);
         assert_eq!(caps.effective, CapSet(0));
+    }
+
+    #[test]
+    fn each_name_is_read_as_its_number() {
+        for (index, name) in names().iter().enumerate() {
+            let cap: C = serde_json::from_value(serde_json::json!(name)).unwrap();
+            assert_eq!(usize::from(number(cap)), index, "{name}");
+        }
     }
 }

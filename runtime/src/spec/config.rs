@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
-use super::{ContainerSpec, NsKind, SpecError};
+use super::{ContainerSpec, IdMap, NsKind, SpecError};
 use super::{hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
@@ -52,17 +52,25 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
     let raw = value.pointer("/linux/resources").unwrap_or(&Value::Null);
     let resources = resources::read(linux.resources().as_ref(), raw)?;
     warnings.extend(resources.warnings);
+    let uid_mappings = namespaces::read_mappings("uidMappings", linux.uid_mappings().as_ref(), &namespaces)?;
+    let gid_mappings = namespaces::read_mappings("gidMappings", linux.gid_mappings().as_ref(), &namespaces)?;
+    let has_own_ids = namespaces.iter().any(|ns| ns.kind == NsKind::User && ns.path.is_none());
+    let id_map = has_own_ids.then(|| IdMap {
+        uid: uid_mappings.clone(),
+        gid: gid_mappings.clone(),
+        is_recursive: false,
+    });
     Ok(ContainerSpec {
         document: text.to_owned(),
         oci_version: spec.version().clone(),
         rootfs: bundle.join(root.path()),
         rootfs_readonly: root.readonly().unwrap_or(false),
         rootfs_propagation: propagation(linux)?,
-        mounts: mounts::read(spec.mounts().as_deref().unwrap_or_default(), bundle)?,
+        mounts: mounts::read(spec.mounts().as_deref().unwrap_or_default(), bundle, id_map.as_ref())?,
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
-        uid_mappings: namespaces::read_mappings("uidMappings", linux.uid_mappings().as_ref(), &namespaces)?,
-        gid_mappings: namespaces::read_mappings("gidMappings", linux.gid_mappings().as_ref(), &namespaces)?,
+        uid_mappings,
+        gid_mappings,
         devices: mounts::read_devices(linux.devices().as_deref().unwrap_or_default())?,
         masked_paths: paths("maskedPaths", linux.masked_paths())?,
         readonly_paths: paths("readonlyPaths", linux.readonly_paths())?,

@@ -7,7 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::SpecError;
+use super::namespaces;
+use super::options::MountOption;
+use super::{IdMapping, SpecError};
 
 /// Where a mount passes on, and takes, changes below it (mount_namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,22 @@ pub enum MountKind {
     },
     /// The container's own cgroup.
     Cgroup,
+    /// The mount that is there already.
+    Remount {
+        /// Parameters of its file system; `None` leaves that as it is.
+        parameters: Option<Vec<(String, Option<String>)>>,
+    },
+}
+
+/// The ids of a mount (mount_setattr(2), ID-mapped mounts).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// User ids.
+    pub uid: Vec<IdMapping>,
+    /// Group ids.
+    pub gid: Vec<IdMapping>,
+    /// Of the mounts below too.
+    pub is_recursive: bool,
 }
 
 /// One entry of `mounts`.
@@ -123,6 +141,10 @@ pub struct MountSpec {
     pub recursive_attributes: Attributes,
     /// Propagation changes, in order.
     pub propagation: Vec<Propagation>,
+    /// The ids that files have there, where they are not those of the source.
+    pub id_map: Option<IdMap>,
+    /// What the directory held before is copied into the file system.
+    pub has_copy_up: bool,
 }
 
 /// Type of a device node.
@@ -155,15 +177,52 @@ pub struct DeviceSpec {
     pub gid: u32,
 }
 
-/// Reads `mounts`.
+/// Reads `mounts`; `container` are the maps of the container's new user namespace, if it has one.
 ///
 /// # Errors
 /// A destination that is not absolute, or an option without a meaning.
-pub(super) fn read(list: &[oci::Mount], bundle: &Path) -> Result<Vec<MountSpec>, SpecError> {
-    list.iter().enumerate().map(|(index, mount)| read_one(index, mount, bundle)).collect()
+pub(super) fn read(
+    list: &[oci::Mount],
+    bundle: &Path,
+    container: Option<&IdMap>,
+) -> Result<Vec<MountSpec>, SpecError> {
+    let mut mounts: Vec<MountSpec> = Vec::new();
+    for (index, mount) in list.iter().enumerate() {
+        let spec = read_one(index, mount, bundle, container)?;
+        if let MountKind::Remount { parameters: Some(_) } = &spec.kind {
+            check_remount(&spec, &mounts)?;
+        }
+        mounts.push(spec);
+    }
+    Ok(mounts)
 }
 
-fn read_one(index: usize, mount: &oci::Mount, bundle: &Path) -> Result<MountSpec, SpecError> {
+/// File systems of which every mount of a container is its own. Others may be the node's: a change would reach it.
+const PRIVATE_FILESYSTEMS: [&str; 4] = ["devpts", "proc", "ramfs", "tmpfs"];
+
+/// Refuses to change a file system that an earlier entry did not make.
+fn check_remount(spec: &MountSpec, earlier: &[MountSpec]) -> Result<(), SpecError> {
+    let there = earlier.iter().rev().find(|mount| {
+        mount.destination == spec.destination && !matches!(mount.kind, MountKind::Remount { .. })
+    });
+    match there.map(|mount| &mount.kind) {
+        Some(MountKind::Filesystem { fstype, .. }) if PRIVATE_FILESYSTEMS.contains(&fstype.as_str()) => {
+            Ok(())
+        }
+        _ => Err(SpecError::invalid(
+            format!("mounts[{}].options", spec.index),
+            "\"remount\" would change a file system that the container may share with the node; add \"bind\" to change the \
+             mount alone",
+        )),
+    }
+}
+
+fn read_one(
+    index: usize,
+    mount: &oci::Mount,
+    bundle: &Path,
+    container: Option<&IdMap>,
+) -> Result<MountSpec, SpecError> {
     let field = |name: &str| format!("mounts[{index}].{name}");
     let destination = absolute(&field("destination"), mount.destination())?;
     let options: &[String] = mount.options().as_deref().unwrap_or_default();
@@ -179,32 +238,34 @@ fn read_one(index: usize, mount: &oci::Mount, bundle: &Path) -> Result<MountSpec
         attributes: Attributes::default(),
         recursive_attributes: Attributes::default(),
         propagation: Vec::new(),
+        id_map: id_map(&field, mount, is_bind && !has("remount"), container)?,
+        has_copy_up: has("tmpcopyup"),
     };
     let mut parameters = Vec::new();
     for option in options {
-        if matches!(option.as_str(), "bind" | "rbind" | "defaults") {
-            continue;
-        } else if let Some(change) = attribute(option) {
-            spec.attributes.apply(change);
-        } else if let Some(change) = option.strip_prefix('r').and_then(attribute) {
-            spec.recursive_attributes.apply(change);
-        } else if let Some(propagation) = Propagation::from_word(option) {
-            spec.propagation.push(propagation);
-        } else if matches!(option.as_str(), "tmpcopyup" | "remount" | "idmap" | "ridmap") {
-            return Err(SpecError::Unsupported { path: format!("{} {option:?}", field("options")) });
-        } else if is_bind {
-            return Err(SpecError::invalid(
-                field("options"),
-                format!("{option:?} means nothing for a bind mount"),
-            ));
-        } else {
-            parameters.push(match option.split_once('=') {
+        match MountOption::of(option) {
+            MountOption::Kind | MountOption::Neutral => {}
+            MountOption::Attribute(change) => spec.attributes.apply(change),
+            MountOption::Recursive(change) => spec.recursive_attributes.apply(change),
+            MountOption::Propagation(propagation) => spec.propagation.push(propagation),
+            MountOption::Parameter if is_bind => {
+                return Err(SpecError::invalid(
+                    field("options"),
+                    format!("{option:?} means nothing for a bind mount"),
+                ));
+            }
+            MountOption::Parameter => parameters.push(match option.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                 None => (option.clone(), None),
-            });
+            }),
         }
     }
-    spec.kind = if is_bind {
+    if spec.has_copy_up && (is_bind || fstype != "tmpfs") {
+        return Err(SpecError::invalid(field("options"), "\"tmpcopyup\" needs the type tmpfs"));
+    }
+    spec.kind = if has("remount") {
+        MountKind::Remount { parameters: (!is_bind).then_some(parameters) }
+    } else if is_bind {
         if source.as_os_str().is_empty() {
             return Err(SpecError::invalid(field("source"), "a bind mount needs one"));
         }
@@ -220,30 +281,36 @@ fn read_one(index: usize, mount: &oci::Mount, bundle: &Path) -> Result<MountSpec
     Ok(spec)
 }
 
-/// The change that an option makes to the attributes of a mount.
-fn attribute(option: &str) -> Option<Attributes> {
-    let set = |bits| Some(Attributes { set: bits, clear: 0 });
-    let clear = |bits| Some(Attributes { set: 0, clear: bits });
-    // The three ways to keep access times are one field of several bits.
-    let atime = |bits| Some(Attributes { set: bits, clear: libc::MOUNT_ATTR__ATIME & !bits });
-    match option {
-        "ro" => set(libc::MOUNT_ATTR_RDONLY),
-        "rw" => clear(libc::MOUNT_ATTR_RDONLY),
-        "nosuid" => set(libc::MOUNT_ATTR_NOSUID),
-        "suid" => clear(libc::MOUNT_ATTR_NOSUID),
-        "nodev" => set(libc::MOUNT_ATTR_NODEV),
-        "dev" => clear(libc::MOUNT_ATTR_NODEV),
-        "noexec" => set(libc::MOUNT_ATTR_NOEXEC),
-        "exec" => clear(libc::MOUNT_ATTR_NOEXEC),
-        "nodiratime" => set(libc::MOUNT_ATTR_NODIRATIME),
-        "diratime" => clear(libc::MOUNT_ATTR_NODIRATIME),
-        "nosymfollow" => set(libc::MOUNT_ATTR_NOSYMFOLLOW),
-        "symfollow" => clear(libc::MOUNT_ATTR_NOSYMFOLLOW),
-        "relatime" | "atime" | "nostrictatime" => atime(0),
-        "noatime" => atime(libc::MOUNT_ATTR_NOATIME),
-        "strictatime" | "norelatime" => atime(libc::MOUNT_ATTR_STRICTATIME),
-        _ => None,
+/// The ids of a mount that has its own: those of the mount, or those of the container.
+fn id_map(
+    field: &impl Fn(&str) -> String,
+    mount: &oci::Mount,
+    is_bind: bool,
+    container: Option<&IdMap>,
+) -> Result<Option<IdMap>, SpecError> {
+    let has = |word: &str| mount.options().iter().flatten().any(|option| option == word);
+    let uid = namespaces::mappings(&field("uidMappings"), mount.uid_mappings().as_ref())?;
+    let gid = namespaces::mappings(&field("gidMappings"), mount.gid_mappings().as_ref())?;
+    let is_recursive = has("ridmap");
+    let map = match (uid.is_empty(), gid.is_empty()) {
+        (true, true) if !has("idmap") && !is_recursive => return Ok(None),
+        (true, true) => match container {
+            Some(map) => IdMap { is_recursive, ..map.clone() },
+            None => {
+                return Err(SpecError::invalid(
+                    field("options"),
+                    "idmap needs uidMappings and gidMappings, of the mount or of a new user namespace in linux",
+                ));
+            }
+        },
+        (false, false) => IdMap { uid, gid, is_recursive },
+        (true, false) => return Err(SpecError::invalid(field("uidMappings"), "gidMappings need them too")),
+        (false, true) => return Err(SpecError::invalid(field("gidMappings"), "uidMappings need them too")),
+    };
+    if !is_bind {
+        return Err(SpecError::invalid(field("uidMappings"), "only bind mounts can have ids of their own"));
     }
+    Ok(Some(map))
 }
 
 /// Reads `linux.devices`.
@@ -296,7 +363,7 @@ mod tests {
     use super::*;
 
     fn mount(json: &str) -> Result<MountSpec, SpecError> {
-        read_one(3, &serde_json::from_str(json).unwrap(), Path::new("/bundle"))
+        read_one(3, &serde_json::from_str(json).unwrap(), Path::new("/bundle"), None)
     }
 
     #[test]
@@ -340,13 +407,64 @@ mod tests {
                 "mounts[3].options",
             ),
             (
-                r#"{"destination": "/d", "type": "tmpfs", "options": ["tmpcopyup"]}"#,
-                "mounts[3].options \"tmpcopyup\": not supported",
+                r#"{"destination": "/d", "type": "proc", "options": ["tmpcopyup"]}"#,
+                "mounts[3].options: \"tmpcopyup\" needs the type tmpfs",
+            ),
+            (
+                r#"{"destination": "/d", "type": "bind", "source": "/s", "options": ["idmap"]}"#,
+                "mounts[3].options: idmap needs uidMappings",
+            ),
+            (
+                r#"{"destination": "/d", "type": "bind", "source": "/s",
+                    "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}"#,
+                "mounts[3].gidMappings: uidMappings need them too",
+            ),
+            (
+                r#"{"destination": "/d", "type": "tmpfs",
+                    "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}],
+                    "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]}"#,
+                "mounts[3].uidMappings: only bind mounts",
             ),
             (r#"{"destination": "/d", "source": "/s"}"#, "mounts[3].type: required"),
         ] {
             let message = mount(json).unwrap_err().to_string();
             assert!(message.starts_with(text), "{message}");
         }
+    }
+
+    #[test]
+    fn ids_are_the_mounts_or_the_containers() {
+        let own = IdMapping { container_id: 0, host_id: 5, size: 1 };
+        let container = IdMap { uid: vec![own], gid: vec![own], is_recursive: false };
+        let json = r#"{"destination": "/d", "type": "bind", "source": "/s", "options": ["rbind", "ridmap"]}"#;
+        let spec =
+            read_one(0, &serde_json::from_str(json).unwrap(), Path::new("/"), Some(&container)).unwrap();
+        assert_eq!(spec.id_map, Some(IdMap { is_recursive: true, ..container }));
+        let mapped = mount(
+            r#"{"destination": "/d", "type": "bind", "source": "/s",
+                "uidMappings": [{"containerID": 1, "hostID": 2, "size": 3}],
+                "gidMappings": [{"containerID": 4, "hostID": 5, "size": 6}]}"#,
+        )
+        .unwrap();
+        let map = mapped.id_map.unwrap();
+        assert_eq!((map.uid[0].host_id, map.gid[0].size, map.is_recursive), (2, 6, false));
+    }
+
+    #[test]
+    fn only_what_is_the_containers_own_is_remounted() {
+        let list =
+            |json: &str| read(&serde_json::from_str::<Vec<oci::Mount>>(json).unwrap(), Path::new("/"), None);
+        let remount = r#"{"destination": "/d", "type": "x", "options": ["remount", "size=1"]}"#;
+        list(&format!(r#"[{{"destination": "/d", "type": "tmpfs"}}, {remount}]"#)).unwrap();
+        for earlier in [
+            r#"{"destination": "/e", "type": "tmpfs"}"#,
+            r#"{"destination": "/d", "type": "sysfs"}"#,
+            r#"{"destination": "/d", "type": "bind", "source": "/s"}"#,
+        ] {
+            let error = list(&format!("[{earlier}, {remount}]")).unwrap_err().to_string();
+            assert!(error.contains("add \"bind\" to change the mount alone"), "{error}");
+        }
+        let bound = list(r#"[{"destination": "/d", "options": ["remount", "bind", "ro"]}]"#).unwrap();
+        assert_eq!(bound[0].kind, MountKind::Remount { parameters: None });
     }
 }

@@ -150,6 +150,25 @@ pub(super) fn read(list: &[oci::LinuxNamespace]) -> Result<Vec<NamespaceSpec>, S
     Ok(seen)
 }
 
+/// Reads one id map; `path` names it.
+///
+/// # Errors
+/// A mapping of no ids.
+pub(super) fn mappings(
+    path: &str,
+    list: Option<&Vec<oci::LinuxIdMapping>>,
+) -> Result<Vec<IdMapping>, SpecError> {
+    let maps: Vec<IdMapping> = list
+        .into_iter()
+        .flatten()
+        .map(|map| IdMapping { container_id: map.container_id(), host_id: map.host_id(), size: map.size() })
+        .collect();
+    match maps.iter().position(|map| map.size == 0) {
+        Some(index) => Err(SpecError::invalid(format!("{path}[{index}].size"), "a mapping of no ids")),
+        None => Ok(maps),
+    }
+}
+
 /// Reads one id map and checks it against the user namespace that is asked for.
 ///
 /// # Errors
@@ -159,15 +178,8 @@ pub(super) fn read_mappings(
     list: Option<&Vec<oci::LinuxIdMapping>>,
     namespaces: &[NamespaceSpec],
 ) -> Result<Vec<IdMapping>, SpecError> {
-    let maps: Vec<IdMapping> = list
-        .into_iter()
-        .flatten()
-        .map(|map| IdMapping { container_id: map.container_id(), host_id: map.host_id(), size: map.size() })
-        .collect();
     let path = format!("linux.{field}");
-    if let Some(index) = maps.iter().position(|map| map.size == 0) {
-        return Err(SpecError::invalid(format!("{path}[{index}].size"), "a mapping of no ids"));
-    }
+    let maps = mappings(&path, list)?;
     match namespaces.iter().find(|ns| ns.kind == NsKind::User) {
         Some(ns) if ns.path.is_none() && maps.is_empty() => {
             Err(SpecError::invalid(path, "a new user namespace needs it: without a map its root has no ids"))

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::SpecError;
 
-/// Paths into `config.json`; `[]` stands for every member of a list.
+/// Paths into `config.json`.
 const UNSUPPORTED: &[&str] = &[
     "solaris",
     "windows",
@@ -20,8 +20,6 @@ const UNSUPPORTED: &[&str] = &[
     "linux.netDevices",
     "linux.memoryPolicy",
     "linux.resources.network",
-    "mounts[].uidMappings",
-    "mounts[].gidMappings",
 ];
 
 /// Refuses the first unsupported property that has a meaning.
@@ -29,22 +27,10 @@ const UNSUPPORTED: &[&str] = &[
 /// # Errors
 /// [`SpecError::Unsupported`] with the path of the property.
 pub(super) fn check(config: &Value) -> Result<(), SpecError> {
-    for path in UNSUPPORTED {
-        let found = match path.split_once("[].") {
-            Some((list, field)) => find(config, list)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .enumerate()
-                .find(|(_, member)| find(member, field).is_some_and(asks_for_something))
-                .map(|(index, _)| format!("{list}[{index}].{field}")),
-            None => find(config, path).filter(|v| asks_for_something(v)).map(|_| (*path).to_owned()),
-        };
-        if let Some(path) = found {
-            return Err(SpecError::Unsupported { path });
-        }
+    match UNSUPPORTED.iter().find(|path| find(config, path).is_some_and(asks_for_something)) {
+        Some(path) => Err(SpecError::Unsupported { path: (*path).to_owned() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
@@ -81,7 +67,6 @@ mod tests {
             (json!({"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}), "linux.memoryPolicy"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),
-            (json!({"mounts": [{}, {"uidMappings": [{"size": 1}]}]}), "mounts[1].uidMappings"),
             (json!({"linux": {"resources": {"network": {"classID": 5}}}}), "linux.resources.network"),
         ] {
             assert!(refused(config).starts_with(&format!("{path}: not supported")), "{path}");

@@ -82,10 +82,6 @@ pub fn set_attributes(
     propagation: u64,
     is_recursive: bool,
 ) -> Result<(), Errno> {
-    let mut flags = libc::AT_EMPTY_PATH;
-    if is_recursive {
-        flags |= libc::AT_RECURSIVE;
-    }
     // The kernel wants the whole field of access time bits cleared when one of them is set.
     let mut clear = attributes.clear;
     if (attributes.set | clear) & libc::MOUNT_ATTR__ATIME != 0 {
@@ -96,6 +92,23 @@ pub fn set_attributes(
     attr.attr_set = attributes.set;
     attr.attr_clr = clear;
     attr.propagation = propagation;
+    mount_setattr(mount, &attr, is_recursive)
+}
+
+/// Gives a detached mount the ids of a user namespace.
+///
+/// # Errors
+/// `EINVAL` when the file system cannot be mapped, or is mapped already; else the errno of mount_setattr(2).
+pub fn set_id_map(mount: BorrowedFd<'_>, users: BorrowedFd<'_>, is_recursive: bool) -> Result<(), Errno> {
+    // SAFETY: mount_attr is plain integers; all zeroes means no change.
+    let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attr.attr_set = libc::MOUNT_ATTR_IDMAP;
+    attr.userns_fd = u64::from(users.as_raw_fd().unsigned_abs());
+    mount_setattr(mount, &attr, is_recursive)
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, attr: &libc::mount_attr, is_recursive: bool) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | if is_recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` is a mount_attr of the size given, and lives for the length of the call.
     let ret = unsafe {
         libc::syscall(
@@ -103,12 +116,17 @@ pub fn set_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<libc::mount_attr>(),
         )
     };
     check(ret).map(drop)
 }
+
+/// `FSPICK_CLOEXEC` and `FSPICK_EMPTY_PATH` of `linux/mount.h`.
+const FSPICK_FLAGS: libc::c_uint = 0x1 | 0x8;
+/// `FSCONFIG_CMD_RECONFIGURE` of `linux/mount.h`.
+const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
 
 /// A file system that is being configured.
 #[derive(Debug)]
@@ -123,6 +141,24 @@ impl FsContext {
         // SAFETY: `fstype` is NUL-terminated.
         let ret = unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), libc::FSOPEN_CLOEXEC) };
         owned(ret).map(Self)
+    }
+
+    /// Begins with the file system of a mount (fspick(2)).
+    ///
+    /// # Errors
+    /// The errno of fspick(2).
+    pub fn of(mount: BorrowedFd<'_>) -> Result<Self, Errno> {
+        // SAFETY: the path is the empty string, which the flags allow.
+        let ret = unsafe { libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), FSPICK_FLAGS) };
+        owned(ret).map(Self)
+    }
+
+    /// Makes what was set true of the file system that was picked.
+    ///
+    /// # Errors
+    /// The errno of fsconfig(2).
+    pub fn reconfigure(&self) -> Result<(), Errno> {
+        self.config(FSCONFIG_CMD_RECONFIGURE, std::ptr::null(), std::ptr::null())
     }
 
     /// Sets a parameter, or a flag when there is no value.

@@ -11,8 +11,10 @@ mod faults;
 mod fixture;
 mod garbage;
 mod hooks;
+mod hostile;
 mod inside;
 mod lifecycle;
+mod mounts;
 mod process;
 mod resources;
 mod seccomp;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     match args.get(1).map(String::as_str) {
         Some("--inside") => return inside::main(&args[2..]),
         Some("--hook") => return hooks::main(&args),
+        Some("--race") => return hostile::race(args.get(2).map_or("", String::as_str)),
         Some("--hold-mounts") => return inside::hold_mounts(),
         Some("--exec") => return exec_faults::exec_with_fault(&args[2..]),
         Some("--create") => return faults::create_with_fault(&args[2..]),
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         lifecycle::CASES,
         hooks::CASES,
         seccomp::CASES,
+        mounts::CASES,
+        hostile::CASES,
         exec::CASES,
         exec_faults::CASES,
         terminal::CASES,

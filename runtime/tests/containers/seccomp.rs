@@ -1,7 +1,7 @@
 //! System call filters on real containers.
 #![expect(unsafe_code, reason = "makes system calls by number, and answers notifications by ioctl")]
 
-use std::io::{IoSliceMut, Write};
+use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Cell, Lines};
 use crate::hooks::expect;
+use crate::inside::say;
 use crate::{Case, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -34,7 +35,7 @@ pub(crate) fn calls(calls: &[String]) -> ExitCode {
         // SAFETY: the tests pass numbers where the calls take numbers, and null where they take pointers.
         let ret = unsafe { libc::syscall(number, args[0], args[1], args[2]) };
         let result = if ret < 0 { -i64::from(nix::errno::Errno::last_raw()) } else { ret };
-        if writeln!(std::io::stdout(), "{number} {result}").is_err() {}
+        say(&format!("{number} {result}"));
     }
     ExitCode::SUCCESS
 }

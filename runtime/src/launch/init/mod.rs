@@ -4,6 +4,7 @@
 //! the runtime as a message. File system work is in [`rootfs`] and [`devices`], credentials in [`identity`]. What a process
 //! of an `exec` does to itself as well is in [`mod@process`]; the rest of its life is in [`exec`].
 
+mod copy;
 pub mod devices;
 pub mod exec;
 pub mod identity;

@@ -14,7 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{chdir, fchdir, pivot_root};
 
 use super::super::{Context, StepError};
-use super::Init;
+use super::{Init, copy};
 use crate::plan::TreeSlot;
 use crate::spec::mounts::Attributes;
 use crate::spec::{MountKind, MountSpec, NsKind, Propagation, PropagationMode};
@@ -56,8 +56,17 @@ pub(super) fn mount<'a>(
     match &spec.kind {
         MountKind::Filesystem { fstype, source, parameters } => {
             let target = make_directory(rootfs, &spec.destination)?;
-            let mount = new_filesystem(fstype, source, parameters, spec.attributes.set)?;
-            finish(mount.as_fd(), spec, Attributes::default())?;
+            let mount = if spec.has_copy_up {
+                let mount = new_filesystem(fstype, source, parameters, 0)?;
+                copy::directory(target.as_fd(), mount.as_fd()).during(|| "copy what was there")?;
+                // It may be made read-only by these.
+                finish(mount.as_fd(), spec, spec.attributes)?;
+                mount
+            } else {
+                let mount = new_filesystem(fstype, source, parameters, spec.attributes.set)?;
+                finish(mount.as_fd(), spec, Attributes::default())?;
+                mount
+            };
             attach_mount(mount.as_fd(), target.as_fd()).during(|| "attach it")
         }
         MountKind::Bind { .. } => {
@@ -73,6 +82,16 @@ pub(super) fn mount<'a>(
             }
             finish(source, spec, spec.attributes)?;
             attach_mount(source, target.as_fd()).during(|| "attach it")
+        }
+        MountKind::Remount { parameters } => {
+            let target = open_in_root(rootfs, &spec.destination, OFlag::O_PATH)
+                .during(|| "open it in the root file system")?;
+            if let Some(parameters) = parameters {
+                let context = FsContext::of(target.as_fd()).during(|| "it is not a mount")?;
+                set_parameters(&context, parameters)?;
+                context.reconfigure().during(|| told(&context, String::from("change the file system")))?;
+            }
+            finish(target.as_fd(), spec, spec.attributes)
         }
         MountKind::Cgroup => Err(Errno::ENOTSUP.into()),
     }
@@ -102,23 +121,36 @@ fn new_filesystem(
     let text = |text: &str| CString::new(text).map_err(|_nul| Errno::EINVAL);
     let context = FsContext::open(&text(fstype)?)
         .during(|| format!("open file system type {fstype} (see /proc/filesystems)"))?;
-    // What the kernel adds to the errno, if anything.
-    let told = |what: String| match context.message() {
-        Some(message) => format!("{what}: {message}"),
-        None => what,
-    };
     let source = if source.is_empty() { fstype } else { source };
     let source = (String::from("source"), Some(source.to_owned()));
-    for (key, value) in std::iter::once(&source).chain(parameters) {
+    set_parameters(&context, std::iter::once(&source).chain(parameters))?;
+    context.mount(attributes).during(|| told(&context, String::from("make the file system")))
+}
+
+fn set_parameters<'a>(
+    context: &FsContext,
+    parameters: impl IntoIterator<Item = &'a (String, Option<String>)>,
+) -> Result<(), StepError> {
+    let text = |text: &str| CString::new(text).map_err(|_nul| Errno::EINVAL);
+    for (key, value) in parameters {
         let value_c = value.as_deref().map(text).transpose()?;
         context.set(&text(key)?, value_c.as_deref()).during(|| {
-            told(match value {
+            let option = match value {
                 Some(value) => format!("option {key}={value}"),
                 None => format!("option {key}"),
-            })
+            };
+            told(context, option)
         })?;
     }
-    context.mount(attributes).during(|| told(String::from("make the file system")))
+    Ok(())
+}
+
+/// What failed, with what the kernel adds to the errno, if anything.
+fn told(context: &FsContext, what: String) -> String {
+    match context.message() {
+        Some(message) => format!("{what}: {message}"),
+        None => what,
+    }
 }
 
 /// Makes a path read-only, with the mounts below it. A path that does not exist is a success.
