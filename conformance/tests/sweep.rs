@@ -12,33 +12,61 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
 
-/// A script, what it does before a `create` and after it, and how what it leaves is called.
-const SABOTEURS: [(&str, &str, &str, &str); 4] = [
-    (
-        "cgroup",
-        "mkdir /sys/fs/cgroup/left-by-saboteur",
-        "rmdir /sys/fs/cgroup/left-by-saboteur",
-        "cgroup /sys/fs/cgroup/left-by-saboteur",
-    ),
-    (
-        "mount",
-        "mkdir -p /mnt/left; mount -t tmpfs none /mnt/left",
-        "umount /mnt/left",
-        "mount of tmpfs on /mnt/left",
-    ),
-    ("file", "echo x >/run/left-by-saboteur", "rm /run/left-by-saboteur", "file /run/left-by-saboteur"),
-    ("process", "sleep 1000 & sleeper=$!", "kill $sleeper; wait", "(sleep)"),
+/// A script around podrt.
+#[derive(Clone, Copy)]
+struct Saboteur {
+    name: &'static str,
+    /// What it does before a `create`.
+    before: &'static str,
+    /// What it does after it.
+    after: &'static str,
+    /// How what it leaves is called.
+    left: &'static str,
+    /// Cut points: what is still running is waited for, after each cut.
+    sample: usize,
+}
+
+const SABOTEURS: [Saboteur; 4] = [
+    Saboteur {
+        name: "cgroup",
+        before: "mkdir /sys/fs/cgroup/left-by-saboteur",
+        after: "rmdir /sys/fs/cgroup/left-by-saboteur",
+        left: "cgroup /sys/fs/cgroup/left-by-saboteur",
+        sample: 8,
+    },
+    Saboteur {
+        name: "mount",
+        before: "mkdir -p /mnt/left; mount -t tmpfs none /mnt/left",
+        after: "umount /mnt/left",
+        left: "mount of tmpfs on /mnt/left",
+        sample: 8,
+    },
+    Saboteur {
+        name: "file",
+        before: "echo x >/run/left-by-saboteur",
+        after: "rm /run/left-by-saboteur",
+        left: "file /run/left-by-saboteur",
+        sample: 8,
+    },
+    Saboteur {
+        name: "process",
+        before: "sleep 1000 & sleeper=$!",
+        after: "kill $sleeper",
+        left: "process ",
+        sample: 3,
+    },
 ];
 
 fn main() -> ExitCode {
     let mut trials = vec![Trial::test("unknown_commands_are_refused_by_name", || Ok(unknown()?))];
-    for (name, before, after, left) in SABOTEURS {
-        trials.push(Trial::ignorable_test(format!("a_{name}_left_by_a_kill_is_found"), move || {
-            match missing_prerequisite() {
+    for saboteur in SABOTEURS {
+        trials.push(Trial::ignorable_test(
+            format!("a_{}_left_by_a_kill_is_found", saboteur.name),
+            move || match missing_prerequisite() {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
-                None => Ok(caught(name, before, after, left).map(|()| Completion::Completed)?),
-            }
-        }));
+                None => Ok(caught(saboteur).map(|()| Completion::Completed)?),
+            },
+        ));
     }
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
@@ -68,7 +96,8 @@ fn unknown() -> Result<(), String> {
     if ran.status.code() == Some(2) && is_named { Ok(()) } else { Err(format!("{}: {said}", ran.status)) }
 }
 
-fn caught(name: &str, before: &str, after: &str, left: &str) -> Result<(), Failed> {
+fn caught(saboteur: Saboteur) -> Result<(), Failed> {
+    let Saboteur { name, before, after, left, sample } = saboteur;
     let podrt = std::env::var("PODRT")?;
     let dir = tempfile::tempdir()?;
     let script = dir.path().join(name);
@@ -82,7 +111,7 @@ fn caught(name: &str, before: &str, after: &str, left: &str) -> Result<(), Faile
     let ran = Command::new(podproof())
         .arg("sweep")
         .arg(&script)
-        .args(["--command", "create", "--sample", "8", "--json"])
+        .args(["--command", "create", "--sample", &sample.to_string(), "--json"])
         .arg(&json)
         .output()?;
     let said = || {
@@ -101,6 +130,7 @@ fn caught(name: &str, before: &str, after: &str, left: &str) -> Result<(), Faile
         .flat_map(|leak| of(&leak["left"]))
         .any(|it| it.as_str().is_some_and(|it| it.contains(left)));
     // After each leak the sweep cleans up by itself, or the next cut would be charged with it.
-    let is_clean = of(&row["left_unkilled"]).is_empty() && row["cut_points"] == 8 && row["killed"] == 8;
+    let is_clean =
+        of(&row["left_unkilled"]).is_empty() && row["cut_points"] == sample && row["killed"] == sample;
     if is_found && is_clean && document["runs"][0]["leaks"] == leaks.len() { Ok(()) } else { Err(said()) }
 }

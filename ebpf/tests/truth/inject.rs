@@ -22,7 +22,9 @@ const MKDIR: u64 = 83;
 const CLONE: u64 = 56;
 const CLONE3: u64 = 435;
 
-const TESTS: [(&str, fn(&mut Injector) -> Res<()>); 5] = [
+type Test = fn(&mut Injector) -> Res<()>;
+
+const TESTS: [(&str, Test); 5] = [
     ("inject::counts_as_ptrace_does", counts),
     ("inject::kills_at_every_call", every_call),
     ("inject::entry_and_exit_are_different_cuts", positions),
@@ -34,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     TESTS.iter().map(|(name, test)| Trial::ignorable_test(*name, move || with_injector(*test))).collect()
 }
 
-fn with_injector(test: fn(&mut Injector) -> Res<()>) -> Result<Completion, Failed> {
+fn with_injector(test: Test) -> Result<Completion, Failed> {
     // One command at a time can be armed.
     static INJECTOR: OnceLock<Mutex<Result<Injector, LoadError>>> = OnceLock::new();
     if !nix::unistd::geteuid().is_root() {
