@@ -8,12 +8,19 @@ mod probes;
 mod record;
 mod report;
 mod rows;
+mod runtime;
 mod statistics;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
+
+use crate::build;
+use crate::cmd::Cmd;
+use crate::workspace;
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -26,11 +33,42 @@ pub(crate) struct BenchArgs {
 enum Bench {
     /// What the probes cost the machine that they watch, beside bpftrace, execsnoop and exitsnoop; takes some minutes
     Probes(probes::ProbesArgs),
+    /// How long podrt takes for a container, beside crun, runc and youki, in a VM; takes some minutes
+    Runtime(runtime::RuntimeArgs),
 }
 
 /// Measures and writes the files.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.bench {
         Bench::Probes(args) => probes::run(args),
+        Bench::Runtime(args) => runtime::run(args),
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Builds a measuring program: static, so that its forks copy little, like the container programs that are watched.
+fn built_bench(package: &str, name: &str, object: Option<&Path>) -> Result<PathBuf> {
+    let mut command = Cmd::new(workspace::cargo())
+        .args(["build", "--quiet", "--release", "--locked", "--message-format", "json"])
+        .args(["--package", package, "--bench", name])
+        .args(["--target", build::GUEST_TARGET, "--target-dir"])
+        .arg(workspace::target().join("guest"))
+        .dir(workspace::root())
+        .env("CARGO_ENCODED_RUSTFLAGS", build::STATIC);
+    if let Some(object) = object {
+        command = command.env(build::BPF_OBJECT_VAR, object);
+    }
+    let output = command.read().context("cannot build the measuring program")?;
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == name && message["target"]["kind"][0] == "bench";
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
+    };
+    output.lines().find_map(executable).context("cargo named no executable of the measuring program")
 }

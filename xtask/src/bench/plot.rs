@@ -15,30 +15,41 @@ const FONT: &str = "sans-serif";
 /// Room for the names on the left and the figures on the right.
 const NAMES: u32 = 165;
 const FIGURES: u32 = 50;
-const OWN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
-const PEER: RGBColor = RGBColor(0xb3, 0x5a, 0x00);
+pub(crate) const OWN: RGBColor = RGBColor(0x1f, 0x5f, 0xa8);
+pub(crate) const PEER: RGBColor = RGBColor(0xb3, 0x5a, 0x00);
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const BAND: RGBColor = RGBColor(0xe4, 0xe4, 0xe4);
 
-/// A subject in a panel.
-struct Line {
-    label: &'static str,
-    color: RGBColor,
-    ratio: f64,
-    quartiles: [f64; 2],
+/// A subject in a panel: its ratio, and the span that its bar shows.
+pub(crate) struct Line {
+    pub(crate) label: &'static str,
+    pub(crate) color: RGBColor,
+    pub(crate) ratio: f64,
+    pub(crate) span: [f64; 2],
 }
 
 /// The plot as SVG, on white, so that it can be read on a page of any colour.
 pub(crate) fn svg(document: &Document) -> Result<String> {
-    let rows = CASES.len().div_ceil(COLUMNS);
+    let panels = CASES.map(|(case, label)| (title(document, case, label), lines(document, case)));
+    draw_all(&panels, true)
+}
+
+/// A plot of titled panels, as SVG.
+pub(crate) fn picture(panels: &[(String, Vec<Line>)]) -> Result<String> {
+    draw_all(panels, false)
+}
+
+/// Draws panels; with `has_control` the first line of each is a control, whose span is a band behind the others.
+fn draw_all(panels: &[(String, Vec<Line>)], has_control: bool) -> Result<String> {
+    let rows = panels.len().div_ceil(COLUMNS);
     let size = (PANEL.0 * COLUMNS as u32, PANEL.1 * rows as u32);
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
         area.fill(&WHITE).context("cannot draw the plot")?;
-        for (panel, (case, label)) in area.split_evenly((rows, COLUMNS)).iter().zip(CASES) {
-            draw(panel, &title(document, case, label), &lines(document, case))
-                .with_context(|| format!("cannot draw the panel of {label}"))?;
+        for (panel, (title, lines)) in area.split_evenly((rows, COLUMNS)).iter().zip(panels) {
+            let control = lines.first().filter(|_| has_control).map(|line| line.span);
+            draw(panel, title, lines, control).with_context(|| format!("cannot draw the panel {title}"))?;
         }
         area.present().context("cannot finish the plot")?;
     }
@@ -61,7 +72,7 @@ fn lines(document: &Document, case: &str) -> Vec<Line> {
             "counters" | "counters_events" | "full_evidence" => OWN,
             _ => PEER,
         };
-        Some(Line { label, color, ratio: *row.ratio.get(NONE)?, quartiles: row.ratio_quartiles? })
+        Some(Line { label, color, ratio: *row.ratio.get(NONE)?, span: row.ratio_quartiles? })
     };
     SUBJECTS.iter().filter_map(line).collect()
 }
@@ -70,9 +81,10 @@ fn draw(
     panel: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     title: &str,
     lines: &[Line],
+    control: Option<[f64; 2]>,
 ) -> Result<()> {
-    let low = lines.iter().map(|line| line.quartiles[0]).fold(0.98, f64::min);
-    let high = lines.iter().map(|line| line.quartiles[1]).fold(1.05, f64::max);
+    let low = lines.iter().map(|line| line.span[0]).fold(0.98, f64::min);
+    let high = lines.iter().map(|line| line.span[1]).fold(1.05, f64::max);
     let margin = (high - low) * 0.04;
     let n = lines.len() as f64;
     let mut chart = ChartBuilder::on(panel)
@@ -93,8 +105,7 @@ fn draw(
         .x_label_formatter(&|ratio| format!("{ratio:.2}"))
         .x_label_style((FONT, 14).into_font().color(&INK))
         .draw()?;
-    if let Some(control) = lines.first() {
-        let [from, to] = control.quartiles;
+    if let Some([from, to]) = control {
         chart.draw_series([Rectangle::new([(from, 0.0), (to, n)], BAND.filled())])?;
     }
     chart.draw_series([PathElement::new([(1.0, 0.0), (1.0, n)], INK)])?;
@@ -102,7 +113,7 @@ fn draw(
     for (idx, line) in lines.iter().enumerate() {
         // From the top down.
         let y = n - idx as f64 - 0.5;
-        let bar = [(line.quartiles[0], y), (line.quartiles[1], y)];
+        let bar = [(line.span[0], y), (line.span[1], y)];
         chart.draw_series([PathElement::new(bar, line.color.stroke_width(3))])?;
         chart.draw_series([Circle::new((line.ratio, y), 5, line.color.filled())])?;
         // Pixels of the whole picture; text is placed in those of the panel.

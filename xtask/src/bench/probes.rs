@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 
 use crate::bench::record::Record;
 use crate::bench::rows::Document;
-use crate::bench::{plot, report};
+use crate::bench::{built_bench, plot, report, write};
 use crate::build;
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
@@ -59,13 +59,6 @@ pub(crate) fn run(args: &ProbesArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
 fn measure(args: &ProbesArgs) -> Result<Document> {
     ensure!(
         geteuid().is_root(),
@@ -73,7 +66,7 @@ fn measure(args: &ProbesArgs) -> Result<Document> {
     );
     let tools = setup::ensure(&Tool::BUILD)?;
     let peers = if args.no_peers { Vec::new() } else { peers() };
-    let program = build_program(&build::probes(&tools)?)?;
+    let program = built_bench("podproof-ebpf", "probes", Some(&build::probes(&tools)?))?;
     let dir = workspace::target().join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let mut command = Cmd::new(program).arg("--dir").arg(&dir);
@@ -102,26 +95,6 @@ fn peers() -> Vec<(Tool, Toolbox)> {
         }
     }
     found
-}
-
-/// Builds the measuring program: static, so that its forks copy little, like the container programs that are watched.
-fn build_program(object: &Path) -> Result<PathBuf> {
-    let output = Cmd::new(workspace::cargo())
-        .args(["build", "--quiet", "--release", "--locked", "--message-format", "json"])
-        .args(["--package", "podproof-ebpf", "--bench", "probes"])
-        .args(["--target", build::GUEST_TARGET, "--target-dir"])
-        .arg(workspace::target().join("guest"))
-        .dir(workspace::root())
-        .env("CARGO_ENCODED_RUSTFLAGS", build::STATIC)
-        .env(build::BPF_OBJECT_VAR, object)
-        .read()
-        .context("cannot build the measuring program")?;
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == "probes" && message["target"]["kind"][0] == "bench";
-        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
-    };
-    output.lines().find_map(executable).context("cargo named no executable of the measuring program")
 }
 
 /// Runs the measuring program, whose progress goes to our standard error.

@@ -88,14 +88,14 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
 }
 
 /// A template with each `{{name}}` replaced.
-fn fill(template: &str, parts: &[(&str, String)]) -> String {
+pub(crate) fn fill(template: &str, parts: &[(&str, String)]) -> String {
     parts.iter().fold(template.to_owned(), |text, (name, part)| {
         text.replace(&format!("{{{{{name}}}}}"), part.trim_end())
     })
 }
 
 /// A table with a head.
-fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for line in lines {
         let _infallible = writeln!(text, "| {} |", line.join(" | "));

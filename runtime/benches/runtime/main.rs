@@ -1,0 +1,164 @@
+//! Measures how long runtimes take, in turns; prints records, one JSON object a line.
+//!
+//! ```text
+//! runtime --rounds N --growth N --runtime NAME=FILE... --floor FILE --busybox FILE --pause NAME=FILE...
+//! ```
+//!
+//! In each round every runtime does every case once, and who begins changes from round to round: a machine that becomes
+//! slower or faster meets all alike, and what is compared are the times of one round. Every container is checked: a runtime
+//! that says that it has started one must have a process to show. Needs root and cgroup v2, and a machine for itself:
+//! `cargo xtask bench runtime` runs it in a VM and computes the medians.
+
+mod bundle;
+mod memory;
+mod record;
+mod subject;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nix::sys::prctl;
+
+use crate::bundle::Bundles;
+use crate::record::{Case, Record};
+use crate::subject::{FLOOR, Runtime, floor};
+
+/// Any error of a measurement.
+pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
+
+/// The command line.
+#[derive(Debug, Default)]
+struct Options {
+    rounds: u32,
+    growth: u32,
+    runtimes: Vec<Runtime>,
+    floor: PathBuf,
+    busybox: PathBuf,
+    pauses: Vec<(String, PathBuf)>,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match options(&args).and_then(|options| measure(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options(args: &[String]) -> Res<Options> {
+    let mut options = Options::default();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        // cargo bench adds it.
+        if arg == "--bench" {
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
+        let named = || {
+            let (name, path) =
+                value.split_once('=').ok_or_else(|| format!("{arg} {value}: not NAME=FILE"))?;
+            Ok::<_, String>((name.to_owned(), PathBuf::from(path)))
+        };
+        match arg.as_str() {
+            "--rounds" => options.rounds = value.parse()?,
+            "--growth" => options.growth = value.parse()?,
+            "--floor" => options.floor = value.into(),
+            "--busybox" => options.busybox = value.into(),
+            "--runtime" => options.runtimes.push(named().map(|(name, path)| Runtime::new(name, path))?),
+            "--pause" => options.pauses.push(named()?),
+            _ => return Err(format!("unknown option {arg:?}").into()),
+        }
+    }
+    if options.rounds == 0 || options.runtimes.is_empty() || options.pauses.is_empty() {
+        return Err("--rounds, --runtime and --pause are needed".into());
+    }
+    Ok(options)
+}
+
+/// Prints a record.
+pub(crate) fn tell(record: &Record) -> Res<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, record)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+fn measure(options: &Options) -> Res<()> {
+    // The processes of containers become our children when their runtime ends, so that their end can be waited for.
+    prctl::set_child_subreaper(true)?;
+    tell(&machine()?)?;
+    let bundles = Bundles::make(&options.busybox, &options.pauses[0].1)?;
+    for (name, path) in &options.pauses {
+        tell(&memory::of(name, path)?)?;
+    }
+    rounds(options, &bundles)?;
+    for runtime in &options.runtimes {
+        if let Err(error) = growth(runtime, options.growth, &bundles) {
+            let reason = error.to_string();
+            tell(&Record::GrowthUnavailable { subject: runtime.name.clone(), reason })?;
+        }
+    }
+    Ok(())
+}
+
+fn rounds(options: &Options, bundles: &Bundles) -> Res<()> {
+    let mut gone: BTreeSet<(Case, usize)> = BTreeSet::new();
+    let n = options.runtimes.len();
+    // The first round is not counted: what it reads and translates for the first time is there for all later ones.
+    for round in 0..=options.rounds {
+        eprintln!("bench: round {round} of {}", options.rounds);
+        if round > 0 {
+            let ns = floor(&options.floor)?;
+            tell(&Record::Time { case: Case::RunTrue, subject: FLOOR.to_owned(), round, ns })?;
+        } else {
+            floor(&options.floor)?;
+        }
+        for turn in 0..n {
+            let idx = (turn + round as usize) % n;
+            let runtime = &options.runtimes[idx];
+            for (case, result) in runtime.turn(bundles, |case| !gone.contains(&(case, idx))) {
+                let subject = runtime.name.clone();
+                match result {
+                    Ok(ns) if round > 0 => tell(&Record::Time { case, subject, round, ns })?,
+                    Ok(_) => {}
+                    Err(error) => {
+                        gone.insert((case, idx));
+                        tell(&Record::Unavailable { case, subject, reason: error.to_string() })?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Starts one container after the other, and ends them together.
+fn growth(runtime: &Runtime, n: u32, bundles: &Bundles) -> Res<()> {
+    let mut containers = Vec::new();
+    let result = (0..n).try_for_each(|others| {
+        let (container, ns) = runtime.started(&format!("growth-{others}"), &bundles.sleeping)?;
+        containers.push(container);
+        tell(&Record::Growth { subject: runtime.name.clone(), others, ns })
+    });
+    for container in containers {
+        container.end()?;
+    }
+    result
+}
+
+fn machine() -> Res<Record> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
+    let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = std::fs::read_to_string(Path::new("/proc/sys/kernel/osrelease"))?;
+    Ok(Record::Machine {
+        kernel: kernel.trim().to_owned(),
+        cpu: cpu.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned()),
+        n_cpus: std::thread::available_parallelism()?.get(),
+    })
+}

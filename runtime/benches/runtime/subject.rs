@@ -1,0 +1,164 @@
+//! Runtimes as they are called, and the floor under all of them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use crate::Res;
+use crate::bundle::Bundles;
+use crate::record::Case;
+
+/// The subject of new namespaces and a program in them, without a runtime.
+pub(crate) const FLOOR: &str = "floor";
+
+/// What a subject did in its turn.
+type Done = Vec<(Case, Res<u64>)>;
+
+/// A runtime.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) name: String,
+    path: PathBuf,
+    root: PathBuf,
+}
+
+/// A container that was created.
+#[derive(Debug)]
+pub(crate) struct Container<'a> {
+    runtime: &'a Runtime,
+    id: String,
+    pub(crate) pid: i32,
+}
+
+/// Makes namespaces, mounts /proc in them and runs a program that only ends.
+pub(crate) fn floor(unshare: &Path) -> Res<u64> {
+    let mut command = Command::new(unshare);
+    command.args(["-m", "-p", "-i", "-u", "-n", "-f", "--mount-proc", "/bin/true"]);
+    timed(&mut command)
+}
+
+/// Runs a command, which must succeed; how long it took from the fork on.
+fn timed(command: &mut Command) -> Res<u64> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // Not a pipe: the processes of containers would keep it open.
+    let errors = tempfile::tempfile()?;
+    command.stderr(errors.try_clone()?);
+    let started = Instant::now();
+    let status = command.status()?;
+    let ns = u64::try_from(started.elapsed().as_nanos())?;
+    if !status.success() {
+        let mut said = String::new();
+        let mut errors = errors;
+        io::Seek::rewind(&mut errors)?;
+        io::Read::read_to_string(&mut errors, &mut said)?;
+        return Err(format!("{:?} {status}: {}", command.get_program(), said.trim_end()).into());
+    }
+    Ok(ns)
+}
+
+impl Runtime {
+    pub(crate) fn new(name: String, path: PathBuf) -> Self {
+        let root = Path::new("/run/bench-state").join(&name);
+        Self { name, path, root }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg("--root").arg(&self.root).args(args);
+        command
+    }
+
+    fn call(&self, args: &[&str]) -> Res<u64> {
+        fs::create_dir_all(&self.root)?;
+        timed(&mut self.command(args))
+    }
+
+    /// Does each wanted case once.
+    pub(crate) fn turn(&self, bundles: &Bundles, wants: impl Fn(Case) -> bool) -> Done {
+        let mut done = Vec::new();
+        if wants(Case::RunTrue) {
+            let bundle = bundles.ending.display().to_string();
+            done.push((Case::RunTrue, self.call(&["run", "--bundle", &bundle, "run"])));
+        }
+        if wants(Case::Create)
+            && let Err(error) = self.life(bundles, &wants, &mut done)
+        {
+            done.push((Case::Create, Err(error)));
+        }
+        if wants(Case::Sandbox) {
+            done.push((Case::Sandbox, self.sandbox(bundles)));
+        }
+        done
+    }
+
+    /// Create, start, exec and delete of one container.
+    fn life(&self, bundles: &Bundles, wants: impl Fn(Case) -> bool, done: &mut Done) -> Res<()> {
+        let (container, create) = self.created("life", &bundles.sleeping)?;
+        let start = self.call(&["start", "life"]);
+        let exec = wants(Case::Exec).then(|| self.call(&["exec", "life", "/bin/true"]));
+        container.kill()?;
+        let delete = self.call(&["delete", "life"]);
+        done.push((Case::Create, Ok(create)));
+        done.push((Case::Start, start));
+        done.extend(exec.map(|exec| (Case::Exec, exec)));
+        done.push((Case::Delete, delete));
+        Ok(())
+    }
+
+    fn sandbox(&self, bundles: &Bundles) -> Res<u64> {
+        let (sandbox, mut ns) = self.started("sandbox", &bundles.sleeping)?;
+        let bundle = bundles.join(sandbox.pid)?;
+        let mut containers = vec![sandbox];
+        for id in ["first", "second"] {
+            let (container, took) = self.started(id, bundle)?;
+            containers.push(container);
+            ns += took;
+        }
+        for container in containers {
+            container.end()?;
+        }
+        Ok(ns)
+    }
+
+    /// Creates a container; it and the time.
+    pub(crate) fn created(&self, id: &str, bundle: &Path) -> Res<(Container<'_>, u64)> {
+        let pid_file = self.root.with_extension("pid");
+        let (bundle, file) = (bundle.display().to_string(), pid_file.display().to_string());
+        let ns = self.call(&["create", "--bundle", &bundle, "--pid-file", &file, id])?;
+        let pid = fs::read_to_string(&pid_file)?.trim().parse()?;
+        Ok((Container { runtime: self, id: id.to_owned(), pid }, ns))
+    }
+
+    /// Creates and starts a container; it and the time of both.
+    pub(crate) fn started(&self, id: &str, bundle: &Path) -> Res<(Container<'_>, u64)> {
+        let (container, create) = self.created(id, bundle)?;
+        let start = self.call(&["start", id])?;
+        let program = fs::read_to_string(format!("/proc/{}/cmdline", container.pid))?;
+        if !program.starts_with("/bin/pause") {
+            return Err(format!("{}: {id} runs {program:?} after its start", self.name).into());
+        }
+        Ok((container, create + start))
+    }
+}
+
+impl Container<'_> {
+    /// Ends the process and waits for its end.
+    fn kill(&self) -> Res<()> {
+        let pid = Pid::from_raw(self.pid);
+        kill(pid, Signal::SIGKILL)?;
+        waitpid(pid, None)?;
+        Ok(())
+    }
+
+    /// Ends and deletes the container.
+    pub(crate) fn end(self) -> Res<()> {
+        self.kill()?;
+        self.runtime.call(&["delete", &self.id]).map(drop)
+    }
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask bench runtime`: how long runtimes take for the same containers, in a VM, and what a sandbox costs.
+
+mod figures;
+mod page;
+mod plot;
+#[path = "../../../runtime/benches/runtime/record.rs"]
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use vm_images::{Event, MountSpec, Observer, Outcome, Rootfs, Stream, Vm};
+
+use crate::bench::{built_bench, write};
+use crate::build::{self, Artifacts};
+use crate::cmd::Cmd;
+use crate::setup::{self, Tool};
+use crate::suite::{self, MachineArgs};
+use crate::vm;
+use crate::workspace;
+use figures::Document;
+use record::Record;
+
+/// The project's own runtime, by its name in the file.
+const OWN: &str = "podrt";
+/// Runtimes beside podrt.
+const PEERS: [Tool; 3] = [Tool::Crun, Tool::Runc, Tool::Youki];
+/// Where the runtimes are in the guest, and what an overlay over that needs.
+const BIN: &str = "/usr/local/sbin";
+const OVERLAY: &str = "/opt/overlay";
+
+/// Options of the measurement.
+#[derive(Debug, Args)]
+pub(crate) struct RuntimeArgs {
+    /// Where the figures go; page and plot go beside it as .md and .svg
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// A run of few rounds, to see that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// 6.1, 6.12, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
+    kernel: String,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Measure nothing: make page and plot again from FILE
+    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
+    render: bool,
+}
+
+/// Measures and writes the three files.
+pub(crate) fn run(args: &RuntimeArgs) -> Result<ExitCode> {
+    let document = if args.render {
+        let text =
+            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
+        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
+    } else {
+        let document = measure(args)?;
+        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
+        text.push('\n');
+        write(&args.json, &text)?;
+        // What was written is what is rendered, here and with --render.
+        Document::parse(&text)?
+    };
+    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
+    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
+    write(&text, &page::markdown(&document, &image_name))?;
+    write(&image, &plot::svg(&document)?)?;
+    for path in [&args.json, &text, &image] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &RuntimeArgs) -> Result<Document> {
+    let mut wanted = Tool::BUILD.to_vec();
+    wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
+    let tools = setup::ensure(&wanted)?;
+    let built = build::all(&tools)?;
+    let program = built_bench("podrt", "runtime", None)?;
+    let mut rootfs = Rootfs::new();
+    rootfs.busybox(&tools.tool(Tool::Busybox)?.path)?;
+    rootfs.program("/bin/bench", &program, &[])?.program("/bin/pause", &built.pause, &[])?.program(
+        "/bin/pause-c",
+        &c_pause()?,
+        &[],
+    )?;
+    rootfs.dir(&format!("{OVERLAY}/upper"), 0o755).dir(&format!("{OVERLAY}/work"), 0o755);
+    let (rounds, growth) = if args.quick { ("2", "10") } else { ("25", "200") };
+    let mut argv: Vec<String> = ["/bin/bench", "--rounds", rounds, "--growth", growth]
+        .into_iter()
+        .chain(["--floor", "/bin/unshare", "--busybox", "/bin/busybox"])
+        .chain(["--pause", "podproof=/bin/pause", "--pause", "C=/bin/pause-c"])
+        .map(str::to_owned)
+        .collect();
+    let versions = runtimes(&mut rootfs, &mut argv, &built)?;
+
+    let kernel = vm::kernel(&args.kernel, &tools)?;
+    let mut machine = Vm::new(kernel, rootfs, &built.vm_init, argv, &vm::work_dir());
+    args.machine.apply(&mut machine);
+    machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_secs(3600)));
+    machine.log_path = vm::work_dir().join("bench-runtime.log");
+    // The root of the VM is a tmpfs, whose files answer F_GET_SEALS: runtimes that protect their own program would take
+    // a longer way than on a disk. On an overlay they do not.
+    machine.mounts.push(MountSpec {
+        source: "overlay".to_owned(),
+        target: BIN.to_owned(),
+        fstype: "overlay".to_owned(),
+        options: format!("lowerdir={BIN},upperdir={OVERLAY}/upper,workdir={OVERLAY}/work"),
+        read_only: false,
+    });
+    let mut collector = Collector::default();
+    let report = machine.run(&mut collector)?;
+    if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
+        bail!("no figures: {}", report.explain());
+    }
+    let records = records(&collector.output)?;
+    Document::of(&records, args.quick, &format!("{:?}", report.engine).to_lowercase(), versions)
+}
+
+/// Puts podrt and its peers into the image and on the command line; their versions. A peer that cannot be had is left out.
+fn runtimes(
+    rootfs: &mut Rootfs,
+    argv: &mut Vec<String>,
+    built: &Artifacts,
+) -> Result<BTreeMap<String, String>> {
+    let mut versions = BTreeMap::new();
+    let mut add = |name: &str, path: &Path, libraries: &[PathBuf]| -> Result<()> {
+        suite::add_runtime(rootfs, &format!("{BIN}/{name}"), path, libraries)?;
+        argv.extend(["--runtime".to_owned(), format!("{name}={BIN}/{name}")]);
+        Ok(())
+    };
+    add(OWN, &built.podrt, &[])?;
+    for tool in PEERS {
+        match setup::ensure(&[tool]) {
+            Ok(tools) => {
+                let found = tools.tool(tool)?;
+                add(tool.name(), &found.path, found.libraries.as_slice())?;
+                versions.insert(tool.name().to_owned(), found.version.clone());
+            }
+            Err(error) => eprintln!("bench: measuring without {tool}: {error:#}"),
+        }
+    }
+    Ok(versions)
+}
+
+/// Compiles the pause that this project's is compared with.
+fn c_pause() -> Result<PathBuf> {
+    let dir = workspace::target().join("bench");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let (source, program) = (workspace::root().join("xtask/src/bench/pause.c"), dir.join("pause-c"));
+    Cmd::new("cc").args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source).run()?;
+    Ok(program)
+}
+
+fn records(output: &[u8]) -> Result<Vec<Record>> {
+    let text = std::str::from_utf8(output).context("what the measuring program prints is not UTF-8")?;
+    let lines = text.lines();
+    let records: Vec<Record> = lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("not a record: {line}")))
+        .collect::<Result<_>>()?;
+    ensure!(!records.is_empty(), "the measuring program printed nothing");
+    Ok(records)
+}
+
+/// Keeps what the command writes to standard output.
+#[derive(Debug, Default)]
+struct Collector {
+    output: Vec<u8>,
+}
+
+impl Observer for Collector {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.output.extend_from_slice(bytes),
+            // Words for people only: without a reader they are lost.
+            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        eprintln!("vm: {event}");
+    }
+}

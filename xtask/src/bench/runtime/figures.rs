@@ -1,0 +1,321 @@
+//! The JSON file of a measurement, and how it comes from the records of the measuring program.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::bench::rows::name;
+use crate::bench::runtime::record::{Case, Record};
+use crate::bench::statistics::Summary;
+
+const SCHEMA: u32 = 1;
+const BENCH: &str = "runtime";
+/// The subject of new namespaces and a program in them, without a runtime.
+pub(crate) const FLOOR: &str = "floor";
+/// The last containers of many, and the name of the ratio to the first.
+pub(crate) const GROWTH: &str = "growth";
+pub(crate) const FIRST: &str = "first";
+pub(crate) const PAUSE_FILE: &str = "pause_file";
+pub(crate) const PAUSE_RESIDENT: &str = "pause_resident";
+pub(crate) const PAUSE_PRIVATE: &str = "pause_private";
+/// Of this many, so many are the first and the last: a single one says little.
+const GROWTH_SHARE: usize = 20;
+
+/// Everything that is timed, in the order of the file.
+const CASES: [Case; 6] = [Case::RunTrue, Case::Create, Case::Start, Case::Exec, Case::Delete, Case::Sandbox];
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Document {
+    pub(crate) schema: u32,
+    pub(crate) bench: String,
+    pub(crate) kernel: String,
+    pub(crate) machine: Machine,
+    /// A short run, which shows that everything works and not what it costs.
+    pub(crate) is_quick: bool,
+    /// Version by name of each runtime that was measured beside.
+    pub(crate) peers: BTreeMap<String, String>,
+    /// Containers that ran together at the end of `growth`.
+    pub(crate) n_growth: usize,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Where it was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) n_cpus: usize,
+    /// How the VM was executed: `kvm` or `tcg`.
+    pub(crate) engine: String,
+}
+
+/// One figure. What was not available has no values, and says why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) case: String,
+    pub(crate) subject: String,
+    /// Of the values: `ns` or `bytes`.
+    pub(crate) unit: String,
+    pub(crate) median: Option<f64>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    /// Values that the median is of.
+    pub(crate) runs: usize,
+    /// By the other subject: the median of the ratios of the same rounds.
+    pub(crate) ratio: BTreeMap<String, f64>,
+    /// By the other subject: 95 % interval of that median.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) ratio_interval: BTreeMap<String, [f64; 2]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unavailable: Option<String>,
+}
+
+impl Row {
+    fn new(case: &str, subject: &str, unit: &str) -> Self {
+        Self { case: case.to_owned(), subject: subject.to_owned(), unit: unit.to_owned(), ..Self::default() }
+    }
+
+    fn with(mut self, values: impl IntoIterator<Item = f64>) -> Result<Self> {
+        let values = Summary::of(values).with_context(|| format!("no values of {}", self.case))?;
+        (self.median, self.min, self.max) = (Some(values.median), Some(values.min), Some(values.max));
+        self.runs = values.n;
+        Ok(self)
+    }
+
+    fn compare(&mut self, other: &str, pairs: impl IntoIterator<Item = (f64, f64)>) {
+        let ratios = pairs.into_iter().map(|(own, its)| own / its);
+        if let Some(summary) = Summary::of(ratios) {
+            // Digits below a hundredth of a percent mean nothing.
+            let round = |value: f64| (value * 1e4).round() / 1e4;
+            self.ratio.insert(other.to_owned(), round(summary.median));
+            self.ratio_interval.insert(other.to_owned(), summary.interval.map(round));
+        }
+    }
+}
+
+impl Document {
+    /// The row of a figure.
+    pub(crate) fn row(&self, case: &str, subject: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.case == case && row.subject == subject)
+    }
+
+    /// Reads a file of this schema.
+    ///
+    /// # Errors
+    /// It is no JSON, or of another schema or measurement.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let document: Self = serde_json::from_str(text).context("not the JSON of a measurement")?;
+        ensure!(
+            document.schema == SCHEMA && document.bench == BENCH,
+            "schema {} of bench {:?}; this is for schema {SCHEMA} of {BENCH:?}",
+            document.schema,
+            document.bench
+        );
+        Ok(document)
+    }
+
+    /// Computes the figures from all records of a run.
+    ///
+    /// # Errors
+    /// Records are missing: the measuring program broke off.
+    pub(crate) fn of(
+        records: &[Record],
+        is_quick: bool,
+        engine: &str,
+        peers: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let Some(Record::Machine { kernel, cpu, n_cpus }) = records.first() else {
+            anyhow::bail!("the first record does not describe the machine");
+        };
+        let mut rows = times(records)?;
+        let (growth, n_growth) = growth(records)?;
+        rows.extend(growth);
+        rows.extend(pauses(records)?);
+        Ok(Self {
+            schema: SCHEMA,
+            bench: BENCH.to_owned(),
+            kernel: kernel.clone(),
+            machine: Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() },
+            is_quick,
+            peers,
+            n_growth,
+            rows,
+        })
+    }
+}
+
+/// The times of a case, by subject and round.
+fn times(records: &[Record]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for case in CASES {
+        let mut subjects: BTreeMap<&str, BTreeMap<u32, f64>> = BTreeMap::new();
+        let mut absent: BTreeMap<&str, &str> = BTreeMap::new();
+        for record in records {
+            match record {
+                Record::Time { case: it, subject, round, ns } if *it == case => {
+                    subjects.entry(subject).or_default().insert(*round, *ns as f64);
+                }
+                Record::Unavailable { case: it, subject, reason } if *it == case => {
+                    absent.insert(subject, reason);
+                }
+                _ => {}
+            }
+        }
+        subjects.retain(|subject, _| !absent.contains_key(subject));
+        let case = name(case)?;
+        ensure!(!subjects.is_empty() || !absent.is_empty(), "no times of {case} among the records");
+        for (subject, rounds) in &subjects {
+            let mut row = Row::new(&case, subject, "ns").with(rounds.values().copied())?;
+            for (other, theirs) in subjects.iter().filter(|(other, _)| *other != subject) {
+                row.compare(other, rounds.iter().filter_map(|(round, ns)| Some((*ns, *theirs.get(round)?))));
+            }
+            rows.push(row);
+        }
+        for (subject, reason) in absent {
+            let unavailable = Some(reason.to_owned());
+            rows.push(Row { unavailable, ..Row::new(&case, subject, "ns") });
+        }
+    }
+    Ok(rows)
+}
+
+/// The last containers against the first, and how many there were.
+fn growth(records: &[Record]) -> Result<(Vec<Row>, usize)> {
+    let mut subjects: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for record in records {
+        match record {
+            Record::Growth { subject, ns, .. } => subjects.entry(subject).or_default().push(*ns as f64),
+            Record::GrowthUnavailable { subject, reason } => {
+                let unavailable = Some(reason.clone());
+                rows.push(Row { unavailable, ..Row::new(GROWTH, subject, "ns") });
+            }
+            _ => {}
+        }
+    }
+    subjects.retain(|subject, _| !rows.iter().any(|row| row.subject == *subject));
+    let n = subjects.values().map(Vec::len).max().unwrap_or_default();
+    for (subject, all) in subjects {
+        let share = all.len().div_ceil(GROWTH_SHARE);
+        let (first, last) = (&all[..share], &all[all.len() - share..]);
+        let mut row = Row::new(GROWTH, subject, "ns").with(last.iter().copied())?;
+        // Not pairs by nature: all against all, so that none is chosen.
+        let pairs = last.iter().flat_map(|last| first.iter().map(|first| (*last, *first)));
+        row.compare(FIRST, pairs);
+        // These ratios are not independent, so that the interval of their median would be too narrow.
+        row.ratio_interval.clear();
+        rows.push(row);
+    }
+    ensure!(!rows.is_empty(), "no growth among the records");
+    Ok((rows, n))
+}
+
+fn pauses(records: &[Record]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (case, bytes) in [
+        (PAUSE_FILE, (|sizes| sizes[0]) as fn([u64; 3]) -> u64),
+        (PAUSE_RESIDENT, |sizes| sizes[1]),
+        (PAUSE_PRIVATE, |sizes| sizes[2]),
+    ] {
+        let programs = records.iter().filter_map(|record| match record {
+            Record::Pause { program, file_bytes, resident_bytes, private_bytes } => {
+                Some((program.as_str(), bytes([*file_bytes, *resident_bytes, *private_bytes]) as f64))
+            }
+            _ => None,
+        });
+        let programs: Vec<(&str, f64)> = programs.collect();
+        ensure!(!programs.is_empty(), "no pause among the records");
+        for (program, value) in &programs {
+            let mut row = Row::new(case, program, "bytes").with([*value])?;
+            for (other, its) in programs.iter().filter(|(other, its)| other != program && *its > 0.0) {
+                row.compare(other, [(*value, *its)]);
+                row.ratio_interval.clear();
+            }
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The records of a small run: what a subject takes in ms is 100 times its place, and more in later rounds.
+    pub(crate) fn records() -> Vec<Record> {
+        let mut records =
+            vec![Record::Machine { kernel: "6.12.1".into(), cpu: "Example & Sons".into(), n_cpus: 2 }];
+        for (program, bytes) in [("podproof", 4096), ("C", 8192)] {
+            let program = program.to_owned();
+            let (file_bytes, resident_bytes, private_bytes) = (bytes, 2 * bytes, bytes / 2);
+            records.push(Record::Pause { program, file_bytes, resident_bytes, private_bytes });
+        }
+        for (place, subject) in [FLOOR, "podrt", "crun", "runc"].into_iter().enumerate() {
+            for case in CASES {
+                for round in 1..=5_u32 {
+                    let ns = (place as u64 + 1) * 100_000_000 * u64::from(round);
+                    if subject != FLOOR || case == Case::RunTrue {
+                        records.push(Record::Time { case, subject: subject.to_owned(), round, ns });
+                    }
+                }
+            }
+            for others in 0..40 {
+                if subject != FLOOR {
+                    let ns = 1_000_000 + 1000 * u64::from(others);
+                    records.push(Record::Growth { subject: subject.to_owned(), others, ns });
+                }
+            }
+        }
+        let reason = "\"/bin/runc\" exit status: 1: no".to_owned();
+        records.push(Record::Unavailable { case: Case::Exec, subject: "runc".into(), reason });
+        records
+    }
+
+    pub(crate) fn document() -> Document {
+        Document::of(&records(), false, "tcg", BTreeMap::from([("crun".into(), "1.8".into())])).unwrap()
+    }
+
+    #[test]
+    fn ratios_are_those_of_rounds() {
+        let document = document();
+        let row = document.row("run_true", "podrt").unwrap();
+        assert_eq!((row.median, row.min, row.max, row.runs), (Some(6e8), Some(2e8), Some(1e9), 5));
+        assert_eq!((row.ratio[FLOOR], row.ratio["crun"]), (2.0, 0.6667));
+        assert_eq!(row.ratio_interval["crun"], [0.6667; 2]);
+        assert!(document.row("create", FLOOR).is_none());
+    }
+
+    #[test]
+    fn what_is_unavailable_has_a_reason_and_no_figures() {
+        let document = document();
+        let row = document.row("exec", "runc").unwrap();
+        assert_eq!((row.median, row.runs, row.ratio.len()), (None, 0, 0));
+        assert!(row.unavailable.as_ref().unwrap().contains("exit status: 1"));
+        assert!(!document.row("exec", "crun").unwrap().ratio.contains_key("runc"));
+    }
+
+    #[test]
+    fn growth_compares_the_last_with_the_first() {
+        let document = document();
+        let row = document.row(GROWTH, "podrt").unwrap();
+        assert_eq!((row.runs, document.n_growth), (2, 40));
+        assert!((row.ratio[FIRST] - 1.038).abs() < 1e-3, "{row:?}");
+    }
+
+    #[test]
+    fn the_file_is_read_as_it_was_written_and_no_other_is() {
+        let text = serde_json::to_string_pretty(&document()).unwrap();
+        assert_eq!(Document::parse(&text).unwrap(), document());
+        let other = text.replacen("\"runtime\"", "\"probes\"", 1);
+        assert!(format!("{:#}", Document::parse(&other).unwrap_err()).contains("probes"));
+    }
+
+    #[test]
+    fn a_run_that_broke_off_gives_no_file() {
+        let all = records();
+        let of = |records: &[Record]| Document::of(records, false, "tcg", BTreeMap::new());
+        assert!(of(&[]).is_err());
+        assert!(format!("{:#}", of(&all[..3]).unwrap_err()).contains("no times of run_true"));
+    }
+}
