@@ -24,7 +24,7 @@ fn document() -> serde_json::Value {
         "linux": {
             "namespaces": NsKind::ALL.map(NsKind::oci_name),
             "capabilities": capabilities::names(),
-            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
+            "cgroup": {"v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": seccomp::ACTIONS,
@@ -34,7 +34,7 @@ fn document() -> serde_json::Value {
                 // All are of Linux 5.19 or before, where podrt needs 6.1.
                 "supportedFlags": flags,
             },
-            "apparmor": off,
+            "apparmor": {"enabled": true},
             "selinux": off,
             "intelRdt": off,
             "mountExtensions": {"idmap": {"enabled": true}},

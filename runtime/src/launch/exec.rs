@@ -16,7 +16,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::create::{self, FailAt};
 use super::init::exec::{self as init, ExecInit};
-use super::lifecycle::{call, status};
+use super::lifecycle::call;
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
 use super::{Context, LaunchError, StepError, foreground};
@@ -51,7 +51,10 @@ impl Target {
         let state = root.load(id)?;
         let refuse =
             |status, way_out| LaunchError::Status { verb: "exec in", id: id.to_string(), status, way_out };
-        match status(root, id, &state)? {
+        let stopped = || refuse(Status::Stopped, "");
+        let process = state.process.as_ref().ok_or_else(|| refuse(Status::Creating, ""))?;
+        // Paused or not.
+        match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
             Status::Running => {}
             // Its process is the runtime still, and nothing of the container's must meet that.
             Status::Created => return Err(refuse(Status::Created, "; start it first")),
@@ -60,8 +63,6 @@ impl Target {
         if !is_paused_ignored && is_frozen(&state.cgroup) {
             return Err(LaunchError::Paused { id: id.to_string() });
         }
-        let stopped = || refuse(Status::Stopped, "");
-        let process = state.process.as_ref().ok_or_else(stopped)?;
         let pidfd = process.open().map_err(call("look at the process of", id))?.ok_or_else(stopped)?;
         let document = root.load_config(id)?;
         let namespaces = different_namespaces(process.pid).map_err(call("look at the namespaces of", id))?;
