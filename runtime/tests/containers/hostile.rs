@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::Failed;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, Lines};
@@ -300,14 +301,16 @@ fn runtime_from_inside() -> Result<(), Failed> {
         }
     }
     let mut output = cell.create("writer", &config)?;
+    let writer = cell.pid("writer")?;
     cell.ok(&["start", "writer"])?;
     output.expect("held")?;
     cell.ok(&["start", "c"])?;
     held.expect("ready")?;
     output.expect(&libc::EROFS.to_string())?;
-    for id in ["writer", "c"] {
-        cell.ok(&["delete", "--force", id])?;
-    }
+    cell.ok(&["delete", "--force", "writer"])?;
+    // PID 1 of the namespace ends after all others in it are reaped, this one by its new parent.
+    waitpid(writer, Some(WaitPidFlag::__WALL))?;
+    cell.ok(&["delete", "--force", "c"])?;
     if fs::read(&program)? != before {
         return fail("the runtime has changed");
     }

@@ -2,12 +2,13 @@
 #![expect(unsafe_code, reason = "makes system calls by number, and answers notifications by ioctl")]
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, Stdio};
 
 use libtest_mimic::Failed;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -226,9 +227,16 @@ fn receive(listener: &UnixListener) -> Result<(Value, OwnedFd), Failed> {
 }
 
 /// Answers notifications for `getpgrp` with a value and lets all others pass; ends with the program.
-fn answer(notify: &OwnedFd) -> Result<u32, Failed> {
+fn answer(notify: &OwnedFd, program: &OwnedFd) -> Result<u32, Failed> {
     let mut n_answered = 0;
     loop {
+        // The ioctl alone would wait for ever: before Linux 6.11 a filter is in use until its zombies are reaped.
+        let mut fds =
+            [PollFd::new(notify.as_fd(), PollFlags::POLLIN), PollFd::new(program.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE)?;
+        if !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)) {
+            return Ok(n_answered);
+        }
         // SAFETY: all zeroes is what the ioctl wants to find.
         let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the kernel writes a seccomp_notif.
@@ -267,6 +275,7 @@ fn listener_answers() -> Result<(), Failed> {
         config["process"]["noNewPrivileges"] = json!(has_no_new_privs);
         let mut output = cell.create("c", &config)?;
         let pid = cell.pid("c")?;
+        let program = runtime::sys::process::pidfd_open(pid)?;
         let mut start = cell.podrt().args(["start", "c"]).spawn()?;
         let (state, notify) = receive(&listener)?;
         expect(
@@ -276,7 +285,7 @@ fn listener_answers() -> Result<(), Failed> {
             "metadata": "meta=1", "state": {"ociVersion": "1.0.2", "id": "c", "status": "created", "pid": pid.as_raw(),
                 "bundle": cell.path().join("bundle"), "annotations": {"a": "b"}}}),
         )?;
-        let n_answered = answer(&notify)?;
+        let n_answered = answer(&notify, &program)?;
         if !start.wait()?.success() || n_answered != 1 {
             return fail(format!("start failed, or {n_answered} answers"));
         }
