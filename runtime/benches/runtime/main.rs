@@ -140,6 +140,8 @@ fn rounds(options: &Options, bundles: &Bundles) -> Res<()> {
 
 /// Starts one container after the other, and ends them together.
 fn growth(runtime: &Runtime, n: u32, bundles: &Bundles) -> Res<()> {
+    // Not counted, as the first round.
+    runtime.started("growth", &bundles.sleeping)?.0.end()?;
     let mut containers = Vec::new();
     let result = (0..n).try_for_each(|others| {
         let (container, ns) = runtime.started(&format!("growth-{others}"), &bundles.sleeping)?;

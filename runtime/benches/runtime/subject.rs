@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
@@ -16,6 +16,9 @@ use crate::record::Case;
 
 /// The subject of new namespaces and a program in them, without a runtime.
 pub(crate) const FLOOR: &str = "floor";
+
+/// How long a program may take after `start`.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a subject did in its turn.
 type Done = Vec<(Case, Res<u64>)>;
@@ -101,6 +104,7 @@ impl Runtime {
     fn life(&self, bundles: &Bundles, wants: impl Fn(Case) -> bool, done: &mut Done) -> Res<()> {
         let (container, create) = self.created("life", &bundles.sleeping)?;
         let start = self.call(&["start", "life"]);
+        container.wait_program()?;
         let exec = wants(Case::Exec).then(|| self.call(&["exec", "life", "/bin/true"]));
         container.kill()?;
         let delete = self.call(&["delete", "life"]);
@@ -139,15 +143,28 @@ impl Runtime {
     pub(crate) fn started(&self, id: &str, bundle: &Path) -> Res<(Container<'_>, u64)> {
         let (container, create) = self.created(id, bundle)?;
         let start = self.call(&["start", id])?;
-        let program = fs::read_to_string(format!("/proc/{}/cmdline", container.pid))?;
-        if !program.starts_with("/bin/pause") {
-            return Err(format!("{}: {id} runs {program:?} after its start", self.name).into());
-        }
+        container.wait_program()?;
         Ok((container, create + start))
     }
 }
 
 impl Container<'_> {
+    /// Waits until the program runs: the start of some runtimes returns before. Not timed, since who asks in a loop takes
+    /// the time of whom it asks about.
+    fn wait_program(&self) -> Res<()> {
+        let since = Instant::now();
+        loop {
+            let program = fs::read_to_string(format!("/proc/{}/cmdline", self.pid))?;
+            if program.starts_with("/bin/pause") {
+                return Ok(());
+            }
+            if since.elapsed() > DEADLINE {
+                return Err(format!("{} runs {program:?} after its start", self.id).into());
+            }
+            std::thread::yield_now();
+        }
+    }
+
     /// Ends the process and waits for its end.
     fn kill(&self) -> Res<()> {
         let pid = Pid::from_raw(self.pid);

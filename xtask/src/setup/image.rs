@@ -31,9 +31,9 @@ const LINKS: [(&str, &str); 6] = [
     ("usr/sbin/ip6tables-restore", "ip6tables-nft-restore"),
 ];
 
-/// Where packages put what nobody reads in a VM.
-const LEFT_OUT: [&str; 5] =
-    ["usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian"];
+/// What nobody reads in a VM, and the networks of plugins that are not in the images.
+const LEFT_OUT: [&str; 6] =
+    ["etc/cni", "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian"];
 
 /// The engine, and what it only recommends but cannot do without.
 fn roots(tool: Tool) -> &'static [&'static str] {
