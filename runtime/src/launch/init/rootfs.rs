@@ -55,8 +55,10 @@ pub(super) fn mount<'a>(
 ) -> Result<(), StepError> {
     match &spec.kind {
         MountKind::Filesystem { fstype, source, parameters } => {
+            // A directory that is only made for the mount has nothing to give, its mode included.
+            let has_something = spec.has_copy_up && existing(rootfs, &spec.destination)?.is_some();
             let target = make_directory(rootfs, &spec.destination)?;
-            let mount = if spec.has_copy_up {
+            let mount = if has_something {
                 let mount = new_filesystem(fstype, source, parameters, 0)?;
                 copy::directory(target.as_fd(), mount.as_fd()).during(|| "copy what was there")?;
                 // It may be made read-only by these.
