@@ -4,23 +4,24 @@
 //! that [`crate::launch`] only executes. The order is part of the result, and the reasons for it stand beside
 //! the groups in [`plan`]. Each step names its undo.
 
+mod devices;
 pub mod exec;
 pub mod features;
+mod process;
 pub mod step;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use features::KernelFeatures;
 pub use step::{Action, Actor, SeccompFilter, Step, TreeSlot, Undo};
 
 use crate::cgroup::CgroupPath;
 use crate::spec::mounts::MountKind;
-use crate::spec::resources::devices;
-use crate::spec::{
-    CapSet, CapabilitySpec, ContainerId, ContainerSpec, DeviceKind, DeviceSpec, HookKind, NsKind,
-    ProcessSpec, SpecError,
-};
+use crate::spec::resources::devices as device_rules;
+use crate::spec::{CapabilitySpec, ContainerId, ContainerSpec, HookKind, NsKind, ProcessSpec, SpecError};
+use devices::device_nodes;
+use process::{CAP_SYS_ADMIN, check_apparmor, filter, grantable, identity_steps, limit_steps};
 
 /// Why no plan is possible on this kernel.
 #[derive(Debug, thiserror::Error)]
@@ -147,7 +148,7 @@ pub fn plan(
     let at_first = if is_final { capabilities } else { capabilities.with_permitted(CAP_SYS_ADMIN) };
     init_steps(spec, &mounts, at_first, &mut steps);
     // Not before: init makes nodes that the container itself may not make.
-    let rules = devices::complete(&spec.device_rules);
+    let rules = device_rules::complete(&spec.device_rules);
     steps.push(Step::runtime(Action::DeviceFilter(rules), Undo::WithCgroup));
     limit_steps(&spec.process, &mut steps);
     if let Some(path) = pid_file {
@@ -168,44 +169,6 @@ pub fn plan(
         steps.push(Step { actor: Actor::Released, action, undo: Undo::WithProcess });
     }
     Ok(Plan { steps, cgroup, warnings })
-}
-
-fn check_apparmor(process: &ProcessSpec, kernel: &KernelFeatures) -> Result<(), PlanError> {
-    match &process.apparmor_profile {
-        Some(profile) if !kernel.has_apparmor => Err(PlanError::NoAppArmor { profile: profile.clone() }),
-        _ => Ok(()),
-    }
-}
-
-/// Limits come last: a small one must not hinder the set-up. The runtime sets them, with the node's privileges.
-fn limit_steps(process: &ProcessSpec, steps: &mut Vec<Step>) {
-    let priority = process.io_priority.map(Action::IoPriority);
-    let scheduler = process.scheduler.map(Action::Scheduler);
-    let limits = process.rlimits.iter().map(|limit| Action::Rlimit(*limit));
-    let actions = priority.into_iter().chain(scheduler).chain(limits);
-    steps.extend(actions.map(|action| Step::runtime(action, Undo::WithProcess)));
-}
-
-/// `CAP_SYS_ADMIN` (capabilities(7)).
-const CAP_SYS_ADMIN: u8 = 21;
-
-/// How many instructions the kernel takes (`BPF_MAXINSNS`).
-const INSTRUCTIONS_MAX: usize = 4096;
-
-fn filter(spec: &ContainerSpec) -> Result<Option<SeccompFilter>, SpecError> {
-    let Some(seccomp) = &spec.seccomp else { return Ok(None) };
-    let program = crate::seccomp::compile(&seccomp.profile);
-    if program.len() > INSTRUCTIONS_MAX {
-        return Err(SpecError::invalid(
-            "linux.seccomp.syscalls",
-            format!(
-                "makes a filter of {} instructions, and the kernel takes {INSTRUCTIONS_MAX}; use fewer rules with \
-                 args",
-                program.len()
-            ),
-        ));
-    }
-    Ok(Some(SeccompFilter { program, flags: seccomp.flags, has_listener: seccomp.listener.is_some() }))
 }
 
 fn cgroup_steps(
@@ -358,32 +321,6 @@ fn init_steps(
     identity_steps(&spec.process, spec.personality, capabilities, &mut push);
 }
 
-/// Becoming the program's user, the same for the container's own process and for one of an `exec`.
-fn identity_steps(
-    process: &ProcessSpec,
-    personality: Option<libc::c_int>,
-    capabilities: CapabilitySpec,
-    push: &mut impl FnMut(Action),
-) {
-    if let Some(domain) = personality {
-        push(Action::Personality(domain));
-    }
-    // The bounding set needs CAP_SETPCAP, which the change of user takes away.
-    push(Action::BoundingSet { bounding: capabilities.bounding, inheritable: capabilities.inheritable });
-    push(Action::User {
-        uid: process.uid,
-        gid: process.gid,
-        groups: process.additional_gids.clone(),
-        umask: process.umask,
-    });
-    push(Action::Capabilities(capabilities));
-    if process.no_new_privileges {
-        push(Action::NoNewPrivileges);
-    }
-    // As the user of the container: whether a file can be executed is a question of who asks.
-    push(Action::FindProgram);
-}
-
 /// The hooks that `create` runs: first those in the namespaces of the runtime.
 fn hook_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
     for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
@@ -394,38 +331,6 @@ fn hook_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
     for hook in spec.hooks.of(HookKind::CreateContainer) {
         let action = Action::Hook(hook.clone());
         steps.push(Step { actor: Actor::Init, action, undo: Undo::RunPoststop });
-    }
-}
-
-/// Takes out of each set what cannot be given, with a warning for each capability.
-fn grantable(
-    spec: &ContainerSpec,
-    process: &ProcessSpec,
-    kernel: &KernelFeatures,
-    warnings: &mut Vec<String>,
-) -> CapabilitySpec {
-    // In a user namespace of its own a process has every capability that the kernel knows.
-    let known = CapSet(u64::MAX >> (63 - u32::from(kernel.last_capability.min(63))));
-    let available = if spec.namespace(NsKind::User).is_some() {
-        known
-    } else {
-        CapSet(known.0 & kernel.grantable_capabilities.0)
-    };
-    let asked = process.capabilities;
-    let all =
-        asked.bounding.0 | asked.effective.0 | asked.inheritable.0 | asked.permitted.0 | asked.ambient.0;
-    for number in CapSet(all & !available.0).numbers() {
-        warnings.push(format!(
-            "process.capabilities: capability number {number} cannot be granted here, left out"
-        ));
-    }
-    let cut = |set: CapSet| CapSet(set.0 & available.0);
-    CapabilitySpec {
-        bounding: cut(asked.bounding),
-        effective: cut(asked.effective),
-        inheritable: cut(asked.inheritable),
-        permitted: cut(asked.permitted),
-        ambient: cut(asked.ambient),
     }
 }
 
@@ -449,54 +354,4 @@ fn resolve_mounts(spec: &ContainerSpec, cgroup: &CgroupPath) -> Vec<crate::spec:
         mount
     };
     spec.mounts.iter().map(resolve).collect()
-}
-
-/// The device nodes that every container has (config-linux.md, default devices).
-const DEFAULT_DEVICES: [(&str, u64, u64); 6] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-];
-
-/// The links that every container has (runtime-linux.md, dev symbolic links), and that of devpts.
-const DEFAULT_LINKS: [(&str, &str); 5] = [
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/ptmx", "pts/ptmx"),
-];
-
-fn device_nodes(spec: &ContainerSpec) -> Vec<Action> {
-    // Who binds a /dev of their own gets that one, untouched.
-    let has_own_dev = spec
-        .mounts
-        .iter()
-        .any(|mount| mount.destination == Path::new("/dev") && matches!(mount.kind, MountKind::Bind { .. }));
-    // mknod(2) of a device is refused in a user namespace: the node's own are bound there.
-    let is_bound = spec.namespace(NsKind::User).is_some();
-    let mut actions = Vec::new();
-    if !has_own_dev {
-        for (path, major, minor) in DEFAULT_DEVICES {
-            let path = PathBuf::from(path);
-            if spec.devices.iter().all(|device| device.path != path) {
-                let device =
-                    DeviceSpec { path, kind: DeviceKind::Char, major, minor, mode: 0o666, uid: 0, gid: 0 };
-                actions.push(Action::Device { device, is_bound });
-            }
-        }
-    }
-    for device in &spec.devices {
-        let is_bound = is_bound && device.kind != DeviceKind::Fifo;
-        actions.push(Action::Device { device: device.clone(), is_bound });
-    }
-    if !has_own_dev {
-        for (path, target) in DEFAULT_LINKS {
-            actions.push(Action::Link { path: path.into(), target: target.into() });
-        }
-    }
-    actions
 }

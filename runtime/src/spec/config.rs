@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, IdMap, NsKind, SpecError};
-use super::{hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported};
+use super::{devices, hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -71,7 +71,7 @@ pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         uid_mappings,
         gid_mappings,
-        devices: mounts::read_devices(linux.devices().as_deref().unwrap_or_default())?,
+        devices: devices::read(linux.devices().as_deref().unwrap_or_default())?,
         masked_paths: paths("maskedPaths", linux.masked_paths())?,
         readonly_paths: paths("readonlyPaths", linux.readonly_paths())?,
         sysctl: sysctl::read(linux.sysctl().as_ref(), &namespaces)?,

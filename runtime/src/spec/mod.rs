@@ -8,6 +8,7 @@
 
 pub mod capabilities;
 pub mod config;
+pub mod devices;
 pub mod error;
 pub mod exec;
 pub mod hooks;
@@ -27,10 +28,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use capabilities::{CapSet, CapabilitySpec};
+pub use devices::{DeviceKind, DeviceSpec};
 pub use error::SpecError;
 pub use hooks::{HookKind, HookSpec, Hooks};
 pub use id::ContainerId;
-pub use mounts::{DeviceKind, DeviceSpec, IdMap, MountKind, MountSpec, Propagation, PropagationMode};
+pub use mounts::{IdMap, MountKind, MountSpec, Propagation, PropagationMode};
 pub use namespaces::{IdMapping, NamespaceSpec, NsKind};
 pub use process::{ConsoleSize, ProcessSpec, Rlimit};
 pub use resources::{CgroupSetting, DeviceRule};
