@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use crate::build;
 use crate::cmd::Cmd;
+use crate::setup::{self, Tool};
 use crate::workspace;
 
 /// Runs every step.
@@ -27,6 +28,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .env("RUSTC_BOOTSTRAP", "1");
     step("clippy of the probes", probes.succeeds()?);
+    setup::ensure(&[Tool::Linker, Tool::Cxx])?;
+    step("clippy of the fuzz targets", clippy(&["--package", "podrt-fuzz", "--bins"]).succeeds()?);
     step("clippy of pause", clippy(&["--package", "pause", "--profile", "pause"]).succeeds()?);
     let doc = cargo(&["doc", "--quiet", "--locked", "--no-deps", "--document-private-items", "--keep-going"])
         .env("RUSTDOCFLAGS", "-D warnings");

@@ -14,6 +14,7 @@ fuzz_target!(|text: &str| {
         controllers: ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"].map(str::to_owned).to_vec(),
         last_capability: 40,
         grantable_capabilities: CapSet((1 << 41) - 1),
+        has_apparmor: true,
     };
     let Ok(id) = "fuzz".parse::<ContainerId>() else { return };
     let spec = match config::parse(text, Path::new("/bundle")) {
