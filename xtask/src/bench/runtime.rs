@@ -4,6 +4,7 @@ mod figures;
 mod page;
 mod phases;
 mod plot;
+mod profile;
 #[path = "../../../runtime/benches/runtime/record.rs"]
 mod record;
 
