@@ -1,0 +1,1 @@
+//! The output of containers, in the log format of the CRI.

@@ -1,0 +1,3 @@
+//! The command `podrt-pod`, which `podrt pod` executes.
+
+fn main() {}

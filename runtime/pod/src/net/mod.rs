@@ -1,0 +1,1 @@
+//! The network of a pod: a veth pair to a bridge, with a local allocator of addresses.
