@@ -1,3 +1,7 @@
-//! The command `podrt-pod`, which `podrt pod` executes.
+//! The command `podrt-pod`, which `podrt pod` executes. All of it is in the library; see [`pod::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pod::cli::main()
+}
