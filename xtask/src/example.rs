@@ -52,9 +52,9 @@ pub(crate) fn run(args: &ExampleArgs) -> Result<ExitCode> {
         .program("/bin/podrt-pod", &built.podrt_pod, &[])?
         .program("/bin/pause", &built.pause, &[])?;
     for (name, text) in &examples {
-        rootfs.content(&format!("{GUEST}/{name}.yaml"), text, 0o644);
+        rootfs.content(&format!("{GUEST}/{name}.yaml"), text.as_str(), 0o644);
     }
-    rootfs.content("/bin/examples", &script(&examples)?, 0o755);
+    rootfs.content("/bin/examples", script(&examples)?, 0o755);
     let kernel = vm::kernel(&args.kernel, &tools)?;
     let mut machine = Vm::new(kernel, rootfs, &built.vm_init, vec!["/bin/examples".to_owned()], &vm::work_dir());
     machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));

@@ -32,10 +32,10 @@ pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
         (false, []) => bail!("container {name} of pod {} was not started yet", args.pod),
     };
     let options = Options {
-        follow: args.follow,
+        is_followed: args.follow,
         tail: args.tail,
         since: args.since.and_then(|since| SystemTime::now().checked_sub(since)),
-        timestamps: args.timestamps,
+        has_timestamps: args.timestamps,
         ..Options::default()
     };
     let path = pod.log(name, run);

@@ -15,7 +15,7 @@ use crate::machine::Settings;
 use crate::net::{self, Bridge};
 use crate::plan::cgroup::of_pod;
 use crate::spec::PodSpec;
-use crate::state::{NetworkMode, PodDir, PodRecord, PodRoot};
+use crate::state::{NetworkMode, PodDir, PodRecord, PodRoot, StoredImage};
 use crate::supervisor::spawn;
 
 /// What the command line says beside the manifest.
@@ -68,10 +68,12 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
         bail!("the sandbox's program {} is not there; name it with --pause", pause.display());
     }
     let store = ImageStore::new(root.images());
-    let mut images = Vec::new();
+    let (mut images, mut leases) = (Vec::new(), Vec::new());
     for container in &spec.containers {
         let image = store.resolve(&container.image);
-        images.push(image.with_context(|| format!("the image of container {}", container.name))?);
+        let image = image.with_context(|| format!("the image of container {}", container.name))?;
+        leases.push(image.lease);
+        images.push(StoredImage { layers: image.layers, config: image.config });
     }
     let network = match (spec.is_host_network, &bridge) {
         (true, _) => NetworkMode::Host,
@@ -103,6 +105,8 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
     group::expect_none(&cgroup)?;
     // Before anything that it tells of is made.
     pod.save_record(&record)?;
+    // From here on the record keeps the layers.
+    drop(leases);
 
     let owner = pod.owner();
     group::make(&cgroup, &owner)?;
@@ -119,9 +123,9 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
     if record.network != NetworkMode::Host {
         let namespace = format!("/proc/{sandbox}/ns/net");
         let namespace = fs::File::open(&namespace).with_context(|| format!("open {namespace}"))?;
-        match (&record.lease, &bridge) {
-            (Some(lease), Some(bridge)) => net::connect(namespace.as_fd(), lease, bridge)?,
-            _ => net::loopback(namespace.as_fd())?,
+        match &record.lease {
+            Some(lease) => net::connect(namespace.as_fd(), lease)?,
+            None => net::loopback(namespace.as_fd())?,
         }
     }
     spawned.go()

@@ -18,7 +18,7 @@ use super::observe::{Observed, PodState, observe};
 use super::remove;
 use crate::image::ImageStore;
 use crate::net;
-use crate::state::{PodDir, PodRoot};
+use crate::state::{PodDir, PodRoot, StateError};
 
 /// What a clean-up did, in words.
 #[derive(Debug, Default)]
@@ -94,15 +94,17 @@ fn remains(pod: &PodDir, observed: &Observed) -> Result<usize> {
 }
 
 fn collect_leases(root: &PodRoot, collected: &mut Collected) -> Result<()> {
-    for name in net::leases(&root.network())? {
-        if root.pod(&name).is_ok_and(|pod| pod.path().exists()) {
+    for entry in net::leases(&root.network())? {
+        let name = &entry.pod;
+        if root.pod(name).is_ok_and(|pod| pod.path().exists()) {
             continue;
         }
-        match net::disconnect(&root.network(), &name) {
+        match net::disconnect(&root.network(), name) {
             Ok(()) => collected.removed.push(format!("the address of pod {name}: the pod is gone")),
-            Err(error) => collected.left.push(format!("the address of pod {name}: {error}")),
+            Err(error) => collected.left.push(format!("the address of pod {name}: {:#}", anyhow::Error::from(error))),
         }
     }
+    collected.removed.extend(net::collect(&root.network())?);
     Ok(())
 }
 
@@ -127,13 +129,18 @@ fn collect_cgroups(root: &PodRoot, collected: &mut Collected) -> Result<()> {
 }
 
 fn collect_images(root: &PodRoot, collected: &mut Collected) -> Result<()> {
+    // Before the pods are read: what is resolved from now on waits.
+    let Some(collector) = ImageStore::new(root.images()).collector()? else { return Ok(()) };
     let mut in_use = Vec::new();
     for pod in root.list()? {
-        if let Ok(record) = pod.record() {
-            in_use.extend(record.images.into_iter().flat_map(|image| image.layers));
+        match pod.record() {
+            Ok(record) => in_use.extend(record.images.into_iter().flat_map(|image| image.layers)),
+            Err(StateError::Unknown { .. }) => {}
+            // Nobody knows what it uses.
+            Err(_) => return Ok(()),
         }
     }
-    for path in ImageStore::new(root.images()).gc(&in_use)? {
+    for path in collector.remove_unused(&in_use)? {
         collected.removed.push(format!("{}: no pod uses it", path.display()));
     }
     Ok(())

@@ -23,7 +23,7 @@ pub mod store;
 use std::io;
 use std::path::PathBuf;
 
-pub use record::{NetworkMode, PodRecord, PodReport};
+pub use record::{NetworkMode, PodRecord, PodReport, StoredImage};
 pub use store::{PodDir, PodRoot};
 
 /// An operation on a pod's directory that failed.
@@ -64,10 +64,12 @@ pub enum StateError {
         source: serde_json::Error,
     },
     /// The name cannot be one of a pod.
-    #[error("{name:?} is not the name of a pod: lower case letters, digits, - and . (RFC 1123)")]
+    #[error("{name:?} is not the name of a pod: it {fault}")]
     Name {
         /// As given.
         name: String,
+        /// Why not.
+        fault: &'static str,
     },
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use runtime::cgroup::CgroupPath;
 use serde::{Deserialize, Serialize};
 
-use crate::image::Image;
+use crate::image::ImageConfig;
 use crate::machine::Settings;
 use crate::net::Lease;
 use crate::spec::PodSpec;
@@ -25,7 +25,7 @@ pub struct PodRecord {
     /// `/proc/sys/kernel/random/boot_id` at that time: after another boot nothing of the pod runs.
     pub boot_id: String,
     /// The images of the containers, in their order.
-    pub images: Vec<Image>,
+    pub images: Vec<StoredImage>,
     /// The sandbox's program on the node.
     pub pause: PathBuf,
     /// How the pod is connected.
@@ -42,6 +42,15 @@ pub struct PodRecord {
     pub log_max_bytes: u64,
     /// How many logs of one run are kept.
     pub log_max_files: u32,
+}
+
+/// An image as containers are made of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// Directories for overlayfs, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// The defaults of its program.
+    pub config: ImageConfig,
 }
 
 /// How a pod is connected.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{PodRecord, PodReport, StateError};
-use crate::spec::name::is_subdomain;
+use crate::spec::names::subdomain_fault;
 
 const RECORD: &str = "pod.json";
 const SUPERVISOR: &str = "supervisor.json";
@@ -55,8 +55,8 @@ impl PodRoot {
     /// # Errors
     /// [`StateError::Name`] when no pod can have the name.
     pub fn pod(&self, name: &str) -> Result<PodDir, StateError> {
-        if !is_subdomain(name) {
-            return Err(StateError::Name { name: name.to_owned() });
+        if let Some(fault) = subdomain_fault(name) {
+            return Err(StateError::Name { name: name.to_owned(), fault });
         }
         Ok(PodDir { name: name.to_owned(), root: self.0.clone(), path: self.pods().join(name) })
     }

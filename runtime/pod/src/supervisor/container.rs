@@ -20,14 +20,13 @@ use serde_json::Value;
 use super::node::Node;
 use super::output::{Output, with_output};
 use super::rootfs;
-use crate::image::user::resolve_user;
-use crate::image::{Image, UserIds};
+use crate::image::{UserIds, resolve_user};
 use crate::logs::{Limits, LogWriter};
 use crate::machine::Exit;
 use crate::plan::container::{Facts, config as container_config};
 use crate::plan::{Places, Sandbox};
 use crate::spec::{ContainerSpec, SeccompProfile};
-use crate::state::{PodDir, PodRecord};
+use crate::state::{PodDir, PodRecord, StoredImage};
 
 /// As much of a termination message as the API shows.
 const MESSAGE_BYTES: u64 = 4096;
@@ -89,7 +88,7 @@ impl Workshop<'_> {
         &self,
         id: &ContainerId,
         spec: &ContainerSpec,
-        image: &Image,
+        image: &StoredImage,
         run: u32,
         sandbox: Sandbox,
     ) -> Result<Running> {
@@ -137,7 +136,7 @@ impl Workshop<'_> {
         Ok(launch::create(&request)?)
     }
 
-    fn user(&self, spec: &ContainerSpec, image: &Image, root: &Path) -> Result<UserIds> {
+    fn user(&self, spec: &ContainerSpec, image: &StoredImage, root: &Path) -> Result<UserIds> {
         let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .context("open the root file system")?;
         let named = match spec.security.user {

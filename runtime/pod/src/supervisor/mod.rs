@@ -31,13 +31,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
+use runtime::cli::kill::parse_signal;
 use runtime::sys::clone::Cloned;
 
 use crate::control::{Reply, Request};
 use crate::machine::{Action, Event, Hook, Machine, Now};
 use crate::plan::{Places, Sandbox};
-use crate::state::{PodDir, PodRecord, PodReport};
-use crate::status::Phase;
+use crate::state::{PodDir, PodReport};
+use crate::status::{Phase, PodStatus};
 use container::{Running, Workshop};
 use hooks::{RunningHook, What};
 use node::Node;
@@ -126,7 +127,8 @@ impl Supervisor<'_> {
         let mut buffer = vec![0; BUFFER];
         loop {
             self.handle_events()?;
-            self.server.answer(|request| self.machine_reply(request));
+            let (status, is_begun, is_finished) = (self.machine.status(), self.is_begun, self.is_finished);
+            self.server.answer(|request| reply(request, &status, is_begun, is_finished));
             if self.is_finished {
                 return Ok(());
             }
@@ -168,7 +170,8 @@ impl Supervisor<'_> {
             }),
             Action::Signal(index) => {
                 if let Some(spec) = self.workshop.record.spec.containers.get(index) {
-                    let image = self.workshop.record.images.get(index).and_then(|image| image.config.stop_signal);
+                    let image = self.workshop.record.images.get(index);
+                    let image = image.and_then(|image| parse_signal(image.config.stop_signal.as_ref()?).ok());
                     let signal = spec.stop_signal.or(image).unwrap_or(Signal::SIGTERM as i32);
                     container::signal(self.workshop.pod, &spec.name, Some(signal));
                 }
@@ -302,25 +305,25 @@ impl Supervisor<'_> {
         self.events.extend(ended);
     }
 
-    /// What a request gets now; nothing while it has to wait.
-    fn machine_reply(&self, request: &Request) -> Option<Reply> {
-        let status = || Some(Reply::Status(self.machine.status().clone()));
-        match request {
-            Request::Start => status(),
-            Request::WaitStarted if self.is_begun && self.machine.status().phase != Phase::Pending => status(),
-            Request::WaitStarted | Request::WaitFinished | Request::Stop { .. } if self.is_finished => status(),
-            Request::WaitStarted | Request::WaitFinished | Request::Stop { .. } => None,
-        }
-    }
-
     fn report(&self) -> Result<()> {
         let report = PodReport {
-            status: self.machine.status().clone(),
+            status: self.machine.status(),
             sandbox_pid: (!self.is_finished).then_some(self.sandbox.pid.as_raw()),
             is_finished: self.is_finished,
         };
         Ok(self.workshop.pod.save_report(&report)?)
     }
+}
+
+/// What a request gets now; nothing while it has to wait.
+fn reply(request: &Request, status: &PodStatus, is_begun: bool, is_finished: bool) -> Option<Reply> {
+    let is_started = is_begun && status.phase != Phase::Pending;
+    let is_due = match request {
+        Request::Start => true,
+        Request::WaitStarted => is_started || is_finished,
+        Request::WaitFinished | Request::Stop { .. } => is_finished,
+    };
+    is_due.then(|| Reply::Status(status.clone()))
 }
 
 /// Signals that the loop takes; those of terminals and pipes must not end a supervisor.
