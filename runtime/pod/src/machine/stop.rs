@@ -143,7 +143,8 @@ impl Container {
         if let Some(hook) = run.hook.take() {
             actions.push(Action::Abandon(index, hook));
         }
-        if self.has_pre_stop && !is_immediate && now.monotonic < deadline {
+        // Never in an immediate stop: its deadline is its beginning.
+        if self.has_pre_stop && now.monotonic < deadline {
             run.hook = Some(Hook::PreStop);
             actions.push(Action::Run(index, Hook::PreStop));
         }
