@@ -50,7 +50,8 @@ pub struct ContainerStatus {
 pub enum ContainerState {
     /// It is not running yet, or not again yet.
     Waiting {
-        /// `PodInitializing`, `ContainerCreating`, `CrashLoopBackOff`, `RunContainerError`, `CreateContainerError`.
+        /// `PodInitializing`, `ContainerCreating`, `CrashLoopBackOff`, or why its start failed: `RunContainerError`,
+        /// `CreateContainerError`, `CreateContainerConfigError`.
         reason: String,
         /// More for people, or empty.
         message: String,
@@ -71,9 +72,10 @@ pub struct Termination {
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`, `PostStartHookError`, `PreStopHookError`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`.
     pub reason: String,
-    /// The termination message, or what could not be started; may be empty.
+    /// The termination message, or what could not be started; may be empty. Before it, a line for each hook that failed:
+    /// `PostStartHookError: WHY` or `PreStopHookError: WHY`.
     pub message: String,
     /// When it was started; `None` when it was not.
     pub started_at: Option<SystemTime>,

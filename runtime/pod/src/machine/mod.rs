@@ -1,107 +1,124 @@
 //! The decisions of a supervisor: which container is started, restarted, stopped, and when. Pure: events and the time in,
 //! actions and the pod's status out. Reference: the Kubernetes documentation of the pod life cycle, of init containers, of sidecar
 //! containers and of container life cycle hooks; where it is silent, the kubelet.
+//!
+//! One event at a time: [`Machine::handle`] notes what happened, then does what is due: containers whose wait is over and those whose
+//! turn it is (`order`), the steps of a stop (`stop`), and the end. After it nothing is due before [`Machine::deadline`].
+//!
+//! Where it differs from the kubelet: restarts do not wait for a hook of another container; a grace period of zero kills at once, as
+//! the API says, where the kubelet gives two seconds; a sidecar's stop also waits for an init container that runs; a container
+//! that could not be started waits for at least a second.
 
-use std::time::{Duration, SystemTime};
+mod backoff;
+mod container;
+mod event;
+mod order;
+mod status;
+mod stop;
+#[cfg(test)]
+mod tests;
 
-/// The time of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Time since any fixed point that does not jump; deadlines count in it.
-    pub monotonic: Duration,
-    /// Time of day, for the status only.
-    pub wall: SystemTime,
+use std::time::Duration;
+
+pub use event::{Action, Event, Exit, Hook, Now, Settings};
+
+use crate::spec::PodSpec;
+use container::Container;
+use stop::{PodStop, StopCause};
+
+/// The decisions about one pod.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    /// `NAME_NAMESPACE`, for messages.
+    pod: String,
+    grace_period: Duration,
+    /// When the pod fails for its age.
+    active_until: Option<Duration>,
+    containers: Vec<Container>,
+    is_begun: bool,
+    stop: Option<PodStop>,
+    is_finished: bool,
 }
 
-/// What can be set for all pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Wait before the first restart of a container in a row (10 s); doubles with each.
-    pub backoff_base: Duration,
-    /// The longest wait (5 min).
-    pub backoff_max: Duration,
-    /// A container that ran this long begins again with the base (10 min).
-    pub backoff_reset: Duration,
-}
+impl Machine {
+    /// A pod of which nothing is started yet. Its active deadline counts from here.
+    #[must_use]
+    pub fn new(spec: &PodSpec, settings: Settings, now: Now) -> Self {
+        Self {
+            settings,
+            pod: format!("{}_{}", spec.name, spec.namespace),
+            grace_period: spec.grace_period,
+            active_until: spec.active_deadline.map(|deadline| now.monotonic.saturating_add(deadline)),
+            containers: spec.containers.iter().map(Container::new).collect(),
+            is_begun: false,
+            stop: None,
+            is_finished: false,
+        }
+    }
 
-/// A hook of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hook {
-    /// `lifecycle.postStart`.
-    PostStart,
-    /// `lifecycle.preStop`.
-    PreStop,
-}
+    /// Notes what happened and says what is to be done about it. The time must not be earlier than that of the event before.
+    ///
+    /// Whatever is due by `now` is done with any event, so a deadline needs no `Tick` of its own when another event comes first. An
+    /// event that cannot be (the end of a container that does not run) changes nothing; after [`Action::Finish`] none does.
+    #[must_use]
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.is_finished {
+            return actions;
+        }
+        self.note(event, now, &mut actions);
+        if self.stop.is_none() && self.active_until.is_some_and(|until| until <= now.monotonic) {
+            self.begin_stop(StopCause::DeadlineExceeded, self.grace_period, now, &mut actions);
+        }
+        if self.stop.is_none() && self.is_begun {
+            self.start_what_is_due(now, &mut actions);
+            if self.has_run_its_course() {
+                self.begin_stop(StopCause::Done, self.grace_period, now, &mut actions);
+            }
+        }
+        self.stop_what_is_due(now, &mut actions);
+        if self.stop.is_some() && !self.containers.iter().any(Container::is_active) {
+            self.is_finished = true;
+            actions.push(Action::Finish);
+        }
+        actions
+    }
 
-/// How a container's process ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exit {
-    /// Exit code, 128 + n for signal n.
-    pub code: i32,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// The kernel's OOM killer ended a process of the container.
-    pub is_oom: bool,
-    /// The termination message; may be empty.
-    pub message: String,
-}
+    /// The next time at which something is due without an event; always later than that of the last event.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let pod = self.active_until.filter(|_| self.stop.is_none());
+        let containers = self.containers.iter().filter_map(Container::deadline);
+        if self.is_finished { None } else { containers.chain(pod).min() }
+    }
 
-/// What happened. Containers are named by their index in the specification.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The sandbox is there: begin.
-    Begin,
-    /// The program of a container was executed.
-    Started(usize),
-    /// A container could not be created or started. Nothing of it is left.
-    NotStarted {
-        /// Which.
-        container: usize,
-        /// `CreateContainerError` or `RunContainerError`.
-        reason: String,
-        /// Why.
-        message: String,
-    },
-    /// The process of a container ended, and nothing of the container is left.
-    Ended(usize, Exit),
-    /// A hook has ended, or could not be run.
-    HookEnded {
-        /// Of which container.
-        container: usize,
-        /// Which.
-        hook: Hook,
-        /// Why it failed.
-        failure: Option<String>,
-    },
-    /// Somebody wants the pod to end.
-    Stop {
-        /// In place of the pod's grace period; a second stop can shorten the time that is left, never lengthen it.
-        grace_period: Option<Duration>,
-    },
-    /// The pod broke a limit and must fail.
-    Evict {
-        /// What for.
-        message: String,
-    },
-    /// The sandbox's process ended by itself.
-    SandboxEnded,
-    /// A deadline ([`Machine::deadline`](Machine)) may have passed.
-    Tick,
-}
+    /// [`Action::Finish`] was given.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
 
-/// What is to be done, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Create and start a container; answered by `Started` or `NotStarted`.
-    Start(usize),
-    /// Run a hook in a container; answered by `HookEnded`.
-    Run(usize, Hook),
-    /// Give up a hook that runs; answered by nothing.
-    Abandon(usize, Hook),
-    /// Send the container's stop signal to its process; answered by `Ended` some time.
-    Signal(usize),
-    /// Kill all processes of a container; answered by `Ended`.
-    Kill(usize),
-    /// End the sandbox: no container is left, and none will be started.
-    Finish,
+    fn note(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
+        match event {
+            Event::Begin => self.is_begun = true,
+            Event::Started(index) => self.note_started(index, now, actions),
+            Event::NotStarted { container, reason, message } => {
+                self.note_not_started(container, reason, message, now);
+            }
+            Event::Ended(index, exit) => self.note_ended(index, exit, now, actions),
+            Event::HookEnded { container, hook, failure } => {
+                self.note_hook_ended(container, hook, failure, now, actions);
+            }
+            Event::Stop { grace_period } => {
+                let grace_period = grace_period.unwrap_or(self.grace_period);
+                self.begin_stop(StopCause::Asked, grace_period, now, actions);
+            }
+            Event::Evict { message } => {
+                self.begin_stop(StopCause::Evicted(message), Duration::ZERO, now, actions);
+            }
+            Event::SandboxEnded => self.begin_stop(StopCause::SandboxEnded, Duration::ZERO, now, actions),
+            Event::Tick => {}
+        }
+    }
 }
