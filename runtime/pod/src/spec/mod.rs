@@ -10,6 +10,7 @@ mod duplicates;
 mod env;
 pub mod error;
 pub mod expand;
+pub mod fields;
 mod image;
 pub mod lifecycle;
 mod meta;
