@@ -4,12 +4,40 @@
 //! that is unknown, or known and not supported, is an error with its path ([`error`]). What only the node can answer (does an
 //! image exist, which address is free) is the part of [`crate::image`], [`crate::net`] and [`crate::plan`].
 
+mod container;
+mod dns;
+mod duplicates;
+mod env;
+pub mod error;
+pub mod expand;
+pub mod fields;
+mod image;
+pub mod lifecycle;
+mod meta;
+mod mounts;
+pub mod names;
+mod parse;
+mod pod;
+mod ports;
+pub mod quantity;
+mod resources;
+mod restart;
+#[cfg(test)]
+pub(crate) mod samples;
+mod security;
+mod sysctl;
+mod volumes;
+mod yaml;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use error::{Offence, SpecError};
+pub use parse::{MAX_BYTES, parse};
 
 /// A pod as its manifest describes it, checked and complete: every default of the API is filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
