@@ -121,16 +121,17 @@ fn print(pod: &PodDir, format: Format) -> Result<()> {
 
 /// Says what did not start; the exit status.
 fn tell(pod: &PodDir, status: &PodStatus) -> ExitCode {
+    let mut code = if status.phase == Phase::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     for container in &status.containers {
-        match &container.state {
-            ContainerState::Waiting { reason, message } if !message.is_empty() => {
-                eprintln!("pod {}, container {}: {reason}: {message}", pod.name(), container.name);
+        let why = match &container.state {
+            ContainerState::Waiting { reason, message } if reason.ends_with("Error") => {
+                code = ExitCode::FAILURE;
+                format!("{reason}: {message}; it is tried again until podrt pod stop {}", pod.name())
             }
-            ContainerState::Terminated(end) if end.exit_code != Some(0) => {
-                eprintln!("pod {}, container {}: {}: {}", pod.name(), container.name, end.reason, end.message);
-            }
-            _ => {}
-        }
+            ContainerState::Terminated(end) if end.exit_code != Some(0) => format!("{}: {}", end.reason, end.message),
+            _ => continue,
+        };
+        eprintln!("pod {}, container {}: {why}", pod.name(), container.name);
     }
-    if status.phase == Phase::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    code
 }

@@ -18,7 +18,7 @@ pub const REQUEST_MAX: usize = 4096;
 pub enum Request {
     /// Start the containers of a created pod; answered at once.
     Start,
-    /// Tell when every main container has been started once, or will not be.
+    /// Tell when every main container has been started once, or one cannot be made.
     WaitStarted,
     /// Tell when nothing of the pod runs any more.
     WaitFinished,

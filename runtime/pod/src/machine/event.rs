@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 /// The time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -12,7 +14,7 @@ pub struct Now {
 }
 
 /// What can be set for all pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// Wait before the second restart of a container in a row (10 s); doubles with each. The first restart waits for nothing.
     pub backoff_base: Duration,

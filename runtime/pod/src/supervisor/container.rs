@@ -57,10 +57,14 @@ pub(super) struct NotStarted {
 }
 
 impl Workshop<'_> {
-    /// Creates and starts the `run`th run of a container. Nothing is left of one that fails.
+    /// Creates and starts the `run`th run of a container, counted from 0. Nothing is left of one that fails.
     pub(super) fn start(&self, index: usize, run: u32, sandbox: Sandbox) -> Result<Running, NotStarted> {
-        let not_created =
-            |error: anyhow::Error| NotStarted { reason: "CreateContainerError", message: format!("{error:#}") };
+        let not_created = |error: anyhow::Error| {
+            // What the container layer refuses is an end like any other; what comes before it is tried again.
+            let is_of_runtime = error.downcast_ref::<LaunchError>().is_some();
+            let reason = if is_of_runtime { "RunContainerError" } else { "CreateContainerError" };
+            NotStarted { reason, message: format!("{error:#}") }
+        };
         let (Some(spec), Some(image)) = (self.record.spec.containers.get(index), self.record.images.get(index))
         else {
             return Err(not_created(anyhow!("no container {index}")));
@@ -72,14 +76,10 @@ impl Workshop<'_> {
         })?;
         // A hook's warning cannot be: these containers have none.
         if let Err(error) = launch::start(&self.pod.containers(), &id) {
-            let reason = match &error {
-                LaunchError::Exec { .. } => "StartError",
-                _ => "RunContainerError",
-            };
             let message = format!("{:#}", anyhow::Error::from(error));
             self.take_away(&spec.name);
             let _reaped = nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
-            return Err(NotStarted { reason, message });
+            return Err(NotStarted { reason: "RunContainerError", message });
         }
         Ok(running)
     }
@@ -111,6 +111,7 @@ impl Workshop<'_> {
         fs::write(&path, &document).with_context(|| format!("write {}", path.display()))?;
 
         let log = pod.log(&spec.name, run);
+        rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
         let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
         let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;

@@ -38,7 +38,7 @@ use crate::control::{Reply, Request};
 use crate::machine::{Action, Event, Hook, Machine, Now};
 use crate::plan::{Places, Sandbox};
 use crate::state::{PodDir, PodReport};
-use crate::status::{Phase, PodStatus};
+use crate::status::{ContainerState, ContainerStatus, Phase, PodStatus};
 use container::{Running, Workshop};
 use hooks::{RunningHook, What};
 use node::Node;
@@ -57,8 +57,6 @@ struct Supervisor<'a> {
     sandbox: Cloned,
     /// By index; `None` while a container does not run.
     running: Vec<Option<Running>>,
-    /// How often each was started.
-    runs: Vec<u32>,
     hooks: Vec<RunningHook>,
     reaper: Reaper,
     events: VecDeque<Event>,
@@ -108,7 +106,6 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
         signals,
         sandbox,
         running: (0..n).map(|_| None).collect(),
-        runs: vec![0; n],
         hooks: Vec::new(),
         reaper: Reaper::default(),
         events: VecDeque::new(),
@@ -191,9 +188,10 @@ impl Supervisor<'_> {
 
     fn start(&mut self, index: usize) {
         let sandbox = Sandbox { pid: self.sandbox.pid.as_raw() };
-        let (Some(run), Some(place)) = (self.runs.get_mut(index), self.running.get_mut(index)) else { return };
-        let result = self.workshop.start(index, *run, sandbox);
-        *run += 1;
+        let status = self.machine.status();
+        let run = status.containers.get(index).map_or(0, |container| container.restart_count);
+        let Some(place) = self.running.get_mut(index) else { return };
+        let result = self.workshop.start(index, run, sandbox);
         self.events.push_back(match result {
             Ok(running) => {
                 *place = Some(running);
@@ -317,13 +315,19 @@ impl Supervisor<'_> {
 
 /// What a request gets now; nothing while it has to wait.
 fn reply(request: &Request, status: &PodStatus, is_begun: bool, is_finished: bool) -> Option<Reply> {
-    let is_started = is_begun && status.phase != Phase::Pending;
+    let is_stuck = status.containers.iter().any(is_stuck);
+    let is_started = is_begun && (status.phase != Phase::Pending || is_stuck);
     let is_due = match request {
         Request::Start => true,
         Request::WaitStarted => is_started || is_finished,
         Request::WaitFinished | Request::Stop { .. } => is_finished,
     };
     is_due.then(|| Reply::Status(status.clone()))
+}
+
+/// True when a container cannot be made, and is tried again and again.
+fn is_stuck(container: &ContainerStatus) -> bool {
+    matches!(&container.state, ContainerState::Waiting { reason, .. } if reason.ends_with("Error"))
 }
 
 /// Signals that the loop takes; those of terminals and pipes must not end a supervisor.
