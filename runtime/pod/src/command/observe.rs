@@ -6,7 +6,7 @@ use runtime::state::{StateRoot, Status};
 use serde::Serialize;
 
 use crate::state::{PodDir, PodRecord, PodReport};
-use crate::status::{ContainerState, Phase, PodStatus, Termination};
+use crate::status::{ContainerState, Phase, Termination};
 
 /// The state of a pod in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,7 +72,7 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
             PodState::Rebooted
         }
         None => PodState::Creating,
-        Some(report) if is_supervised && is_untouched(&report.status) => PodState::Created,
+        Some(report) if is_supervised && !report.is_begun => PodState::Created,
         Some(report) if is_supervised => of_phase(report.status.phase),
         Some(report) => {
             if forget(Some(report), Some(&pod.containers())) { PodState::Unsupervised } else { PodState::Lost }
@@ -88,15 +88,6 @@ fn of_phase(phase: Phase) -> PodState {
         Phase::Succeeded => PodState::Succeeded,
         Phase::Failed => PodState::Failed,
     }
-}
-
-/// True when no container was begun.
-fn is_untouched(status: &PodStatus) -> bool {
-    status.phase == Phase::Pending
-        && status.containers.iter().all(|container| {
-            container.restart_count == 0
-                && matches!(&container.state, ContainerState::Waiting { reason, .. } if reason == "ContainerCreating")
-        })
 }
 
 /// Turns containers that run no more, with nobody to learn how they ended, into terminated ones; true when one runs still.

@@ -71,6 +71,8 @@ pub struct PodReport {
     pub status: PodStatus,
     /// pause, as the node sees it; `None` before and after the sandbox.
     pub sandbox_pid: Option<i32>,
+    /// Its containers were told to start.
+    pub is_begun: bool,
     /// Nothing of the pod runs any more, nor will.
     pub is_finished: bool,
 }

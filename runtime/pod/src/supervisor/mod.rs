@@ -307,6 +307,7 @@ impl Supervisor<'_> {
         let report = PodReport {
             status: self.machine.status(),
             sandbox_pid: (!self.is_finished).then_some(self.sandbox.pid.as_raw()),
+            is_begun: self.is_begun,
             is_finished: self.is_finished,
         };
         Ok(self.workshop.pod.save_report(&report)?)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use runtime::cgroup::remove;
 use runtime::launch;
 use runtime::sys::clone::Cloned;
@@ -58,11 +59,13 @@ impl Workshop<'_> {
     /// Ends pause, and removes the pod's cgroup with all that may be left in it. What fails is found again by the pod's
     /// removal.
     pub(super) fn end_sandbox(&self) {
+        let Ok(cgroup) = self.record.cgroup() else { return };
+        drop(remove::kill_all(&cgroup, &self.pod.owner()));
+        // A pid namespace ends only when every process in it was waited for, and some of them are the supervisor's children.
+        while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
         if let Ok(id) = id(SANDBOX) {
             drop(launch::delete(&self.pod.containers(), &id, true));
         }
-        if let Ok(cgroup) = self.record.cgroup() {
-            drop(remove::remove(&cgroup, &self.pod.owner()));
-        }
+        drop(remove::remove(&cgroup, &self.pod.owner()));
     }
 }

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -120,7 +120,7 @@ fn commands_at_the_same_time() -> Result<(), Failed> {
             [&["stop", &name], &["rm", "--force", &name], &["stop", &name], &["rm", "--force", &name], &["gc"]];
         let children = commands.into_iter().map(|args| cell.spawn(args)).collect::<Result<Vec<_>, _>>()?;
         for child in children {
-            let output = child.wait_with_output()?;
+            let output = wait(child)?;
             if output.status.code().is_none_or(|code| code > 1) {
                 return fail(format!("a command ended with {:?}", output.status));
             }

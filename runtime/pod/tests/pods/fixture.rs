@@ -1,15 +1,17 @@
 //! A place for pods, and what the node looked like before.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nix::sys::prctl;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use runtime::cgroup::group;
+use runtime::sys::process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -49,13 +51,11 @@ struct Snapshot {
     cgroups: BTreeSet<PathBuf>,
     links: BTreeSet<String>,
     pods: BTreeSet<PathBuf>,
-    children: BTreeSet<i32>,
+    supervisors: BTreeSet<i32>,
 }
 
 impl Cell {
     pub(crate) fn new() -> Result<Self, Failed> {
-        // Supervisors become children of the test, where they can be seen.
-        prctl::set_child_subreaper(true)?;
         let directory = tempfile::tempdir()?;
         let rootfs = directory.path().join("rootfs");
         for name in ["bin", "tmp", "etc", "data"] {
@@ -66,7 +66,7 @@ impl Cell {
         for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|name| *name != "busybox") {
             std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet))?;
         }
-        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n")?;
+        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/srv/web:/bin/sh\n")?;
         fs::write(rootfs.join("etc/group"), "root:x:0:\nweb:x:1001:\nextra:x:1002:web\n")?;
         let cgroup = format!("/podrt-test-{}", std::process::id());
         fs::create_dir_all(Path::new("/sys/fs/cgroup").join(&cgroup[1..]))?;
@@ -122,7 +122,7 @@ impl Cell {
         if !more.contains(&"--network") {
             command.args(["--network", "none"]);
         }
-        if let Some(pause) = std::env::var_os("PODRT_PAUSE") {
+        if let Some(pause) = std::env::var_os("PODRT_PAUSE").filter(|_| !more.contains(&"--pause")) {
             command.arg("--pause").arg(pause);
         }
         command.args(more);
@@ -134,15 +134,21 @@ impl Cell {
         succeed(self.command("run", manifest, more)?).map(drop)
     }
 
+    /// Runs a pod, well or not.
+    pub(crate) fn try_run(&self, manifest: &Value, more: &[&str]) -> Result<Output, Failed> {
+        output(self.command("run", manifest, more)?)
+    }
+
     /// Runs a pod, which must fail; what it says.
     pub(crate) fn refused(&self, manifest: &Value, more: &[&str]) -> Result<String, Failed> {
-        let output = self.command("run", manifest, more)?.output()?;
-        refuse(&output)
+        refuse(&self.try_run(manifest, more)?)
     }
 
     /// Another verb.
     pub(crate) fn call(&self, args: &[&str]) -> Result<Output, Failed> {
-        Ok(self.program().args(args).output()?)
+        let mut command = self.program();
+        command.args(args);
+        output(command)
     }
 
     /// Another verb, which is not waited for.
@@ -220,7 +226,6 @@ impl Cell {
     pub(crate) fn expect_clean(&self) -> Result<(), Failed> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            reap();
             let now = self.snapshot()?;
             if now == self.before {
                 return Ok(());
@@ -247,14 +252,18 @@ impl Cell {
         };
         let links = names(Path::new("/sys/class/net"));
         let links = links.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        let own = std::process::id();
-        let children = fs::read_to_string(format!("/proc/self/task/{own}/children"))?;
+        // The others are in cgroups.
+        let processes = names(Path::new("/proc"));
+        let processes = processes.iter().filter_map(|path| path.file_name()?.to_str()?.parse().ok());
+        let is_supervisor = |pid: &i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "podrt-pod")
+        };
         Ok(Snapshot {
             mounts: fs::read_to_string("/proc/self/mounts")?,
             cgroups,
             links: links.collect(),
             pods: names(&self.root().join("pods")),
-            children: children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect(),
+            supervisors: processes.filter(is_supervisor).collect(),
         })
     }
 }
@@ -267,7 +276,6 @@ impl Drop for Cell {
                 drop(self.call(&["rm", "--force", name]));
             }
         }
-        reap();
         drop(fs::remove_dir(self.cgroup("")));
     }
 }
@@ -279,20 +287,42 @@ impl Snapshot {
             cgroups: BTreeSet::new(),
             links: BTreeSet::new(),
             pods: BTreeSet::new(),
-            children: BTreeSet::new(),
+            supervisors: BTreeSet::new(),
         }
     }
 }
 
-/// Waits for supervisors that have ended.
-fn reap() {
-    while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(_) | Ok(WaitStatus::StillAlive)) {}
+/// Runs a command to its end, which has to come in time.
+pub(crate) fn output(mut command: Command) -> Result<Output, Failed> {
+    // Files: a pipe would hold up a command that writes much.
+    let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let child = command.stdout(out.try_clone()?).stderr(err.try_clone()?).spawn()?;
+    let status = match wait(child) {
+        Ok(output) => output.status,
+        Err(error) => return fail(format!("{command:?}: {}", error.message().unwrap_or_default())),
+    };
+    let read = |file: &mut File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map(|_| bytes)
+    };
+    Ok(Output { status, stdout: read(&mut out)?, stderr: read(&mut err)? })
 }
 
-fn succeed(mut command: Command) -> Result<String, Failed> {
-    let output = command.output()?;
+/// Waits for a command, which has to end in time.
+pub(crate) fn wait(child: Child) -> Result<Output, Failed> {
+    let pidfd = process::pidfd_open(Pid::from_raw(i32::try_from(child.id())?))?;
+    if !process::wait_end(pidfd.as_fd(), DEADLINE)? {
+        process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+        return fail(format!("did not end in {} s", DEADLINE.as_secs()));
+    }
+    Ok(child.wait_with_output()?)
+}
+
+fn succeed(command: Command) -> Result<String, Failed> {
+    let line = format!("{command:?}");
+    let output = output(command)?;
     if !output.status.success() {
-        return fail(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+        return fail(format!("{line}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8(output.stdout)?)
 }

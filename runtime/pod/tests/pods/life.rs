@@ -5,7 +5,7 @@ use std::fs;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, output, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -57,7 +57,7 @@ fn a_pod_runs_and_is_removed() -> Result<(), Failed> {
 fn create_waits_for_start() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("later", &[cell.container("main", "echo begun; exec sleep 1000")]);
-    let output = cell.command("create", &pod, &[])?.output()?;
+    let output = output(cell.command("create", &pod, &[])?)?;
     expect("create", output.status.code(), Some(0))?;
     expect("state", cell.inspect("later")?["state"].as_str(), Some("Created"))?;
     cell.fails(&["logs", "later"])?;
@@ -75,7 +75,7 @@ fn a_name_is_taken_once() -> Result<(), Failed> {
     let pod = cell.pod("twin", &[cell.container("main", "exec sleep 1000")]);
     let (mut first, mut second) = (cell.command("run", &pod, &[])?, cell.command("run", &pod, &[])?);
     let (first, second) = (first.spawn()?, second.spawn()?);
-    let mut codes = [first, second].map(|child| child.wait_with_output().ok().and_then(|output| output.status.code()));
+    let mut codes = [first, second].map(|child| wait(child).ok().and_then(|output| output.status.code()));
     codes.sort_unstable();
     expect("exit codes of two at once", codes, [Some(0), Some(1)])?;
     expect("state", cell.inspect("twin")?["state"].as_str(), Some("Running"))?;
@@ -205,7 +205,7 @@ fn wait_tells_the_phase() -> Result<(), Failed> {
     for (name, script, phase, code) in [("good", "exit 0", "Succeeded\n", 0), ("bad", "exit 3", "Failed\n", 1)] {
         let mut pod = cell.pod(name, &[cell.container("main", script)]);
         pod["spec"]["restartPolicy"] = json!("Never");
-        let _code = cell.command("run", &pod, &[])?.output()?;
+        let _code = cell.try_run(&pod, &[])?;
         let output = cell.call(&["wait", name])?;
         expect("phase", String::from_utf8(output.stdout)?, phase.to_owned())?;
         expect("exit code of wait", output.status.code(), Some(code))?;

@@ -4,7 +4,7 @@ use std::fs;
 
 use libtest_mimic::Failed;
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -42,7 +42,7 @@ fn logs_follow_until_the_end() -> Result<(), Failed> {
     let mut pod = cell.pod("follow", &[cell.container("main", script)]);
     pod["spec"]["restartPolicy"] = "Never".into();
     cell.run(&pod, &[])?;
-    let output = cell.spawn(&["logs", "follow", "--follow"])?.wait_with_output()?;
+    let output = wait(cell.spawn(&["logs", "follow", "--follow"])?)?;
     let wanted: String = (1..=8).map(|i| format!("line {i}\n")).collect();
     expect("output", String::from_utf8(output.stdout)?, wanted)?;
     cell.clean(&["follow"])

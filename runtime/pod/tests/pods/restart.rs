@@ -21,7 +21,7 @@ fn policies_decide() -> Result<(), Failed> {
     for (name, policy, script) in [("always", "Always", "exit 0"), ("onfailure", "OnFailure", "exit 1")] {
         let mut pod = cell.pod(name, &[cell.container("main", script)]);
         pod["spec"]["restartPolicy"] = json!(policy);
-        let _code = cell.command("run", &pod, &["--restart-backoff", "0"])?.output()?;
+        let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
         cell.until(name, "started three times", |document| {
             document["containers"][0]["restartCount"].as_u64() >= Some(2)
         })?;
@@ -38,7 +38,7 @@ fn policies_decide() -> Result<(), Failed> {
 fn a_wait_comes_before_the_next_start() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("crash", &[cell.container("main", "exit 1")]);
-    let _code = cell.command("run", &pod, &["--restart-backoff", "100"])?.output()?;
+    let _code = cell.try_run(&pod, &["--restart-backoff", "100"])?;
     let document = cell.until("crash", "waiting", |document| {
         document["containers"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
     })?;
@@ -74,7 +74,7 @@ fn ends_have_reasons() -> Result<(), Failed> {
         // The shell is PID 1, which no signal of its own namespace ends.
         let mut pod = cell.pod(&name, &[cell.container("main", &format!("sh -c '{script}'; exit $?"))]);
         pod["spec"]["restartPolicy"] = json!("Never");
-        let _code = cell.command("run", &pod, &[])?.output()?;
+        let _code = cell.try_run(&pod, &[])?;
         let _phase = cell.call(&["wait", &name])?;
         let end = cell.container_status(&name, "main")?["state"]["terminated"].clone();
         expect("exit code", end["exitCode"].as_i64(), Some(code))?;
@@ -93,7 +93,7 @@ fn out_of_memory_is_told() -> Result<(), Failed> {
     container["resources"] = json!({"limits": {"memory": "24Mi"}});
     let mut pod = cell.pod("oom", &[container]);
     pod["spec"]["restartPolicy"] = json!("Never");
-    let _code = cell.command("run", &pod, &[])?.output()?;
+    let _code = cell.try_run(&pod, &[])?;
     let _phase = cell.call(&["wait", "oom"])?;
     let end = cell.container_status("oom", "main")?["state"]["terminated"].clone();
     expect("reason", end["reason"].as_str(), Some("OOMKilled"))?;
@@ -104,7 +104,7 @@ fn out_of_memory_is_told() -> Result<(), Failed> {
 fn each_run_has_a_fresh_root() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("fresh", &[cell.container("main", "ls /tmp; touch /tmp/seen; exit 1")]);
-    let _code = cell.command("run", &pod, &["--restart-backoff", "0"])?.output()?;
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
     cell.until("fresh", "started again", |document| document["containers"][0]["restartCount"].as_u64() >= Some(1))?;
     cell.ok(&["stop", "fresh", "--time", "0"])?;
     let output = cell.ok(&["logs", "fresh", "--previous"])? + &cell.logs("fresh", "main")?;
@@ -119,7 +119,7 @@ fn termination_messages_are_read() -> Result<(), Failed> {
     let from_file = cell.container("file", "echo why > /dev/termination-log; exit 1");
     let mut pod = cell.pod("words", &[from_log, from_file]);
     pod["spec"]["restartPolicy"] = json!("Never");
-    let _code = cell.command("run", &pod, &[])?.output()?;
+    let _code = cell.try_run(&pod, &[])?;
     let _phase = cell.call(&["wait", "words"])?;
     for (name, wanted) in [("log", "the last words\n"), ("file", "why\n")] {
         let end = cell.container_status("words", name)?["state"]["terminated"].clone();

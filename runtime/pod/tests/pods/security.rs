@@ -21,7 +21,7 @@ fn said(cell: &Cell, script: &str, security: Value) -> Result<String, Failed> {
     container["securityContext"] = security;
     let mut pod = cell.pod("secure", &[container]);
     pod["spec"]["restartPolicy"] = json!("Never");
-    let _code = cell.command("run", &pod, &[])?.output()?;
+    let _code = cell.try_run(&pod, &[])?;
     let _phase = cell.call(&["wait", "secure"])?;
     let text = cell.call(&["logs", "secure"])?;
     cell.clean(&["secure"])?;

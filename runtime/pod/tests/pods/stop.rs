@@ -104,7 +104,7 @@ fn a_failed_post_start_hook_ends_the_container() -> Result<(), Failed> {
     container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sh", "-c", "exit 3"]}}});
     let mut pod = cell.pod("hook", &[container]);
     pod["spec"]["restartPolicy"] = json!("Never");
-    let _code = cell.command("run", &pod, &[])?.output()?;
+    let _code = cell.try_run(&pod, &[])?;
     expect("phase", String::from_utf8(cell.call(&["wait", "hook"])?.stdout)?, "Failed\n".to_owned())?;
     let end = cell.container_status("hook", "main")?["state"]["terminated"].clone();
     if !end.to_string().contains("exit code 3") {
@@ -132,7 +132,7 @@ fn a_deadline_fails_the_pod() -> Result<(), Failed> {
     let mut pod = cell.pod("late", &[cell.container("main", "exec sleep 1000")]);
     pod["spec"]["activeDeadlineSeconds"] = json!(1);
     pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
-    let _code = cell.command("run", &pod, &[])?.output()?;
+    let _code = cell.try_run(&pod, &[])?;
     expect("phase", String::from_utf8(cell.call(&["wait", "late"])?.stdout)?, "Failed\n".to_owned())?;
     expect("reason", cell.inspect("late")?["reason"].as_str(), Some("DeadlineExceeded"))?;
     cell.clean(&["late"])

@@ -28,8 +28,8 @@ fn with_volume(cell: &Cell, name: &str, script: &str, mount: Value, volume: Valu
     pod
 }
 
-fn output(cell: &Cell, name: &str, pod: &Value) -> Result<String, Failed> {
-    let _code = cell.command("run", pod, &[])?.output()?;
+fn output_of(cell: &Cell, name: &str, pod: &Value) -> Result<String, Failed> {
+    let _code = cell.try_run(pod, &[])?;
     let _phase = cell.call(&["wait", name])?;
     cell.logs(name, "main")
 }
@@ -58,7 +58,7 @@ fn memory_has_its_limit() -> Result<(), Failed> {
     let script = "dd if=/dev/zero of=/v/file bs=1M count=3 2>/dev/null || echo full; grep -c '/v tmpfs' /proc/mounts";
     let volume = json!({"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
     let pod = with_volume(&cell, "memory", script, json!({"name": "v", "mountPath": "/v"}), volume);
-    expect("output", output(&cell, "memory", &pod)?, "full\n1\n".to_owned())?;
+    expect("output", output_of(&cell, "memory", &pod)?, "full\n1\n".to_owned())?;
     cell.clean(&["memory"])
 }
 
@@ -67,7 +67,7 @@ fn a_host_path_is_the_node_s() -> Result<(), Failed> {
     let node = cell.path().join("node");
     let volume = json!({"name": "v", "hostPath": {"path": node, "type": "DirectoryOrCreate"}});
     let pod = with_volume(&cell, "host", "echo x > /v/file", json!({"name": "v", "mountPath": "/v"}), volume);
-    output(&cell, "host", &pod)?;
+    output_of(&cell, "host", &pod)?;
     expect("file", fs::read_to_string(node.join("file"))?, "x\n".to_owned())?;
     cell.clean(&["host"])?;
     expect("file after rm", fs::read_to_string(node.join("file"))?, "x\n".to_owned())
@@ -111,7 +111,7 @@ fn a_sub_path_stays_in_its_volume() -> Result<(), Failed> {
     }
     let mount = json!({"name": "v", "mountPath": "/v", "subPath": "made/below"});
     let pod = with_volume(&cell, "inside", "echo x > /v/file", mount, volume);
-    output(&cell, "inside", &pod)?;
+    output_of(&cell, "inside", &pod)?;
     expect("file", fs::read_to_string(node.join("made/below/file"))?, "x\n".to_owned())?;
     cell.clean(&["inside"])
 }
