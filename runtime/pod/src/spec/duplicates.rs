@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::error::visible;
+
 /// The path of the first key that is written twice. A text that is not JSON has none.
 pub(super) fn find(text: &str) -> Option<String> {
     let mut found = None;
@@ -26,8 +28,8 @@ impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Key(Self::Root, key) => write!(f, "{}", key.escape_debug()),
-            Self::Key(parent, key) => write!(f, "{parent}.{}", key.escape_debug()),
+            Self::Key(Self::Root, key) => f.write_str(&visible(key)),
+            Self::Key(parent, key) => write!(f, "{parent}.{}", visible(key)),
             Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }

@@ -151,3 +151,12 @@ pub(super) fn is_filled<T>(list: Option<&Vec<T>>) -> bool {
 pub(super) fn is_written(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
+
+/// A name of a field as it is shown: without the power over a terminal that control characters have, and never nothing.
+pub(super) fn visible(name: &str) -> String {
+    if name.is_empty() {
+        return "\"\"".to_owned();
+    }
+    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    name.chars().map(show).collect()
+}

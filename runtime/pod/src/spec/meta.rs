@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::error::Offences;
+use super::error::{Offences, visible};
 use super::names;
 
 /// The most that keys and values of all annotations together may have, as the API server limits it.
@@ -56,7 +56,7 @@ pub(super) fn read(metadata: ObjectMeta, offences: &mut Offences) -> Meta {
     }
     let (labels, annotations) = (labels.unwrap_or_default(), annotations.unwrap_or_default());
     for (key, value) in &labels {
-        let path = || format!("metadata.labels.{}", key.escape_debug());
+        let path = || format!("metadata.labels.{}", visible(key));
         if let Some(fault) = names::key_fault(key) {
             offences.invalid(path(), format!("the key {fault}"));
         }
@@ -67,8 +67,7 @@ pub(super) fn read(metadata: ObjectMeta, offences: &mut Offences) -> Meta {
     for key in annotations.keys() {
         // The API takes capitals here.
         if let Some(fault) = names::key_fault(&key.to_ascii_lowercase()) {
-            offences
-                .invalid(format!("metadata.annotations.{}", key.escape_debug()), format!("the key {fault}"));
+            offences.invalid(format!("metadata.annotations.{}", visible(key)), format!("the key {fault}"));
         }
     }
     let n_bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();

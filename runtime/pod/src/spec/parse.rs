@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Pod;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
+use serde_path_to_error::Segment;
 
-use super::error::{Offence, Offences};
-use super::{PodSpec, SpecError, duplicates, pod, yaml};
+use super::error::{Offence, Offences, visible};
+use super::{PodSpec, SpecError, json, pod, yaml};
 
 /// The longest manifest that is read. etcd takes no object of more than 1.5 MiB.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -24,94 +24,100 @@ pub fn parse(text: &str, base: &Path) -> Result<PodSpec, SpecError> {
     }
     // A byte order mark is no part of the text.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    check_head(typed::<Head>(text, &mut Vec::new())?)?;
+    let syntax = if text.trim_start().starts_with('{') { Syntax::Json } else { Syntax::Yaml };
+    // Into a tree first, as kubectl does: what a scalar is does not depend on the field that it is written for.
+    let tree = syntax.read(text)?;
+    check_head(&tree)?;
     let mut offences = Offences::default();
-    let pod: Pod = match typed(text, &mut offences.list) {
-        Ok(pod) => pod,
-        Err(offence) => {
-            offences.list.push(offence);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(tree, &mut track);
+    let pod: Result<Pod, _> = serde_ignored::deserialize(tracked, |path| {
+        let path = field_path(&path);
+        // What the server says of the pod is not read.
+        if !["status.", "metadata.managedFields"].iter().any(|start| path.starts_with(start)) {
+            offences.list.push(Offence::Unknown { path });
+        }
+    });
+    let spec = match pod {
+        Ok(pod) => pod::read(pod, base, &mut offences),
+        Err(source) => {
+            offences.list.push(wrong_type(&source, &track.path(), syntax, text));
             return Err(SpecError { offences: offences.list });
         }
     };
-    let spec = pod::read(pod, base, &mut offences);
     if offences.list.is_empty() { Ok(spec) } else { Err(SpecError { offences: offences.list }) }
 }
 
-/// What kind of object it is. Read first: the fields of another kind would all be unknown.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    api_version: Option<String>,
-    kind: Option<String>,
+/// How the manifest is written.
+#[derive(Clone, Copy)]
+enum Syntax {
+    Json,
+    Yaml,
 }
 
-fn check_head(head: Head) -> Result<(), SpecError> {
-    let mut offences = Offences::default();
-    match head.kind.as_deref() {
-        None => offences.missing("kind"),
-        Some("Pod") => {}
-        Some("List" | "PodList") => {
-            offences.invalid("kind", "is a list of objects; write one Pod per manifest")
+impl Syntax {
+    fn read(self, text: &str) -> Result<Value, Offence> {
+        match self {
+            Self::Json => json::read(text),
+            Self::Yaml => yaml::read(text),
         }
-        Some(kind) => offences.invalid(
+    }
+
+    /// Line and column of a value.
+    fn locate(self, text: &str, path: &[Segment]) -> Option<(u64, u64)> {
+        match self {
+            Self::Json => json::locate(text, path),
+            Self::Yaml => yaml::locate(text, path),
+        }
+    }
+}
+
+/// Tells the kind of object. The fields of another kind would all be unknown.
+fn check_head(tree: &Value) -> Result<(), SpecError> {
+    let mut offences = Offences::default();
+    if !tree.is_object() {
+        let reason = "is not an object with the fields apiVersion, kind, metadata and spec".to_owned();
+        return Err(Offence::Invalid { path: "manifest".to_owned(), reason }.into());
+    }
+    match &tree["kind"] {
+        Value::Null => offences.missing("kind"),
+        Value::String(kind) if kind == "Pod" => {}
+        Value::String(kind) if kind == "List" || kind == "PodList" => {
+            offences.invalid("kind", "is a list of objects; write one Pod per manifest");
+        }
+        kind => offences.invalid(
             "kind",
-            format!(
-                "{kind:?} is not Pod, the only kind that podrt runs; write out the Pod that it would make"
-            ),
+            format!("{kind} is not Pod, the only kind that podrt runs; write out the Pod that it would make"),
         ),
     }
-    match head.api_version.as_deref() {
-        None => offences.missing("apiVersion"),
-        Some("v1") => {}
-        Some(version) => {
-            offences.invalid("apiVersion", format!("{version:?} is not v1, the version of a Pod"))
-        }
+    match &tree["apiVersion"] {
+        Value::Null => offences.missing("apiVersion"),
+        Value::String(version) if version == "v1" => {}
+        version => offences.invalid("apiVersion", format!("{version} is not v1, the version of a Pod")),
     }
     if offences.list.is_empty() { Ok(()) } else { Err(SpecError { offences: offences.list }) }
 }
 
-/// Parses into a type; fields that it does not have are added to `unknown`.
-fn typed<T: DeserializeOwned>(text: &str, unknown: &mut Vec<Offence>) -> Result<T, Offence> {
-    if text.trim_start().starts_with('{') { json(text, unknown) } else { yaml::parse(text, unknown) }
-}
-
-fn json<T: DeserializeOwned>(text: &str, unknown: &mut Vec<Offence>) -> Result<T, Offence> {
-    let syntax =
-        |path: String, source: serde_json::Error| Offence::Syntax { path, reason: source.to_string() };
-    // The API server refuses a field that is written twice; the parser would take the last.
-    if let Some(path) = duplicates::find(text) {
-        return Err(Offence::Invalid { path, reason: "is written twice; keep one".to_owned() });
+/// A value of the wrong type, with its place in the text.
+fn wrong_type(
+    source: &serde_json::Error,
+    path: &serde_path_to_error::Path,
+    syntax: Syntax,
+    text: &str,
+) -> Offence {
+    let mut reason = source.to_string();
+    let is_scalar = ["integer", "floating point", "boolean"]
+        .iter()
+        .any(|kind| reason.starts_with(&format!("invalid type: {kind}")));
+    if is_scalar && reason.ends_with("expected a string") {
+        reason.push_str("; put it in quotes");
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let (value, path) = tracked(&mut json, unknown);
-    let value = value.map_err(|source| syntax(path, source))?;
-    json.end().map_err(|source| {
-        let reason = format!("goes on behind the object, which must be the only one: {source}");
-        Offence::Syntax { path: "manifest".to_owned(), reason }
-    })?;
-    Ok(value)
-}
-
-/// Parses, and tells at which path it stopped.
-pub(super) fn tracked<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-    unknown: &mut Vec<Offence>,
-) -> (Result<T, D::Error>, String) {
-    let mut track = serde_path_to_error::Track::new();
-    let result = serde_ignored::deserialize(
-        serde_path_to_error::Deserializer::new(deserializer, &mut track),
-        |path| {
-            let path = field_path(&path);
-            // What the server says of the pod is not read.
-            if !path.starts_with("status.") {
-                unknown.push(Offence::Unknown { path });
-            }
-        },
-    );
-    let path = track.path().to_string();
-    // Between two fields the parser knows no name, and at the root no path.
-    let path = path.strip_suffix(".?").unwrap_or(&path);
-    (result, if matches!(path, "." | "?") { "manifest".to_owned() } else { path.to_owned() })
+    let segments: Vec<Segment> = path.iter().cloned().collect();
+    if let Some((line, column)) = syntax.locate(text, &segments) {
+        reason.push_str(&format!(" (line {line}, column {column})"));
+    }
+    let path = if segments.is_empty() { "manifest".to_owned() } else { visible(&path.to_string()) };
+    Offence::Syntax { path, reason }
 }
 
 /// The path of an ignored field in the notation of the other messages: `spec.containers[1].frobnicate`.
@@ -120,14 +126,10 @@ fn field_path(path: &serde_ignored::Path<'_>) -> String {
     match path {
         P::Root => String::new(),
         P::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
-        P::Map { parent, key } => {
-            // A key can hold anything.
-            let key = key.escape_debug();
-            match field_path(parent) {
-                parent if parent.is_empty() => key.to_string(),
-                parent => format!("{parent}.{key}"),
-            }
-        }
+        P::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => visible(key),
+            parent => format!("{parent}.{}", visible(key)),
+        },
         P::Some { parent } | P::NewtypeStruct { parent } | P::NewtypeVariant { parent } => field_path(parent),
     }
 }
@@ -199,7 +201,7 @@ spec:
         assert!(text.starts_with("kind: \"Deployment\" is not Pod, the only kind that podrt runs"), "{text}");
         assert!(text.ends_with("apiVersion: \"apps/v1\" is not v1, the version of a Pod"), "{text}");
         assert!(refused("apiVersion: v1\nkind: List\nitems: []\n").starts_with("kind: is a list of objects"));
-        for empty in ["", "# nothing\n", "{}", "---\n{}\n"] {
+        for empty in ["{}", "---\n{}\n", "kind:\n"] {
             assert_eq!(
                 refused(empty),
                 "kind: required, and missing\napiVersion: required, and missing",
@@ -210,25 +212,71 @@ spec:
 
     #[test]
     fn a_type_that_is_wrong_is_told_with_its_place() {
+        for (lines, path, reason, column) in [
+            ("    tty: maybe\n", ".tty", "invalid type: string \"maybe\", expected a boolean", 10),
+            ("    command: sleep\n", ".command", "invalid type: string \"sleep\", expected a sequence", 14),
+            ("    resources: 1\n", ".resources", "invalid type: integer `1`, expected", 16),
+            (
+                "    command: [sleep, 3600]\n",
+                ".command[1]",
+                "invalid type: integer `3600`, expected a string; put it in",
+                22,
+            ),
+            (
+                "    env: [{name: A, value: yes}]\n",
+                ".env[0].value",
+                "invalid type: boolean `true`, expected a string; put",
+                28,
+            ),
+            (
+                "    ports: [{containerPort: \"80\"}]\n",
+                ".ports[0].containerPort",
+                "invalid type: string \"80\"",
+                29,
+            ),
+            ("    resources: {limits: {cpu: [1]}}\n", ".resources.limits.cpu", "invalid type: sequence", 31),
+        ] {
+            let text = refused(&with(lines));
+            assert!(text.starts_with(&format!("spec.containers[0]{path}: {reason}")), "{text}");
+            assert!(text.ends_with(&format!("(line 9, column {column})")), "{text}");
+        }
         for (lines, path, reason) in [
-            ("    tty: maybe\n", ".tty", "must be true or false"),
-            ("    command: sleep\n", ".command", "must be a list"),
-            ("    resources: 1\n", ".resources", "must hold fields, as NAME: VALUE"),
-            ("    command: [sleep, 3600]\n", ".command[1]", "\"3600\" must be in quotes"),
-            ("    env: [{name: A, value: yes}]\n", ".env[0].value", "\"yes\" must be in quotes"),
-            ("    ports: [{containerPort: http}]\n", ".ports[0].containerPort", "invalid i32"),
-            ("    resources: {limits: {cpu: [1]}}\n", ".resources.limits.cpu", "invalid type: sequence"),
             ("    name: d\n", "", "the field \"name\" is written twice; keep one"),
             ("    args: *nowhere\n", "", "reference to unknown value"),
             ("    args: [a, b\n", ".args", "unclosed bracket"),
+            ("    x: {1: 2}\n", ".x", "\"1\" must be in quotes"),
         ] {
             let text = refused(&with(lines));
             assert!(text.starts_with(&format!("spec.containers[0]{path}: {reason}")), "{text}");
             assert!(text.contains("at line 9, column"), "{text}");
         }
         let text = refused(&minimal().to_string().replace("\"/rootfs\"", "7"));
-        assert!(text.starts_with("spec.containers[0].image: invalid type: integer `7`"), "{text}");
-        assert!(text.contains("line 1 column"), "{text}");
+        assert!(
+            text.starts_with("spec.containers[0].image: invalid type: integer `7`, expected a string"),
+            "{text}"
+        );
+        assert!(text.contains("(line 1, column "), "{text}");
+        let text = refused(&minimal().to_string().replace("\"/rootfs\"", "7]"));
+        assert!(text.starts_with("spec.containers[0]: expected `,` or `}` at line 1 column"), "{text}");
+    }
+
+    #[test]
+    fn a_text_that_is_no_object_says_so() {
+        for text in ["just words", "- a\n- b\n", "", "---\n", "# nothing\n", "[]", "7", "\"\""] {
+            assert_eq!(
+                refused(text),
+                "manifest: is not an object with the fields apiVersion, kind, metadata and spec",
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_without_a_name_have_a_path_too() {
+        let text = refused(&minimal().to_string().replace("\"image\"", "\"\": 1, \"image\""));
+        assert!(text.starts_with("spec.containers[0].\"\": the Kubernetes API"), "{text}");
+        assert!(refused("{\"\": 1, \"\": 2}").starts_with("\"\": is written twice"));
+        assert!(refused("{\"\": x}").starts_with("\"\": expected value"));
     }
 
     #[test]
@@ -250,7 +298,7 @@ spec:
         let text = with(
             "status:\n  phase: Running\n  newInVersionTwo: {a: [1]}\n  containerStatuses:\n  - name: c\n    ready: true\n",
         )
-        .replace("  name: p\n", "  name: p\n  uid: 1c0f\n  managedFields:\n  - fieldsV1: {\"f:spec\": {}}\n");
+        .replace("  name: p\n", "  name: p\n  uid: 1c0f\n  managedFields:\n  - fieldsV1: {\"f:spec\": {}}\n    newInVersionTwo: 1\n");
         assert_eq!(read(&text).unwrap(), read(MINIMAL).unwrap());
     }
 
@@ -291,6 +339,10 @@ spec:
         let text = refused(&manifest);
         assert!(text.starts_with("spec.containers[0].a\\u{1b}[31m\\nb: the Kubernetes API"), "{text}");
         assert!(!text.contains('\u{1b}') && text.lines().count() == 1);
+        let manifest =
+            minimal().to_string().replace("\"name\":\"p\"", "\"name\":\"p\",\"labels\":{\"a\\u001b\":1}");
+        let text = refused(&manifest);
+        assert!(text.starts_with("metadata.labels.a\\u{1b}: invalid type"), "{text}");
     }
 
     /// Parts of manifests, good ones and bad ones.

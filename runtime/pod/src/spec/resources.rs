@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::error::{Offences, is_filled};
+use super::error::{Offences, is_filled, visible};
 use super::quantity::{self, Unit};
 use super::{ContainerKind, ContainerSpec, Resources};
 
@@ -137,7 +137,7 @@ fn list(
 ) -> (Option<u64>, Option<u64>) {
     let (mut cpu, mut memory) = (None, None);
     for (name, Quantity(text)) in list.unwrap_or_default() {
-        let path = format!("{at}.{}", name.escape_debug());
+        let path = format!("{at}.{}", visible(&name));
         match name.as_str() {
             "cpu" => cpu = amount(&text, Unit::Milli, path, offences),
             "memory" => memory = amount(&text, Unit::One, path, offences),

@@ -1,22 +1,23 @@
-//! YAML as kubectl reads it, with limits, and with words for people where the parser has words for programmers.
+//! YAML, with limits, and with words for people where the parser has words for programmers.
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::{Error, MessageFormatter, Options, SnippetMode, UserMessageFormatter};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny};
+use serde_json::Value;
+use serde_path_to_error::Segment;
+use serde_saphyr::{Error, MessageFormatter, Options, SnippetMode, Spanned, UserMessageFormatter};
 
 use super::MAX_BYTES;
 use super::error::Offence;
-use super::parse::tracked;
+use super::locate::{Locate, Place, Target, reached};
 
-/// Parses into a type; fields that it does not have are added to `unknown`.
-pub(super) fn parse<T: DeserializeOwned>(text: &str, unknown: &mut Vec<Offence>) -> Result<T, Offence> {
-    let mut path = String::new();
+/// Reads a document, the only one of the text.
+pub(super) fn read(text: &str) -> Result<Value, Offence> {
     let text = without_empty_end(text);
+    let mut track = serde_path_to_error::Track::new();
     let result = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
-        let (value, found) = tracked(yaml, unknown);
-        path = found;
-        value
+        Value::deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
     });
     result.map_err(|source| {
         if matches!(source.without_snippet(), Error::MultipleDocuments { .. }) {
@@ -24,9 +25,25 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, unknown: &mut Vec<Offence>)
             return Offence::Syntax { path: "manifest".to_owned(), reason };
         }
         let options = serde_saphyr::render_options! { formatter: &Words, snippets: SnippetMode::Off };
-        let path = if path.is_empty() { "manifest".to_owned() } else { path };
-        Offence::Syntax { path, reason: source.render_with_options(options) }
+        Offence::Syntax { path: reached(&track.path()), reason: source.render_with_options(options) }
     })
+}
+
+/// Where a value of a text that [`read`] reads is written.
+pub(super) fn locate(text: &str, path: &[Segment]) -> Option<Place> {
+    let text = without_empty_end(text);
+    let walk = |yaml: serde_saphyr::Deserializer<'_, '_>| Locate::<Node>::new(path).deserialize(yaml);
+    serde_saphyr::with_deserializer_from_str_with_options(text, options(), walk).ok().flatten()
+}
+
+/// The parser tells the place of any value that asks for it.
+struct Node;
+
+impl Target for Node {
+    fn arrive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Place>, D::Error> {
+        let node = Spanned::<IgnoredAny>::deserialize(deserializer)?;
+        Ok(Some((node.referenced.line(), node.referenced.column())))
+    }
 }
 
 fn options() -> Options {
@@ -42,7 +59,7 @@ fn options() -> Options {
             max_total_scalar_bytes: 4 * MAX_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        // As kubectl has it: a number or yes where a text belongs must be quoted.
+        // A name of a field that is a number or yes must be quoted.
         no_schema: true,
         with_snippet: false,
     }
@@ -68,9 +85,6 @@ struct Words;
 impl MessageFormatter for Words {
     fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
         match error {
-            Error::Unexpected { expected: "sequence start", .. } => "must be a list".into(),
-            Error::Unexpected { expected: "mapping start", .. } => "must hold fields, as NAME: VALUE".into(),
-            Error::InvalidScalar { ty: "boolean", .. } => "must be true or false".into(),
             Error::QuotingRequired { value, .. } => {
                 format!("{value:?} must be in quotes: it is a number or a boolean, and a text belongs here")
                     .into()
