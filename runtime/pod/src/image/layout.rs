@@ -16,6 +16,7 @@ use super::digest::Sum;
 use super::error::ImageError;
 use super::limits::{Budget, LimitExceeded, Limits};
 use super::members::{ArchiveError, MemberKind, Members, Segment, Source};
+use super::regular;
 
 /// A layout that was opened.
 #[derive(Debug)]
@@ -169,20 +170,19 @@ impl Layout {
             Files::Directory(directory) => {
                 // A link may lead to another file of the layout, and not out of it.
                 let how = OpenHow::new()
-                    .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+                    .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
                     .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
                 let path = self.path.join(name);
-                let file = match openat2(directory.as_fd(), name, how) {
+                let found = match openat2(directory.as_fd(), name, how) {
                     Err(Errno::ENOENT) => return Ok(None),
                     Err(Errno::EXDEV) => {
                         return Err(self.refused(format!("{name} is a link that leads out of the layout")));
                     }
-                    file => File::from(file.map_err(ImageError::errno("open", &path))?),
+                    found => found.map_err(ImageError::errno("open", &path))?,
                 };
+                let file = regular::open(found).map_err(ImageError::io("open", &path))?;
+                let file = file.ok_or_else(|| self.refused(format!("{name} is not a file")))?;
                 let metadata = file.metadata().map_err(ImageError::io("look at", &path))?;
-                if !metadata.is_file() {
-                    return Err(self.refused(format!("{name} is not a file")));
-                }
                 Ok(Some(Blob { file, position: 0, end: metadata.len() }))
             }
             Files::Archive(file, index) => match index.get(name) {

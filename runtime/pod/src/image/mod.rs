@@ -24,6 +24,7 @@ pub mod layer;
 mod layout;
 mod limits;
 mod members;
+mod regular;
 mod select;
 mod store;
 mod user;

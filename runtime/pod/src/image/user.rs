@@ -2,7 +2,6 @@
 //!
 //! The files are the image's, so they are opened with the root as `/`, read up to a limit, and only if they are regular files.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use runtime::sys::mount::open_in_root;
+
+use super::regular;
 
 /// Bytes of a file of users or groups: room for some ten thousand.
 const FILE_BYTES: u64 = 4 << 20;
@@ -171,15 +172,11 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &str> {
 fn read(root: BorrowedFd<'_>, user: &str, path: &'static str) -> Result<Vec<u8>, UserError> {
     let failed = |source| UserError::Io { user: user.to_owned(), file: path, source };
     let refused = |reason: String| UserError::File { user: user.to_owned(), file: path, reason };
-    // Not to wait where a fifo has the name.
-    let file =
-        match open_in_root(root, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
-            file => File::from(file.map_err(|errno| failed(errno.into()))?),
-        };
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(refused("not a file".to_owned()));
-    }
+    let found = match open_in_root(root, Path::new(path), OFlag::O_PATH) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+        found => found.map_err(|errno| failed(errno.into()))?,
+    };
+    let file = regular::open(found).map_err(failed)?.ok_or_else(|| refused("not a file".to_owned()))?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES {
@@ -190,7 +187,7 @@ fn read(root: BorrowedFd<'_>, user: &str, path: &'static str) -> Result<Vec<u8>,
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
 

@@ -128,6 +128,11 @@ fn replaced() -> Result<(), Failed> {
         0o777,
         "directory in place of a link",
     )?;
+    // What leads to the directory is replaced through the directory.
+    let layer = Layer::new().symlink("l", "e/s/..").directory("e/s", 0o755).file("l/one", "");
+    let image = cell.resolve(&Layout::of(&[layer.symlink("l/s", "/other/deep").file("l/two", "")]))?;
+    let is_there = |name: &str| image.layers[0].join(name).exists();
+    same((is_there("e/one"), is_there("e/two"), is_there("other/two")), (true, false, true), "entries")?;
     cell.untouched()
 }
 

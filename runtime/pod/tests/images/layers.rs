@@ -358,6 +358,12 @@ fn whiteouts() -> Result<(), Failed> {
         .device(EntryType::Char, "w", 0, 0);
     let wanted = ["a=2", "d/c=2", "d/e/g=2", "k/l=1"].map(str::to_owned).to_vec();
     same(shown(&[lowest.clone(), upper])?, wanted, "merged")?;
+    // What is removed already needs no whiteout.
+    let cell = Cell::new()?;
+    let (middle, highest) = (Layer::new().file("d/.wh.b", ""), Layer::new().file("d/.wh.b", ""));
+    let image = cell.resolve(&Layout::of(&[lowest.clone(), middle, highest]))?;
+    let is_there = |n: usize| fs::symlink_metadata(image.layers[n].join("d/b")).is_ok();
+    same((is_there(1), is_there(2)), (true, false), "whiteouts of the middle layer and of the highest")?;
     // In the lowest layer they concern nothing, and do not show.
     same(
         shown(&[Layer::new().file(".wh.a", "").file("d/.wh.b", "").file("d/c", "1")])?,
