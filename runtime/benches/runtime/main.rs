@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! runtime --rounds N --growth N --runtime NAME=FILE... --floor FILE --busybox FILE --pause NAME=FILE...
+//!         [--traces N --podproof FILE]
 //! ```
 //!
 //! In each round every runtime does every case once, and who begins changes from round to round: a machine that becomes
 //! slower or faster meets all alike, and what is compared are the times of one round. Every container is checked: a runtime
-//! that says that it has started one must have a process to show. Needs root and cgroup v2, and a machine for itself:
+//! that says that it has started one must have a process to show. What is traced comes last, when nothing is timed any more.
+//! Needs root and cgroup v2, and a machine for itself:
 //! `cargo xtask bench runtime` runs it in a VM and computes the medians.
 
 mod bundle;
@@ -38,6 +40,8 @@ struct Options {
     floor: PathBuf,
     busybox: PathBuf,
     pauses: Vec<(String, PathBuf)>,
+    traces: u32,
+    podproof: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -68,6 +72,8 @@ fn options(args: &[String]) -> Res<Options> {
         match arg.as_str() {
             "--rounds" => options.rounds = value.parse()?,
             "--growth" => options.growth = value.parse()?,
+            "--traces" => options.traces = value.parse()?,
+            "--podproof" => options.podproof = value.into(),
             "--floor" => options.floor = value.into(),
             "--busybox" => options.busybox = value.into(),
             "--runtime" => options.runtimes.push(named().map(|(name, path)| Runtime::new(name, path))?),
@@ -104,7 +110,7 @@ fn measure(options: &Options) -> Res<()> {
             tell(&Record::GrowthUnavailable { subject: runtime.name.clone(), reason })?;
         }
     }
-    Ok(())
+    traces(options, &bundles)
 }
 
 fn rounds(options: &Options, bundles: &Bundles) -> Res<()> {
@@ -131,6 +137,31 @@ fn rounds(options: &Options, bundles: &Bundles) -> Res<()> {
                         gone.insert((case, idx));
                         tell(&Record::Unavailable { case, subject, reason: error.to_string() })?;
                     }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Traces runs, in turns as the rounds. A runtime that cannot be traced once is not asked again.
+fn traces(options: &Options, bundles: &Bundles) -> Res<()> {
+    let mut gone: BTreeSet<usize> = BTreeSet::new();
+    let n = options.runtimes.len();
+    for round in 1..=options.traces {
+        eprintln!("bench: trace {round} of {}", options.traces);
+        for turn in 0..n {
+            let idx = (turn + round as usize) % n;
+            if gone.contains(&idx) {
+                continue;
+            }
+            let runtime = &options.runtimes[idx];
+            let subject = runtime.name.clone();
+            match runtime.traced(&options.podproof, &options.busybox, bundles) {
+                Ok(events) => tell(&Record::Trace { subject, round, events })?,
+                Err(error) => {
+                    gone.insert(idx);
+                    tell(&Record::TraceUnavailable { subject, reason: error.to_string() })?;
                 }
             }
         }

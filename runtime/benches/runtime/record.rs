@@ -2,6 +2,7 @@
 //! this file.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +36,11 @@ pub(crate) enum Record {
     Growth { subject: String, others: u32, ns: u64 },
     /// The subject cannot run so many.
     GrowthUnavailable { subject: String, reason: String },
+    /// A `run` of a program that only ends, traced: its events from the exec of the runtime on, as
+    /// `podproof trace --format json` writes them.
+    Trace { subject: String, round: u32, events: Vec<Value> },
+    /// The subject cannot be traced here; what was traced of it before does not count.
+    TraceUnavailable { subject: String, reason: String },
     /// A program that holds a sandbox: its file, and the memory of a process of it (`Rss` and private of smaps_rollup).
     Pause { program: String, file_bytes: u64, resident_bytes: u64, private_bytes: u64 },
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::Res;
 use crate::bundle::Bundles;
@@ -80,6 +81,27 @@ impl Runtime {
     fn call(&self, args: &[&str]) -> Res<u64> {
         fs::create_dir_all(&self.root)?;
         timed(&mut self.command(args))
+    }
+
+    /// Does `run_true` twice below `podproof trace`; all events from the exec of the second on. The first meets a kernel
+    /// that the probes have just changed: what an emulated machine has translated of it is gone.
+    pub(crate) fn traced(&self, podproof: &Path, busybox: &Path, bundles: &Bundles) -> Res<Vec<Value>> {
+        fs::create_dir_all(&self.root)?;
+        let bundle = bundles.ending.display().to_string();
+        let run = self.command(&["run", "--bundle", &bundle, "run"]);
+        let trace = self.root.with_extension("trace");
+        let mut command = Command::new(podproof);
+        command.args(["trace", "--format", "json", "--output"]).arg(&trace).arg("--");
+        command.arg(busybox).args(["sh", "-c", "\"$@\" && exec \"$@\"", "sh"]);
+        command.arg(run.get_program()).args(run.get_args());
+        timed(&mut command)?;
+        let text = fs::read_to_string(&trace)?;
+        let mut events: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let path = self.path.display().to_string();
+        let is_exec = |event: &Value| event["event"] == "exec" && event["filename"] == *path;
+        let second = events.iter().rposition(is_exec);
+        let second = second.ok_or_else(|| format!("the trace does not show the exec of {path}"))?;
+        Ok(events.split_off(second))
     }
 
     /// Does each wanted case once.

@@ -95,6 +95,8 @@ impl fmt::Display for CgroupPath {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn resolve(path: Option<&str>) -> Result<String, SpecError> {
@@ -130,5 +132,29 @@ mod tests {
         assert_eq!(path.directory(), Path::new("/sys/fs/cgroup/a/b/c"));
         let expected = ["/sys/fs/cgroup", "/sys/fs/cgroup/a", "/sys/fs/cgroup/a/b"].map(PathBuf::from);
         assert_eq!(path.ancestors(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leads_out_of_the_hierarchy(text in "(/|\\.|\\.\\.|[a-z:\u{e4}]|\n| ){0,24}") {
+            let id = "c1".parse().unwrap();
+            if let Ok(path) = CgroupPath::resolve(Some(Path::new(&text)), &id) {
+                let directory = path.directory();
+                prop_assert!(directory.starts_with(MOUNT_POINT) && directory != Path::new(MOUNT_POINT));
+                prop_assert!(directory.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_))));
+                // What is written to a state file is read again as the same.
+                let stored: CgroupPath = serde_json::from_value(serde_json::to_value(&path).unwrap()).unwrap();
+                prop_assert_eq!(stored, path);
+            }
+        }
+
+        #[test]
+        fn a_stored_path_that_is_taken_is_below_the_root(text in any::<String>()) {
+            if let Ok(path) = CgroupPath::try_from(PathBuf::from(&text)) {
+                prop_assert!(path.directory().starts_with(MOUNT_POINT));
+                prop_assert!(path.directory() != Path::new(MOUNT_POINT));
+                prop_assert!(path.ancestors().iter().all(|above| path.directory().starts_with(above)));
+            }
+        }
     }
 }

@@ -38,6 +38,8 @@ pub fn parse_signal(text: &str) -> anyhow::Result<i32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -66,6 +68,20 @@ mod tests {
     fn what_is_no_signal_is_refused() {
         for text in ["", "0", "65", "-9", "SIG", "SIGFOO", "SIGSIGTERM", "9x"] {
             assert!(parse_signal(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_a_signal(text in any::<String>()) {
+            if let Ok(number) = parse_signal(&text) {
+                prop_assert!((1..=SIGNAL_MAX).contains(&number));
+            }
+        }
+
+        #[test]
+        fn numbers_are_taken_as_they_are(number in -100_i32..200) {
+            prop_assert_eq!(parse_signal(&number.to_string()).ok(), (1..=SIGNAL_MAX).contains(&number).then_some(number));
         }
     }
 }

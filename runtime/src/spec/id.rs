@@ -39,6 +39,8 @@ impl fmt::Display for ContainerId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -52,6 +54,23 @@ mod tests {
     fn ids_that_would_be_paths_are_refused() {
         for id in ["", ".", "..", "a/b", "/a", "a b", "a\0", "ä", &"x".repeat(256)] {
             assert!(id.parse::<ContainerId>().is_err(), "{id:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_is_one_name_and_stays_as_it_is(text in any::<String>()) {
+            if let Ok(id) = text.parse::<ContainerId>() {
+                prop_assert_eq!(id.as_str(), &text);
+                let path = std::path::Path::new("/root").join(id.as_str());
+                prop_assert_eq!(path.parent(), Some(std::path::Path::new("/root")));
+                prop_assert_eq!(path.components().count(), 3);
+            }
+        }
+
+        #[test]
+        fn every_name_of_the_allowed_characters_is_taken(text in "[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,254}") {
+            prop_assert!(text.parse::<ContainerId>().is_ok());
         }
     }
 }

@@ -296,6 +296,8 @@ pub(super) fn absolute(field: &str, path: &Path) -> Result<PathBuf, SpecError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn mount(json: &str) -> Result<MountSpec, SpecError> {
@@ -402,5 +404,16 @@ mod tests {
         }
         let bound = list(r#"[{"destination": "/d", "options": ["remount", "bind", "ro"]}]"#).unwrap();
         assert_eq!(bound[0].kind, MountKind::Remount { parameters: None });
+    }
+
+    proptest! {
+        #[test]
+        fn a_target_that_is_taken_is_absolute_and_goes_down_only(text in "(/|\\.|\\.\\.|[a-z\u{e4}]|\n| ){0,24}") {
+            let value = serde_json::json!({"destination": text, "type": "tmpfs", "source": "tmpfs"});
+            if let Ok(spec) = mount(&value.to_string()) {
+                prop_assert!(spec.destination.is_absolute());
+                prop_assert!(spec.destination.components().all(|part| part != Component::ParentDir));
+            }
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 mod figures;
 mod page;
+mod phases;
 mod plot;
+mod profile;
 #[path = "../../../runtime/benches/runtime/record.rs"]
 mod record;
 
@@ -34,6 +36,8 @@ const PEERS: [Tool; 3] = [Tool::Crun, Tool::Runc, Tool::Youki];
 /// Where the runtimes are in the guest, and what an overlay over that needs.
 const BIN: &str = "/usr/local/sbin";
 const OVERLAY: &str = "/opt/overlay";
+/// Where the program that traces them is.
+const PODPROOF: &str = "/bin/podproof";
 
 /// Options of the measurement.
 #[derive(Debug, Args)]
@@ -91,10 +95,12 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
         &c_pause()?,
         &[],
     )?;
+    rootfs.program(PODPROOF, &built.podproof, &[])?;
     rootfs.dir(&format!("{OVERLAY}/upper"), 0o755).dir(&format!("{OVERLAY}/work"), 0o755);
-    let (rounds, growth) = if args.quick { ("2", "10") } else { ("25", "200") };
+    let (rounds, growth, traces) = if args.quick { ("2", "10", "2") } else { ("25", "200", "7") };
     let mut argv: Vec<String> = ["/bin/bench", "--rounds", rounds, "--growth", growth]
         .into_iter()
+        .chain(["--traces", traces, "--podproof", PODPROOF])
         .chain(["--floor", "/bin/unshare", "--busybox", "/bin/busybox"])
         .chain(["--pause", "podproof=/bin/pause", "--pause", "C=/bin/pause-c"])
         .map(str::to_owned)
@@ -120,6 +126,9 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
     if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
         bail!("no figures: {}", report.explain());
     }
+    // For who wants to see more than medians.
+    let path = vm::work_dir().join("bench-runtime.jsonl");
+    fs::write(&path, &collector.output).with_context(|| format!("cannot write {}", path.display()))?;
     let records = records(&collector.output)?;
     Document::of(&records, args.quick, &format!("{:?}", report.engine).to_lowercase(), versions)
 }

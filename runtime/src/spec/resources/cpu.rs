@@ -96,6 +96,7 @@ fn weight(shares: u64) -> u64 {
 mod tests {
     use super::super::tests::{files, pairs, updated};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn shares_meet_the_weights_at_the_ends_and_the_defaults() {
@@ -142,5 +143,19 @@ mod tests {
         assert_eq!(files(r#"{"cpu": {"cpus": "", "realtimeRuntime": 0}}"#).unwrap(), pairs(&[]));
         let error = files(r#"{"cpu": {"realtimePeriod": 5}}"#).unwrap_err().to_string();
         assert!(error.starts_with("linux.resources.cpu.realtimePeriod: "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn more_shares_are_never_less_weight(a in 0_u64..300_000, b in 0_u64..300_000) {
+            let (less, more) = (a.min(b), a.max(b));
+            prop_assert!(weight(less) <= weight(more));
+            prop_assert!((1..=10_000).contains(&weight(more)));
+        }
+
+        #[test]
+        fn any_number_of_shares_is_a_weight(shares in any::<u64>()) {
+            prop_assert!((1..=10_000).contains(&weight(shares)));
+        }
     }
 }

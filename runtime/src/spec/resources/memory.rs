@@ -110,6 +110,8 @@ fn swap(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::tests::{files, pairs, spec, updated};
     use super::*;
 
@@ -159,5 +161,19 @@ mod tests {
         let spec = spec(json, &Present::default(), Purpose::Update).unwrap();
         let names: Vec<_> = spec.below_usage.iter().map(|(field, bytes)| (field.as_str(), *bytes)).collect();
         assert_eq!(names, [("linux.resources.memory.limit", 7), ("linux.resources.memory.swap", 9)]);
+    }
+
+    proptest! {
+        #[test]
+        fn swap_is_what_is_left_above_the_limit(limit in 1_i64..1 << 50, total in 1_i64..1 << 50) {
+            let json = format!(r#"{{"memory": {{"limit": {limit}, "swap": {total}}}}}"#);
+            match files(&json) {
+                Ok(list) => {
+                    let (swap, max) = ((total - limit).to_string(), limit.to_string());
+                    prop_assert_eq!(list, pairs(&[("memory.swap.max", &swap), ("memory.max", &max)]));
+                }
+                Err(_) => prop_assert!(total < limit),
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::rows::name;
+use crate::bench::runtime::phases;
 use crate::bench::runtime::record::{Case, Record};
 use crate::bench::statistics::Summary;
 
@@ -72,18 +73,24 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(case: &str, subject: &str, unit: &str) -> Self {
+    /// A figure without values.
+    pub(crate) fn new(case: &str, subject: &str, unit: &str) -> Self {
         Self { case: case.to_owned(), subject: subject.to_owned(), unit: unit.to_owned(), ..Self::default() }
     }
 
-    fn with(mut self, values: impl IntoIterator<Item = f64>) -> Result<Self> {
+    /// Gives it its values.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(crate) fn with(mut self, values: impl IntoIterator<Item = f64>) -> Result<Self> {
         let values = Summary::of(values).with_context(|| format!("no values of {}", self.case))?;
         (self.median, self.min, self.max) = (Some(values.median), Some(values.min), Some(values.max));
         self.runs = values.n;
         Ok(self)
     }
 
-    fn compare(&mut self, other: &str, pairs: impl IntoIterator<Item = (f64, f64)>) {
+    /// Adds the ratio to another subject, of pairs of its own value and that of the other.
+    pub(crate) fn compare(&mut self, other: &str, pairs: impl IntoIterator<Item = (f64, f64)>) {
         let ratios = pairs.into_iter().map(|(own, its)| own / its);
         if let Some(summary) = Summary::of(ratios) {
             // Digits below a hundredth of a percent mean nothing.
@@ -132,6 +139,7 @@ impl Document {
         let (growth, n_growth) = growth(records)?;
         rows.extend(growth);
         rows.extend(pauses(records)?);
+        rows.extend(phases::rows(records)?);
         Ok(Self {
             schema: SCHEMA,
             bench: BENCH.to_owned(),

@@ -6,6 +6,8 @@ use crate::bench::report::{fill, table};
 use crate::bench::runtime::figures::{
     Document, FIRST, FLOOR, GROWTH, PAUSE_FILE, PAUSE_PRIVATE, PAUSE_RESIDENT, Row,
 };
+use crate::bench::runtime::phases::PHASE;
+use crate::bench::runtime::profile;
 
 const TEMPLATE: &str = include_str!("page.md");
 
@@ -22,9 +24,10 @@ pub(crate) const CASES: [(&str, &str); 6] = [
 /// Subjects in the order of the tables.
 pub(crate) const SUBJECTS: [&str; 5] = ["podrt", "crun", "runc", "youki", FLOOR];
 
-const OWN: &str = "podrt";
+/// The project's own runtime, and the one that it is held against.
+pub(crate) const OWN: &str = "podrt";
+pub(crate) const PEER: &str = "crun";
 const OWN_PAUSE: &str = "podproof";
-const PEER: &str = "crun";
 /// Most that podrt may take of crun's time, that pause may take, and that the last of many containers may take.
 const RATIO: f64 = 0.6;
 const FILE_KIB: f64 = 8.0;
@@ -40,6 +43,7 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
         ("ratios", ratios(document)),
         ("unavailable", unavailable(document)),
         ("image", image.to_owned()),
+        ("profile", profile::section(document)),
         ("growth", growth(document)),
         ("pause", pause(document)),
     ];
@@ -106,7 +110,7 @@ fn ratios(document: &Document) -> String {
 
 fn unavailable(document: &Document) -> String {
     let mut text = String::new();
-    for row in &document.rows {
+    for row in document.rows.iter().filter(|row| !row.case.starts_with(PHASE)) {
         if let Some(reason) = &row.unavailable {
             let reason = reason.lines().next().unwrap_or_default();
             let _infallible = writeln!(text, "- not available: {} of {} ({reason})", row.case, row.subject);
