@@ -28,6 +28,9 @@ const MODULES: [&str; 17] = [
     "xt_multiport",
 ];
 
+/// Modules that podrt's pods need: the root file systems of their containers, and links to a bridge.
+pub const POD_MODULES: [&str; 3] = ["overlay", "bridge", "veth"];
+
 /// Where engines keep images and layers. An overlay cannot have its upper layer on the overlay that is the root.
 const STORES: [&str; 3] = ["/var/lib/containers", "/var/lib/containerd", "/var/tmp"];
 

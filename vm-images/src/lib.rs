@@ -63,6 +63,7 @@ mod vm;
 
 pub use accel::{Accel, UnknownAccel};
 pub use boot::{BootError, Deadlines};
+pub use containers::POD_MODULES;
 pub use cpio::TooLarge;
 pub use kernel::{DecompressError, ExtractError, Kernel, KernelError, ModuleError, ModuleTree};
 pub use libraries::LibraryError;

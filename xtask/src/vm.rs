@@ -100,6 +100,7 @@ impl MachineArgs {
         let mut vm = Vm::new(kernel, rootfs, &init, argv, &work_dir());
         vm.accel = self.accel;
         vm.memory_mib = self.memory;
+        vm.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
         if let Some(engine) = self.image {
             engine.boot(&mut vm, &tools)?;
         }

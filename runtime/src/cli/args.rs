@@ -1,5 +1,6 @@
 //! The grammar.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -115,6 +116,13 @@ pub enum Verb {
     Update(Box<UpdateArgs>),
     /// Remove what interrupted commands left
     Gc,
+    /// Work on pods, by Kubernetes manifests; see podrt pod --help
+    #[command(disable_help_flag = true, hide = true)]
+    Pod {
+        /// What to do, as for podrt-pod
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Print what podrt can do as JSON (the specification's features document)
     Features,
 }
@@ -154,7 +162,7 @@ pub enum ListFormat {
 }
 
 /// What exec has.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct ExecArgs {
     /// File with the process as JSON, in place of the container's own
     #[arg(short, long, value_name = "FILE")]

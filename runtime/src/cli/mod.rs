@@ -13,6 +13,7 @@ pub mod gc;
 pub mod kill;
 pub mod list;
 pub mod log;
+pub mod pod;
 pub mod ps;
 pub mod run;
 pub mod spec;
@@ -94,6 +95,7 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
         Verb::Update(args) => update::update(&root, &args, log)?,
         Verb::Gc => gc::gc(&root)?,
         Verb::Features => features::features()?,
+        Verb::Pod { args } => return pod::pod(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,7 +103,7 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
 /// From here on, the container cannot reach the program on the node.
 fn seal() -> anyhow::Result<()> {
     use anyhow::Context;
-    exe::ensure_readonly().context("execute podrt from a read-only mount (needs CAP_SYS_ADMIN)")?;
+    exe::ensure_readonly(&[]).context("execute podrt from a read-only mount (needs CAP_SYS_ADMIN)")?;
     // Nor look into this process, or into one that is cloned from it.
     nix::sys::prctl::set_dumpable(false).context("make the process not dumpable")?;
     // Executed from a descriptor, the process would have its number for a name.

@@ -6,7 +6,7 @@
 //! writing fails with `EROFS`. It costs two system calls and an exec, where a sealed copy in memory costs the copying of
 //! the whole program; the processes are not dumpable besides, so that only `CAP_SYS_PTRACE` on the node sees the link.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -20,11 +20,12 @@ use crate::spec::mounts::Attributes;
 
 const EXE: &str = "/proc/self/exe";
 
-/// Makes sure that the calling process runs from a read-only mount; executes itself from one when it does not.
+/// Makes sure that the calling process runs from a read-only mount; executes itself from one when it does not, with `more`
+/// in its environment. From the mount it cannot tell where its program was.
 ///
 /// # Errors
 /// Why the mount could not be made, or executed from.
-pub fn ensure_readonly() -> Result<(), Errno> {
+pub fn ensure_readonly(more: &[(&str, &OsStr)]) -> Result<(), Errno> {
     if statvfs(EXE)?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
@@ -37,7 +38,9 @@ pub fn ensure_readonly() -> Result<(), Errno> {
         .map(|arg| CString::new(arg.into_vec()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(nul)?;
+    let more = more.iter().map(|(name, value)| (OsString::from(name), (*value).to_owned()));
     let env = std::env::vars_os()
+        .chain(more)
         .map(|(name, value)| CString::new([name.into_vec(), value.into_vec()].join(&b'=')))
         .collect::<Result<Vec<_>, _>>()
         .map_err(nul)?;

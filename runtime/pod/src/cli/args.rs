@@ -1,0 +1,186 @@
+//! The grammar.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs pods from Kubernetes manifests, on Linux with cgroup v2, without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "podrt pod", version)]
+pub struct Cli {
+    /// Directory for pods, images and addresses
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/podrt", global = true)]
+    pub root: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a pod and start its containers; returns once all have been started
+    Run(CreateArgs),
+    /// Create a pod up to its sandbox; its containers wait for start
+    Create(CreateArgs),
+    /// Start the containers of a created pod; returns once all have been started
+    Start(PodArgs),
+    /// End the containers in order: preStop hooks, stop signals, SIGKILL after the grace period
+    Stop {
+        /// Pod
+        pod: String,
+        /// Seconds, in place of the manifest's terminationGracePeriodSeconds
+        #[arg(short, long, value_name = "S")]
+        time: Option<u64>,
+    },
+    /// Send a signal to the main process of containers
+    Kill {
+        /// Pod
+        pod: String,
+        /// Name, with or without SIG, or number
+        #[arg(default_value = "SIGTERM")]
+        signal: String,
+        /// One container; all that run without it
+        #[arg(short, long, value_name = "NAME")]
+        container: Option<String>,
+    },
+    /// Remove a pod that has ended
+    Rm {
+        /// End it first if need be, without grace; an unknown pod is no error
+        #[arg(short, long)]
+        force: bool,
+        /// Pods
+        #[arg(required = true)]
+        pods: Vec<String>,
+    },
+    /// List the pods
+    Ps {
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+        /// Names only
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Show what is known about a pod, as JSON
+    Inspect(PodArgs),
+    /// Execute a program in a container
+    Exec(ExecArgs),
+    /// Show the output of a container
+    Logs(LogsArgs),
+    /// Wait until a pod has ended; the exit status is 0 when it succeeded
+    Wait(PodArgs),
+    /// Show sandbox, containers, processes, namespaces and cgroups of a pod
+    Tree {
+        /// Pod
+        pod: String,
+        /// Form of the tree
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Remove what interrupted commands left, and images that no pod uses
+    Gc {
+        /// Form of the report
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// The process that stays with a pod; started by run and create
+    #[command(hide = true)]
+    Supervise(PodArgs),
+}
+
+/// A pod by its name.
+#[derive(Debug, Args)]
+pub struct PodArgs {
+    /// Pod
+    pub pod: String,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+/// What run and create take.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The manifest: a v1/Pod as YAML or JSON; - for standard input
+    #[arg(value_name = "MANIFEST")]
+    pub manifest: PathBuf,
+    /// Network of pods without hostNetwork: none, or bridge[:NAME[,SUBNET]]
+    #[arg(long, value_name = "NETWORK", default_value = "bridge")]
+    pub network: String,
+    /// Wait before the first restart in a row, in seconds; doubles with each, up to 300
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub restart_backoff: Duration,
+    /// Program of the sandbox; pause beside podrt-pod without it
+    #[arg(long, value_name = "PATH")]
+    pub pause: Option<PathBuf>,
+    /// The cgroup that pods are in
+    #[arg(long, value_name = "PATH", default_value = "/podrt-pods")]
+    pub cgroup_parent: PathBuf,
+    /// Size at which a log is rotated, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 10 << 20)]
+    pub log_max_size: u64,
+    /// How many files the log of one run of a container has at most
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]
+    pub log_max_files: u32,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What exec takes.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Pod
+    pub pod: String,
+    /// Container; the first one without it
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// With a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// With the caller's standard input
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Program and arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// What logs takes.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Pod
+    pub pod: String,
+    /// Container; the only one without it
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Go on until the container has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Of the run before the last
+    #[arg(short, long)]
+    pub previous: bool,
+    /// The last N lines only
+    #[arg(long, value_name = "N")]
+    pub tail: Option<usize>,
+    /// What is younger than this many seconds only
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub since: Option<Duration>,
+    /// With the time of each line
+    #[arg(long)]
+    pub timestamps: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}

@@ -1,0 +1,137 @@
+//! `run`, `create` and `start`.
+
+use std::env;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use super::args::{CreateArgs, Format};
+use super::show;
+use crate::command::create::{self, Request};
+use crate::control::{self, client};
+use crate::machine::Settings;
+use crate::net::Bridge;
+use crate::spec;
+use crate::state::{PodDir, PodRoot};
+use crate::status::{ContainerState, Phase, PodStatus};
+
+/// Names the sandbox's program to the process that replaces this one: from a detached mount nobody knows where it was.
+const PAUSE_VAR: &str = "PODRT_PAUSE";
+const BACKOFF_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+const BACKOFF_RESET: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Creates and starts.
+pub(super) fn run(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<ExitCode> {
+    let pod = make(root, path, args)?;
+    let status = begin(&pod)?;
+    print(&pod, args.format)?;
+    Ok(tell(&pod, &status))
+}
+
+/// Creates.
+pub(super) fn create(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<PodDir> {
+    let pod = make(root, path, args)?;
+    print(&pod, args.format)?;
+    Ok(pod)
+}
+
+/// Starts a created pod.
+pub(super) fn start(root: &PodRoot, name: &str) -> Result<ExitCode> {
+    let pod = root.pod(name)?;
+    {
+        let _lock = pod.lock()?;
+        use crate::command::observe::{PodState, observe};
+        let state = observe(&pod)?.state;
+        if state != PodState::Created {
+            bail!("pod {name} cannot be started: it is {state}; only a created pod can, and only once");
+        }
+        client::call(&pod, &control::Request::Start)?;
+    }
+    let status = client::call(&pod, &control::Request::WaitStarted)?;
+    println!("{name}");
+    Ok(tell(&pod, &status))
+}
+
+fn make(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<PodDir> {
+    let pause = pause(args)?;
+    super::seal(&[(PAUSE_VAR, pause.as_os_str())])?;
+    let (text, base) = read(&args.manifest)?;
+    let spec = spec::parse(&text, &base).with_context(|| args.manifest.display().to_string())?;
+    let bridge = match args.network.split_once(':').unwrap_or((&args.network, "")) {
+        ("none", "") => None,
+        ("bridge", "") => Some(Bridge::default()),
+        ("bridge", text) => Some(text.parse::<Bridge>().with_context(|| format!("--network {}", args.network))?),
+        _ => bail!("--network {}: must be none, bridge, or bridge:NAME[,SUBNET]", args.network),
+    };
+    let settings = Settings {
+        backoff_base: args.restart_backoff,
+        backoff_max: BACKOFF_MAX.max(args.restart_backoff),
+        backoff_reset: BACKOFF_RESET,
+    };
+    let request = Request {
+        spec,
+        bridge,
+        pause,
+        cgroup_parent: args.cgroup_parent.clone(),
+        settings,
+        log_max_bytes: args.log_max_size,
+        log_max_files: args.log_max_files,
+    };
+    create::create(root, path, request)
+}
+
+fn begin(pod: &PodDir) -> Result<PodStatus> {
+    client::call(pod, &control::Request::Start)?;
+    Ok(client::call(pod, &control::Request::WaitStarted)?)
+}
+
+fn read(manifest: &Path) -> Result<(String, PathBuf)> {
+    let here = env::current_dir().context("look up the working directory")?;
+    if manifest == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("read the manifest from standard input")?;
+        return Ok((text, here));
+    }
+    let text = fs::read_to_string(manifest).with_context(|| format!("read {}", manifest.display()))?;
+    let base = here.join(manifest);
+    Ok((text, base.parent().map_or(here, Path::to_owned)))
+}
+
+fn pause(args: &CreateArgs) -> Result<PathBuf> {
+    if let Some(path) = &args.pause {
+        return fs::canonicalize(path).with_context(|| format!("--pause {}", path.display()));
+    }
+    if let Some(path) = env::var_os(PAUSE_VAR) {
+        return Ok(path.into());
+    }
+    let own = env::current_exe().context("find the program")?;
+    Ok(own.with_file_name("pause"))
+}
+
+fn print(pod: &PodDir, format: Format) -> Result<()> {
+    match format {
+        Format::Table => println!("{}", pod.name()),
+        Format::Json => show::print_json(&show::document(pod)?)?,
+    }
+    Ok(())
+}
+
+/// Says what did not start; the exit status.
+fn tell(pod: &PodDir, status: &PodStatus) -> ExitCode {
+    let mut code = if status.phase == Phase::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    for container in &status.containers {
+        let why = match &container.state {
+            ContainerState::Waiting { reason, message } if reason.ends_with("Error") => {
+                code = ExitCode::FAILURE;
+                format!("{reason}: {message}; it is tried again until podrt pod stop {}", pod.name())
+            }
+            ContainerState::Terminated(end) if end.exit_code != Some(0) => format!("{}: {}", end.reason, end.message),
+            _ => continue,
+        };
+        eprintln!("pod {}, container {}: {why}", pod.name(), container.name);
+    }
+    code
+}

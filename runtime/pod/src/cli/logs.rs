@@ -1,0 +1,69 @@
+//! `logs`.
+
+use std::fs;
+use std::io;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use super::args::LogsArgs;
+use crate::command::observe::observe;
+use crate::logs::{Options, read};
+use crate::state::{PodDir, PodRoot};
+use crate::status::ContainerState;
+
+/// Shows the output of one run of a container.
+pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
+    let pod = root.pod(&args.pod)?;
+    let record = observe(&pod)?.record.with_context(|| format!("pod {} is being created", args.pod))?;
+    let names: Vec<&str> = record.spec.containers.iter().map(|container| container.name.as_str()).collect();
+    let name = match (&args.container, names.as_slice()) {
+        (Some(name), _) if names.contains(&name.as_str()) => name.as_str(),
+        (Some(name), _) => bail!("pod {} has no container {name}; it has: {}", args.pod, names.join(", ")),
+        (None, [name]) => name,
+        (None, _) => bail!("pod {} has several containers, choose one with -c: {}", args.pod, names.join(", ")),
+    };
+    let runs = runs(&pod, name)?;
+    let run = match (args.previous, runs.as_slice()) {
+        (false, [.., last]) => *last,
+        (true, [.., before, _]) => *before,
+        (true, _) => bail!("container {name} of pod {} was not started again: it has no earlier run", args.pod),
+        (false, []) => bail!("container {name} of pod {} was not started yet", args.pod),
+    };
+    let options = Options {
+        is_followed: args.follow,
+        tail: args.tail,
+        since: args.since.and_then(|since| SystemTime::now().checked_sub(since)),
+        has_timestamps: args.timestamps,
+        ..Options::default()
+    };
+    let path = pod.log(name, run);
+    read(&path, &options, &mut io::stdout(), &mut io::stderr(), || is_over(&pod, name, run))
+        .with_context(|| format!("read {}", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runs that have a log, in order.
+fn runs(pod: &PodDir, container: &str) -> Result<Vec<u32>> {
+    let directory = pod.join("logs").join(container);
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.with_context(|| format!("list {}", directory.display()))?,
+    };
+    let mut runs: Vec<u32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".log")?.parse().ok())
+        .collect();
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// True when nothing more will come of a run.
+fn is_over(pod: &PodDir, container: &str, run: u32) -> bool {
+    let Ok(observed) = observe(pod) else { return true };
+    if runs(pod, container).is_ok_and(|runs| runs.last().is_some_and(|last| *last > run)) {
+        return true;
+    }
+    let statuses = observed.report.iter().flat_map(|report| &report.status.containers);
+    !statuses.clone().any(|status| status.name == container && matches!(status.state, ContainerState::Running { .. }))
+}

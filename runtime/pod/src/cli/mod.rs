@@ -1,0 +1,73 @@
+//! The command line. One file per group of verbs: parse, call, print; no logic.
+//!
+//! Exit status: 0, or 1 with the reason on stderr, 2 for wrong usage; `exec` ends with the program's own status, 128 + n when signal
+//! n ended it, and 255 when it came to no program.
+
+pub mod args;
+mod create;
+mod exec;
+mod logs;
+mod show;
+mod stop;
+mod tree;
+
+use std::ffi::OsStr;
+use std::path::absolute;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use runtime::sys::{exe, process};
+
+use crate::state::PodRoot;
+use crate::supervisor;
+use args::{Cli, Verb};
+
+/// Runs the command line of the calling process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let is_exec = matches!(cli.verb, Verb::Exec(_));
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if is_exec { exec::NO_PROGRAM.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let path = absolute(&cli.root).with_context(|| format!("--root {}", cli.root.display()))?;
+    let root = PodRoot::new(path.clone());
+    // A caller that ignores SIGCHLD would make every wait fail.
+    process::default_action(libc::SIGCHLD)?;
+    match cli.verb {
+        Verb::Run(args) => create::run(&root, &path, &args),
+        Verb::Create(args) => create::create(&root, &path, &args).map(|_| ExitCode::SUCCESS),
+        Verb::Start(args) => create::start(&root, &args.pod),
+        Verb::Stop { pod, time } => stop::stop(&root, &pod, time),
+        Verb::Kill { pod, signal, container } => stop::kill(&root, &pod, &signal, container.as_deref()),
+        Verb::Rm { force, pods } => stop::rm(&root, &pods, force),
+        Verb::Ps { format, quiet } => show::ps(&root, format, quiet),
+        Verb::Inspect(args) => show::inspect(&root, &args.pod),
+        Verb::Exec(args) => exec::exec(&root, &args),
+        Verb::Logs(args) => logs::logs(&root, &args),
+        Verb::Wait(args) => stop::wait(&root, &args.pod),
+        Verb::Tree { pod, format } => tree::tree(&root, &pod, format),
+        Verb::Gc { format } => stop::gc(&root, format),
+        Verb::Supervise(args) => {
+            let channel = supervisor::spawn::take_channel()?;
+            supervisor::main(&root.pod(&args.pod)?, channel)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// From here on, a container cannot reach the program on the node.
+fn seal(more: &[(&str, &OsStr)]) -> Result<()> {
+    exe::ensure_readonly(more).context("execute podrt-pod from a read-only mount (needs CAP_SYS_ADMIN)")?;
+    nix::sys::prctl::set_dumpable(false).context("make the process not dumpable")?;
+    // Executed from a descriptor, the process would have its number for a name.
+    nix::sys::prctl::set_name(c"podrt-pod").context("set the name of the process")
+}

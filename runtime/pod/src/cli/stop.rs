@@ -1,0 +1,134 @@
+//! `stop`, `kill`, `rm`, `wait` and `gc`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use runtime::cli::kill::parse_signal;
+use runtime::launch;
+use serde_json::json;
+
+use super::args::Format;
+use super::show::print_json;
+use crate::command::observe::{PodState, observe};
+use crate::command::{gc as collect, remove};
+use crate::control::client::{self, ClientError};
+use crate::control::Request;
+use crate::state::{PodRoot, StateError};
+use crate::status::{ContainerState, Phase};
+
+/// Ends the containers, then the sandbox.
+pub(super) fn stop(root: &PodRoot, name: &str, time: Option<u64>) -> Result<ExitCode> {
+    let pod = root.pod(name)?;
+    let observed = observe(&pod)?;
+    match observed.state {
+        PodState::Created | PodState::Pending | PodState::Running => {}
+        PodState::Creating => bail!("pod {name} is being created; wait, or remove its remains with podrt pod gc"),
+        // As for the API: a pod that has ended is as it should be.
+        PodState::Succeeded | PodState::Failed | PodState::Rebooted | PodState::Lost => {
+            println!("{name}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        PodState::Unsupervised => {
+            bail!(ClientError::Unsupervised { name: name.to_owned() });
+        }
+    }
+    match client::call(&pod, &Request::Stop { grace_period: time.map(Duration::from_secs) }) {
+        // It has ended by itself in between.
+        Err(ClientError::Unsupervised { .. }) if is_over(observe(&pod)?.state) => {}
+        result => drop(result?),
+    }
+    println!("{name}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_over(state: PodState) -> bool {
+    matches!(state, PodState::Succeeded | PodState::Failed)
+}
+
+/// Sends a signal to containers.
+pub(super) fn kill(root: &PodRoot, name: &str, signal: &str, container: Option<&str>) -> Result<ExitCode> {
+    let number = parse_signal(signal)?;
+    let pod = root.pod(name)?;
+    let observed = observe(&pod)?;
+    let report = observed.report.with_context(|| format!("pod {name} is being created"))?;
+    if let Some(wanted) = container
+        && !report.status.containers.iter().any(|status| status.name == wanted)
+    {
+        let names: Vec<&str> = report.status.containers.iter().map(|status| status.name.as_str()).collect();
+        bail!("pod {name} has no container {wanted}; it has: {}", names.join(", "));
+    }
+    let mut n = 0;
+    for status in report.status.containers.iter().filter(|status| container.is_none_or(|name| status.name == name)) {
+        if matches!(status.state, ContainerState::Running { .. }) {
+            launch::kill(&pod.containers(), &status.name.parse()?, number, false)
+                .with_context(|| format!("container {}", status.name))?;
+            n += 1;
+        }
+    }
+    if n == 0 {
+        match container {
+            Some(container) => bail!("container {container} of pod {name} does not run"),
+            None => bail!("no container of pod {name} runs"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes pods.
+pub(super) fn rm(root: &PodRoot, names: &[String], is_forced: bool) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for name in names {
+        match rm_one(root, name, is_forced) {
+            Ok(()) => println!("{name}"),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn rm_one(root: &PodRoot, name: &str, is_forced: bool) -> Result<()> {
+    let pod = root.pod(name)?;
+    let _lock = match pod.lock() {
+        Err(StateError::Unknown { .. }) if is_forced => return Ok(()),
+        result => result?,
+    };
+    if !is_forced {
+        let state = observe(&pod)?.state;
+        if !matches!(state, PodState::Succeeded | PodState::Failed | PodState::Lost | PodState::Rebooted) {
+            bail!("pod {name} cannot be removed: it is {state}; stop it first, or use rm --force");
+        }
+    }
+    remove::destroy(root, &pod).with_context(|| format!("remove pod {name}"))
+}
+
+/// Waits for the end.
+pub(super) fn wait(root: &PodRoot, name: &str) -> Result<ExitCode> {
+    let pod = root.pod(name)?;
+    let phase = match client::call(&pod, &Request::WaitFinished) {
+        Ok(status) => status.phase,
+        // Before this, or in between.
+        Err(ClientError::Unsupervised { .. }) if is_over(observe(&pod)?.state) => {
+            observe(&pod)?.report.map_or(Phase::Failed, |report| report.status.phase)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    println!("{phase:?}");
+    Ok(if phase == Phase::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Cleans up.
+pub(super) fn gc(root: &PodRoot, format: Format) -> Result<ExitCode> {
+    let collected = collect::gc(root)?;
+    match format {
+        Format::Json => print_json(&json!({"removed": collected.removed, "left": collected.left}))?,
+        Format::Table => {
+            collected.removed.iter().for_each(|what| println!("removed: {what}"));
+            collected.left.iter().for_each(|what| eprintln!("left: {what}"));
+        }
+    }
+    Ok(if collected.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,104 @@
+//! `tree`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::args::Format;
+use super::show::print_json;
+use crate::command::observe::observe;
+use crate::command::tree::{Group, Member, Namespace, Process, Tree, tree as look};
+use crate::plan::SANDBOX;
+use crate::state::PodRoot;
+
+/// Shows a pod.
+pub(super) fn tree(root: &PodRoot, name: &str, format: Format) -> Result<ExitCode> {
+    let tree = look(name, &observe(&root.pod(name)?)?)?;
+    match format {
+        Format::Json => print_json(&serde_json::to_value(&tree)?)?,
+        Format::Table => lines(&tree).iter().for_each(|line| println!("{line}")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tree as lines of text.
+fn lines(tree: &Tree) -> Vec<String> {
+    let ip = tree.ip.as_ref().map(|ip| format!("  {ip}")).unwrap_or_default();
+    let mut lines = vec![format!("pod {}  {}{ip}", tree.name, tree.state), format!("│   {}", group(&tree.cgroup))];
+    for member in &tree.containers {
+        let restarts = if member.restarts == 0 { String::new() } else { format!("  restarts {}", member.restarts) };
+        let title = match member.name.as_str() {
+            SANDBOX => "sandbox".to_owned(),
+            name => format!("container {name}"),
+        };
+        lines.push(format!("├── {title}  {}{restarts}", member.state));
+        lines.extend(member.cgroup.iter().map(|cgroup| format!("│   │   {}", group(cgroup))));
+        let own = own_namespaces(&tree.namespaces, member);
+        if !own.is_empty() {
+            lines.push(format!("│   │   its own: {own}"));
+        }
+        processes(&member.processes, &mut lines);
+    }
+    lines.push("└── shared namespaces".to_owned());
+    let shared: Vec<&Namespace> =
+        tree.namespaces.iter().filter(|namespace| namespace.members.len() > 1 || namespace.is_node).collect();
+    for (index, namespace) in shared.iter().enumerate() {
+        let branch = if index + 1 == shared.len() { "└──" } else { "├──" };
+        let node = if namespace.is_node { "the node, " } else { "" };
+        let members: Vec<&str> = namespace.members.iter().map(|name| shown(name)).collect();
+        lines.push(format!(
+            "    {branch} {:<6} {}  {node}{}",
+            namespace.kind,
+            namespace.inode,
+            members.join(", ")
+        ));
+    }
+    lines
+}
+
+fn shown(name: &str) -> &str {
+    if name == SANDBOX { "sandbox" } else { name }
+}
+
+fn own_namespaces(namespaces: &[Namespace], member: &Member) -> String {
+    let own = namespaces.iter().filter(|namespace| !namespace.is_node && namespace.members == [member.name.as_str()]);
+    own.map(|namespace| format!("{} {}", namespace.kind, namespace.inode)).collect::<Vec<_>>().join("  ")
+}
+
+/// Children below their parents.
+fn processes(list: &[Process], lines: &mut Vec<String>) {
+    let is_known = |pid: i32| list.iter().any(|process| process.pid == pid);
+    let mut pending: Vec<(&Process, usize)> =
+        list.iter().rev().filter(|process| !is_known(process.parent)).map(|process| (process, 0)).collect();
+    while let Some((process, depth)) = pending.pop() {
+        let indent = "    ".repeat(depth);
+        let zombie = if process.is_zombie { "  (zombie)" } else { "" };
+        lines.push(format!("│   {indent}└── {}  pid {}, {} inside{zombie}", process.command, process.pid, process.inside));
+        pending.extend(list.iter().rev().filter(|child| child.parent == process.pid).map(|child| (child, depth + 1)));
+    }
+}
+
+fn group(group: &Group) -> String {
+    let mut parts = vec![format!("cgroup {}", group.path)];
+    if let Some(bytes) = group.memory_bytes {
+        let limit = group.memory_max_bytes.map(|limit| format!(" of {}", size(limit))).unwrap_or_default();
+        parts.push(format!("memory {}{limit}", size(bytes)));
+    }
+    if let Some(limit) = group.cpu_max {
+        parts.push(format!("at most {limit} CPU"));
+    }
+    parts.extend(group.cpu_weight.map(|weight| format!("weight {weight}")));
+    parts.extend(group.pids.map(|pids| format!("{pids} tasks")));
+    parts.join("  ")
+}
+
+/// Bytes in the unit that suits.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let in_unit = |unit: u64| bytes as f64 / unit as f64;
+    match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{:.1} {name}", in_unit(unit)),
+        None => format!("{bytes} B"),
+    }
+}

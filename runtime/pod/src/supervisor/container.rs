@@ -1,0 +1,259 @@
+//! One run of a container: from its image to its process, and back to nothing.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::sys::wait::WaitStatus;
+use runtime::launch::{self, CreateRequest, FailAt, LaunchError};
+use runtime::spec::{ContainerId, config};
+use runtime::sys::clone::Cloned;
+use serde_json::Value;
+
+use super::node::Node;
+use super::output::{Output, with_output};
+use super::rootfs;
+use crate::image::{UserIds, resolve_user};
+use crate::logs::{Limits, LogWriter};
+use crate::machine::Exit;
+use crate::plan::container::{Facts, config as container_config};
+use crate::plan::{Places, Sandbox};
+use crate::spec::{ContainerSpec, SeccompProfile};
+use crate::state::{PodDir, PodRecord, StoredImage};
+
+/// As much of a termination message as the API shows.
+const MESSAGE_BYTES: u64 = 4096;
+
+/// A container whose process lives, or has just ended.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) process: Cloned,
+    pub(super) output: Output,
+}
+
+/// Where and with what containers are made.
+#[derive(Debug)]
+pub(super) struct Workshop<'a> {
+    pub(super) pod: &'a PodDir,
+    pub(super) record: &'a PodRecord,
+    pub(super) places: &'a Places,
+    pub(super) node: &'a Node,
+    /// `/dev/null`.
+    pub(super) null: &'a OwnedFd,
+}
+
+/// Why a container does not run: the word of the API, and the reason.
+#[derive(Debug)]
+pub(super) struct NotStarted {
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+}
+
+impl Workshop<'_> {
+    /// Creates and starts the `run`th run of a container, counted from 0. Nothing is left of one that fails.
+    pub(super) fn start(&self, index: usize, run: u32, sandbox: Sandbox) -> Result<Running, NotStarted> {
+        let not_created = |error: anyhow::Error| {
+            // What the container layer refuses is an end like any other; what comes before it is tried again.
+            let is_of_runtime = error.downcast_ref::<LaunchError>().is_some();
+            let reason = if is_of_runtime { "RunContainerError" } else { "CreateContainerError" };
+            NotStarted { reason, message: format!("{error:#}") }
+        };
+        let (Some(spec), Some(image)) = (self.record.spec.containers.get(index), self.record.images.get(index))
+        else {
+            return Err(not_created(anyhow!("no container {index}")));
+        };
+        let id = id(&spec.name).map_err(not_created)?;
+        let running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
+            self.take_away(&spec.name);
+            not_created(error)
+        })?;
+        // A hook's warning cannot be: these containers have none.
+        if let Err(error) = launch::start(&self.pod.containers(), &id) {
+            let message = format!("{:#}", anyhow::Error::from(error));
+            self.take_away(&spec.name);
+            let _reaped = nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
+            return Err(NotStarted { reason: "RunContainerError", message });
+        }
+        Ok(running)
+    }
+
+    fn create(
+        &self,
+        id: &ContainerId,
+        spec: &ContainerSpec,
+        image: &StoredImage,
+        run: u32,
+        sandbox: Sandbox,
+    ) -> Result<Running> {
+        let Self { pod, record, places, node, null } = self;
+        let bundle = pod.bundle(&spec.name);
+        let root = rootfs::mount_root(&bundle, &image.layers)?;
+        rootfs::attach_sub_paths(&record.spec, spec, places)?;
+        self.make_message_file(spec)?;
+        let user = self.user(spec, image, &root)?;
+        let facts = Facts {
+            image: &image.config,
+            user: &user,
+            sandbox,
+            node_memory_bytes: node.memory_bytes,
+            capabilities: &node.capabilities,
+            seccomp: localhost_profile(&spec.security.seccomp)?,
+        };
+        let document = container_config(&record.spec, spec, places, &facts)?.to_string();
+        let path = bundle.join("config.json");
+        fs::write(&path, &document).with_context(|| format!("write {}", path.display()))?;
+
+        let log = pod.log(&spec.name, run);
+        rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
+        let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
+        let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
+        let (output, ends) = Output::new(log).context("make the pipes of the output")?;
+        let process = with_output(&ends, null, || self.launch(id, &bundle, &document))
+            .context("give the container its output")??;
+        Ok(Running { process, output })
+    }
+
+    /// Creates a container from its finished bundle.
+    pub(super) fn launch(&self, id: &ContainerId, bundle: &Path, document: &str) -> Result<Cloned> {
+        let spec = config::parse(document, bundle)?;
+        let plan = runtime::plan::plan(id, &spec, None, &self.node.kernel)?;
+        let request = CreateRequest {
+            id,
+            bundle,
+            spec: &spec,
+            plan: &plan,
+            root: &self.pod.containers(),
+            preserve_fds: 0,
+            console: None,
+            fail_at: FailAt::Never,
+        };
+        Ok(launch::create(&request)?)
+    }
+
+    fn user(&self, spec: &ContainerSpec, image: &StoredImage, root: &Path) -> Result<UserIds> {
+        let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .context("open the root file system")?;
+        let named = match spec.security.user {
+            Some(uid) => uid.to_string(),
+            None => image.config.user.clone().unwrap_or_default(),
+        };
+        let named = if named.is_empty() { "0" } else { &named };
+        let mut user = resolve_user(root.as_fd(), named)?;
+        if let Some(gid) = spec.security.group {
+            user.gid = gid;
+        }
+        Ok(user)
+    }
+
+    fn make_message_file(&self, spec: &ContainerSpec) -> Result<()> {
+        let path = self.places.message(&spec.name);
+        let directory = path.parent().unwrap_or(&path);
+        rootfs::directory(directory, 0o755)?;
+        // Anybody in the container may write it.
+        let mut options = fs::OpenOptions::new();
+        let made = options.write(true).create(true).truncate(true).mode(0o666).open(&path);
+        made.and_then(|file| file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)))
+            .with_context(|| format!("make {}", path.display()))
+    }
+
+    /// Removes what is left of a container whose process has ended, and tells how that was.
+    pub(super) fn end(&self, index: usize, running: Running, status: WaitStatus, buffer: &mut [u8]) -> Exit {
+        let Some(spec) = self.record.spec.containers.get(index) else {
+            return Exit { code: 128, signal: None, is_oom: false, message: String::new() };
+        };
+        let is_oom = self.has_oom_kill(&spec.name);
+        self.take_away(&spec.name);
+        running.output.finish(buffer);
+        let (code, signal) = match status {
+            WaitStatus::Exited(_, code) => (code, None),
+            WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
+            // waitpid is not asked for any other.
+            _ => (128, None),
+        };
+        let mut message = self.message(&spec.name);
+        if message.is_empty() && code != 0 && spec.is_message_from_logs {
+            message = self.log_tail(spec);
+        }
+        Exit { code, signal, is_oom, message }
+    }
+
+    /// Kills what is left in the container's cgroup, and removes cgroup, state and root mount. What fails is found again
+    /// by the pod's removal.
+    fn take_away(&self, name: &str) {
+        if let Ok(id) = id(name) {
+            drop(launch::delete(&self.pod.containers(), &id, true));
+        }
+        rootfs::detach(&self.pod.bundle(name).join("rootfs"));
+    }
+
+    fn has_oom_kill(&self, name: &str) -> bool {
+        let directory = Path::new(runtime::cgroup::MOUNT_POINT)
+            .join(self.places.cgroup.strip_prefix("/").unwrap_or(&self.places.cgroup))
+            .join(name);
+        let text = fs::read_to_string(directory.join("memory.events")).unwrap_or_default();
+        text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+    }
+
+    fn message(&self, name: &str) -> String {
+        let mut bytes = Vec::new();
+        // The container may have put anything in its place, but not elsewhere: the file was mounted.
+        if let Ok(file) = File::open(self.places.message(name)) {
+            drop(file.take(MESSAGE_BYTES).read_to_end(&mut bytes));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The end of the log, as the API's `FallbackToLogsOnError` shows it: 80 lines or 2048 bytes.
+    fn log_tail(&self, spec: &ContainerSpec) -> String {
+        let directory = self.pod.join("logs").join(&spec.name);
+        let newest = fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|entry| {
+            let path = entry.path();
+            let run: u32 = path.file_stem()?.to_str()?.parse().ok()?;
+            Some((run, path))
+        });
+        let Some((_, path)) = newest.max_by_key(|(run, _)| *run) else { return String::new() };
+        let (mut text, mut errors) = (Vec::new(), Vec::new());
+        let options = crate::logs::Options { tail: Some(80), ..Default::default() };
+        drop(crate::logs::read(&path, &options, &mut text, &mut errors, || true));
+        text.extend(errors);
+        let from = text.len().saturating_sub(2048);
+        String::from_utf8_lossy(&text[from..]).into_owned()
+    }
+}
+
+/// Sends a signal to the process of a container, or SIGKILL to all of it. One that has ended is no error.
+pub(super) fn signal(pod: &PodDir, name: &str, signal: Option<i32>) {
+    let Ok(id) = id(name) else { return };
+    let (number, is_all) = match signal {
+        Some(number) => (number, false),
+        None => (Signal::SIGKILL as i32, true),
+    };
+    drop(launch::kill(&pod.containers(), &id, number, is_all));
+    if is_all {
+        // Its process may have left the cgroup.
+        drop(launch::kill(&pod.containers(), &id, number, false));
+    }
+}
+
+pub(super) fn id(name: &str) -> Result<ContainerId> {
+    Ok(name.parse()?)
+}
+
+fn localhost_profile(profile: &SeccompProfile) -> Result<Option<Value>> {
+    let SeccompProfile::Localhost(path) = profile else { return Ok(None) };
+    let named = || format!("seccompProfile.localhostProfile: read {}", path.display());
+    let text = fs::read_to_string(path).with_context(named)?;
+    serde_json::from_str(&text).map(Some).with_context(named)
+}
+
+/// The descriptor that containers have for a standard input, and the supervisor for all three.
+pub(super) fn open_null() -> Result<OwnedFd, Errno> {
+    open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+}

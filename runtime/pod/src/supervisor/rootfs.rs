@@ -1,0 +1,214 @@
+//! Root file systems and volumes: mounts in the supervisor's own mount namespace, which go with it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+
+use crate::plan::Places;
+use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
+
+/// Size of `/dev/shm`, as container engines have it.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// Leaves the mount namespace of the node: mounts made from now on are nobody else's, those of the node still arrive.
+pub(super) fn enter_own_namespace() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+        .context("make the supervisor's mounts slaves of the node's")
+}
+
+/// Makes the volumes of a pod, and what its containers share beside them.
+pub(super) fn make_volumes(spec: &PodSpec, places: &Places) -> Result<()> {
+    for (index, volume) in spec.volumes.iter().enumerate() {
+        make_volume(spec, volume, places).with_context(|| format!("spec.volumes[{index}] ({})", volume.name))?;
+    }
+    if !spec.is_host_ipc {
+        tmpfs(&places.shm(), SHM_BYTES, 0o1777)?;
+    }
+    Ok(())
+}
+
+fn make_volume(spec: &PodSpec, volume: &VolumeSpec, places: &Places) -> Result<()> {
+    match &volume.source {
+        VolumeSource::EmptyDir { is_memory, size_limit_bytes } => {
+            let path = places.volume(&volume.name);
+            match (is_memory, size_limit_bytes) {
+                // Without a limit as much as half of the node's memory, and never more than the pod's.
+                (true, limit) => tmpfs(&path, limit.unwrap_or(0), 0o777)?,
+                (false, _) => directory(&path, 0o777)?,
+            }
+            if let Some(group) = spec.fs_group {
+                chown(&path, None, Some(group)).with_context(|| format!("chown {}", path.display()))?;
+                set_mode(&path, 0o2777)?;
+            }
+            Ok(())
+        }
+        VolumeSource::HostPath { path, kind } => host_path(path, *kind),
+    }
+}
+
+fn host_path(path: &Path, kind: HostPathKind) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let shown = path.display();
+    match (kind, fs::metadata(path)) {
+        (HostPathKind::DirectoryOrCreate, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(path)
+                .with_context(|| format!("hostPath.path: make {shown}"))
+        }
+        (HostPathKind::FileOrCreate, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            let mut options = OpenOptions::new();
+            let made = options.write(true).create_new(true).mode(0o644).open(path);
+            made.map(drop).with_context(|| format!("hostPath.path: make {shown}"))
+        }
+        (_, Err(error)) => Err(error).with_context(|| format!("hostPath.path: look at {shown}")),
+        (_, Ok(found)) => {
+            let found = found.file_type();
+            let is_right = match kind {
+                HostPathKind::Any => true,
+                HostPathKind::Directory | HostPathKind::DirectoryOrCreate => found.is_dir(),
+                HostPathKind::File | HostPathKind::FileOrCreate => found.is_file(),
+                HostPathKind::Socket => found.is_socket(),
+                HostPathKind::CharDevice => found.is_char_device(),
+                HostPathKind::BlockDevice => found.is_block_device(),
+            };
+            ensure!(is_right, "hostPath.type: {shown} is there, and is no {kind:?}");
+            Ok(())
+        }
+    }
+}
+
+/// Attaches the `subPath`s of a container's mounts, each found inside of its volume whatever links the volume holds.
+pub(super) fn attach_sub_paths(spec: &PodSpec, container: &ContainerSpec, places: &Places) -> Result<()> {
+    for (index, volume_mount) in container.mounts.iter().enumerate() {
+        let Some(sub_path) = &volume_mount.sub_path else { continue };
+        let Some(volume) = spec.volumes.iter().find(|volume| volume.name == volume_mount.volume) else {
+            bail!("volumeMounts[{index}]: no volume {}", volume_mount.volume);
+        };
+        let named = || format!("volumeMounts[{index}].subPath {}", sub_path.display());
+        let top = places.source(volume);
+        let file = open_below(&top, sub_path).with_context(named)?;
+        let target = places.sub_path(&container.name, index);
+        let is_directory = fs::metadata(fd_path(&file)).with_context(named)?.is_dir();
+        if is_directory {
+            directory(&target, 0o700)?;
+        } else {
+            let parent = target.parent().unwrap_or(&target);
+            fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+            File::create(&target).with_context(|| format!("make {}", target.display()))?;
+        }
+        detach(&target);
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount(Some(&fd_path(&file)), &target, None::<&str>, flags, None::<&str>).with_context(named)?;
+    }
+    Ok(())
+}
+
+/// Opens a path inside of a directory; missing directories are made. No link leads out.
+fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let top = open(top, flags | OFlag::O_DIRECTORY, Mode::empty())
+        .with_context(|| format!("open {}", top.display()))?;
+    let how = OpenHow::new().flags(flags).resolve(resolve);
+    match openat2(&top, below, how) {
+        Err(Errno::ENOENT) => {}
+        result => return Ok(result?),
+    }
+    let mut at = top.try_clone()?;
+    for part in below.components() {
+        let part = Path::new(part.as_os_str());
+        match nix::sys::stat::mkdirat(&at, part, Mode::from_bits_truncate(0o777)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).with_context(|| format!("make {}", part.display())),
+        }
+        at = openat2(&at, part, OpenHow::new().flags(flags | OFlag::O_DIRECTORY).resolve(resolve))?;
+    }
+    Ok(at)
+}
+
+/// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
+pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf]) -> Result<PathBuf> {
+    let (root, upper, work) = (bundle.join("rootfs"), bundle.join("upper"), bundle.join("work"));
+    detach(&root);
+    for scratch in [&upper, &work] {
+        match fs::remove_dir_all(scratch) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("remove {}", scratch.display()));
+            }
+            _ => {}
+        }
+        directory(scratch, 0o755)?;
+    }
+    directory(&root, 0o755)?;
+    // By descriptors: a path may hold what overlayfs takes for a separator, and many do not fit in a page.
+    let fds = layers
+        .iter()
+        .rev()
+        .map(|layer| open_directory(layer))
+        .collect::<Result<Vec<OwnedFd>>>()?;
+    let (upper_fd, work_fd) = (open_directory(&upper)?, open_directory(&work)?);
+    // The root of the container has the mode and owner of the image's.
+    if let Some(top) = fds.first() {
+        use std::os::unix::fs::MetadataExt;
+        let of = fs::metadata(fd_path(top))?;
+        chown(&upper, Some(of.uid()), Some(of.gid())).context("chown the writable layer")?;
+        set_mode(&upper, of.mode() & 0o7777)?;
+    }
+    let lower: Vec<String> = fds.iter().map(|fd| fd_path(fd).display().to_string()).collect();
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        fd_path(&upper_fd).display(),
+        fd_path(&work_fd).display()
+    );
+    match mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(data.as_str())) {
+        Err(Errno::ENODEV) => bail!("this kernel has no overlayfs; load it with: modprobe overlay"),
+        result => result.with_context(|| format!("mount an overlay at {}", root.display()))?,
+    }
+    Ok(root)
+}
+
+/// Takes a mount away, if there is one. It may still be in use by the container that goes.
+pub(super) fn detach(target: &Path) {
+    while umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .with_context(|| format!("open {}", path.display()))
+}
+
+fn fd_path(fd: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+fn tmpfs(path: &Path, size_bytes: u64, mode: u32) -> Result<()> {
+    directory(path, mode)?;
+    let size = if size_bytes == 0 { String::new() } else { format!(",size={size_bytes}") };
+    let data = format!("mode={mode:o}{size}");
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
+        .with_context(|| format!("mount a tmpfs at {}", path.display()))
+}
+
+/// A directory with this mode, whatever the umask.
+pub(super) fn directory(path: &Path, mode: u32) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
+    set_mode(path, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(path, permissions).with_context(|| format!("set the mode of {}", path.display()))
+}

@@ -1,0 +1,71 @@
+//! The sandbox: the pod's cgroup with its limits is there already; here are its files, pause, and their end.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Context, Result};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use runtime::cgroup::remove;
+use runtime::launch;
+use runtime::sys::clone::Cloned;
+
+use super::container::{Workshop, id};
+use super::rootfs::directory;
+use crate::plan::{Places, SANDBOX, files, sandbox};
+use crate::state::PodRecord;
+
+/// Writes what all containers have in `/etc`.
+pub(super) fn write_files(record: &PodRecord, places: &Places) -> Result<()> {
+    let spec = &record.spec;
+    let node_hosts = spec.is_host_network.then(|| fs::read_to_string("/etc/hosts").unwrap_or_default());
+    let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let address = record.address().map(IpAddr::V4);
+    directory(&places.pod.join("etc"), 0o755)?;
+    for (name, text) in [
+        ("hosts", files::hosts(spec, address, node_hosts.as_deref())),
+        ("hostname", format!("{}\n", spec.hostname)),
+        ("resolv.conf", files::resolv_conf(&spec.dns, &resolv)),
+    ] {
+        let path = places.etc(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+impl Workshop<'_> {
+    /// Creates and starts pause.
+    pub(super) fn start_sandbox(&self) -> Result<Cloned> {
+        let bundle = self.pod.bundle(SANDBOX);
+        let root = bundle.join("rootfs");
+        directory(&root, 0o755)?;
+        let (from, to) = (&self.record.pause, root.join("pause"));
+        fs::copy(from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+        let document = sandbox::config(&self.record.spec, self.places).to_string();
+        fs::write(bundle.join("config.json"), &document).context("write the sandbox's config.json")?;
+        let id = id(SANDBOX)?;
+        let process = self.launch(&id, &bundle, &document).context("create the sandbox")?;
+        match launch::start(&self.pod.containers(), &id) {
+            Ok(_) => Ok(process),
+            Err(error) => {
+                drop(launch::delete(&self.pod.containers(), &id, true));
+                Err(error).context("start the sandbox")
+            }
+        }
+    }
+
+    /// Ends pause, and removes the pod's cgroup with all that may be left in it. What fails is found again by the pod's
+    /// removal.
+    pub(super) fn end_sandbox(&self) {
+        let Ok(cgroup) = self.record.cgroup() else { return };
+        drop(remove::kill_all(&cgroup, &self.pod.owner()));
+        // A pid namespace ends only when every process in it was waited for, and some of them are the supervisor's children.
+        while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
+        if let Ok(id) = id(SANDBOX) {
+            drop(launch::delete(&self.pod.containers(), &id, true));
+        }
+        drop(remove::remove(&cgroup, &self.pod.owner()));
+    }
+}

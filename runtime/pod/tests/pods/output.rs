@@ -1,0 +1,80 @@
+//! The output of containers.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+
+use crate::fixture::{Cell, wait};
+use crate::{Case, expect, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("output::both_streams_are_kept_apart", both_streams_are_kept_apart),
+    ("output::logs_follow_until_the_end", logs_follow_until_the_end),
+    ("output::a_large_output_is_rotated", a_large_output_is_rotated),
+    ("output::only_the_last_lines_are_shown", only_the_last_lines_are_shown),
+];
+
+fn both_streams_are_kept_apart() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("streams", &[cell.container("main", "echo out; echo err >&2; printf rest")]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &[])?;
+    cell.ok(&["wait", "streams"])?;
+    let output = cell.call(&["logs", "streams"])?;
+    let stdout = String::from_utf8(output.stdout)?;
+    if stdout.trim_end() != "out\nrest" {
+        return fail(format!("stdout is {stdout:?}"));
+    }
+    expect("stderr", String::from_utf8(output.stderr)?, "err\n".to_owned())?;
+    let log = fs::read_to_string(cell.root().join("pods/streams/logs/main/0.log"))?;
+    let first = log.lines().next().unwrap_or_default();
+    let fields: Vec<&str> = first.splitn(4, ' ').collect();
+    let is_cri = matches!(fields.as_slice(), [time, "stdout" | "stderr", "F", _] if time.contains('T'));
+    if !is_cri {
+        return fail(format!("not the format of the CRI: {first:?}"));
+    }
+    cell.clean(&["streams"])
+}
+
+fn logs_follow_until_the_end() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.1; done";
+    let mut pod = cell.pod("follow", &[cell.container("main", script)]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &[])?;
+    let output = wait(cell.spawn(&["logs", "follow", "--follow"])?)?;
+    let wanted: String = (1..=8).map(|i| format!("line {i}\n")).collect();
+    expect("output", String::from_utf8(output.stdout)?, wanted)?;
+    cell.clean(&["follow"])
+}
+
+fn a_large_output_is_rotated() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("large", &[cell.container("main", "seq 1 20000")]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &["--log-max-size", "65536", "--log-max-files", "3"])?;
+    cell.ok(&["wait", "large"])?;
+    let files: Vec<u64> = fs::read_dir(cell.root().join("pods/large/logs/main"))?
+        .filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()))
+        .collect();
+    if files.len() != 3 || files.iter().any(|length| *length > 65536 + 100) {
+        return fail(format!("the files have these sizes: {files:?}"));
+    }
+    let text = cell.logs("large", "main")?;
+    let numbers: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    let is_whole = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]) && numbers.last() == Some(&20000);
+    if !is_whole {
+        return fail(format!("lines are missing: {} from {:?} to {:?}", numbers.len(), numbers.first(), numbers.last()));
+    }
+    cell.clean(&["large"])
+}
+
+fn only_the_last_lines_are_shown() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("tail", &[cell.container("main", "seq 1 1000")]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &[])?;
+    cell.ok(&["wait", "tail"])?;
+    expect("tail", cell.ok(&["logs", "tail", "--tail", "2"])?, "999\n1000\n".to_owned())?;
+    cell.clean(&["tail"])
+}

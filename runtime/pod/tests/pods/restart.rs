@@ -1,0 +1,129 @@
+//! Restart policies, back-off, and how ends are told.
+
+use libtest_mimic::Failed;
+use serde_json::json;
+
+use crate::fixture::Cell;
+use crate::{Case, expect, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("restart::policies_decide", policies_decide),
+    ("restart::a_wait_comes_before_the_next_start", a_wait_comes_before_the_next_start),
+    ("restart::a_program_that_is_not_there_is_told", a_program_that_is_not_there_is_told),
+    ("restart::ends_have_reasons", ends_have_reasons),
+    ("restart::out_of_memory_is_told", out_of_memory_is_told),
+    ("restart::each_run_has_a_fresh_root", each_run_has_a_fresh_root),
+    ("restart::termination_messages_are_read", termination_messages_are_read),
+];
+
+fn policies_decide() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for (name, policy, script) in [("always", "Always", "exit 0"), ("onfailure", "OnFailure", "exit 1")] {
+        let mut pod = cell.pod(name, &[cell.container("main", script)]);
+        pod["spec"]["restartPolicy"] = json!(policy);
+        let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+        cell.until(name, "started three times", |document| {
+            document["containers"][0]["restartCount"].as_u64() >= Some(2)
+        })?;
+        cell.ok(&["stop", name, "--time", "0"])?;
+    }
+    let mut pod = cell.pod("ended", &[cell.container("main", "exit 0")]);
+    pod["spec"]["restartPolicy"] = json!("OnFailure");
+    cell.run(&pod, &["--restart-backoff", "0"])?;
+    expect("phase", cell.ok(&["wait", "ended"])?, "Succeeded\n".to_owned())?;
+    expect("restarts", cell.container_status("ended", "main")?["restartCount"].as_u64(), Some(0))?;
+    cell.clean(&["always", "onfailure", "ended"])
+}
+
+fn a_wait_comes_before_the_next_start() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("crash", &[cell.container("main", "exit 1")]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "100"])?;
+    let document = cell.until("crash", "waiting", |document| {
+        document["containers"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    })?;
+    expect("last end", document["containers"][0]["lastState"]["terminated"]["exitCode"].as_i64(), Some(1))?;
+    let list = cell.ok(&["ps"])?;
+    if !list.contains("CrashLoopBackOff") {
+        return fail(format!("ps shows {list:?}"));
+    }
+    cell.ok(&["stop", "crash"])?;
+    cell.clean(&["crash"])
+}
+
+fn a_program_that_is_not_there_is_told() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "");
+    container["command"] = json!(["/no/such/program"]);
+    let mut pod = cell.pod("absent", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let said = cell.refused(&pod, &[])?;
+    if !said.contains("/no/such/program") {
+        return fail(format!("run says {said:?}"));
+    }
+    let status = cell.container_status("absent", "main")?;
+    expect("exit code", status["state"]["terminated"]["exitCode"].as_i64(), Some(128))?;
+    cell.clean(&["absent"])
+}
+
+fn ends_have_reasons() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let cases = [("exit 0", 0, "Completed"), ("exit 42", 42, "Error"), ("exit 255", 255, "Error"), ("kill -9 $$", 137, "Error")];
+    for (index, (script, code, reason)) in cases.into_iter().enumerate() {
+        let name = format!("end{index}");
+        // The shell is PID 1, which no signal of its own namespace ends.
+        let mut pod = cell.pod(&name, &[cell.container("main", &format!("sh -c '{script}'; exit $?"))]);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        let _code = cell.try_run(&pod, &[])?;
+        let _phase = cell.call(&["wait", &name])?;
+        let end = cell.container_status(&name, "main")?["state"]["terminated"].clone();
+        expect("exit code", end["exitCode"].as_i64(), Some(code))?;
+        expect("reason", end["reason"].as_str(), Some(reason))?;
+        if end["startedAt"].is_null() || end["finishedAt"].is_null() {
+            return fail(format!("no times: {end}"));
+        }
+        cell.clean(&[&name])?;
+    }
+    Ok(())
+}
+
+fn out_of_memory_is_told() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done");
+    container["resources"] = json!({"limits": {"memory": "24Mi"}});
+    let mut pod = cell.pod("oom", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "oom"])?;
+    let end = cell.container_status("oom", "main")?["state"]["terminated"].clone();
+    expect("reason", end["reason"].as_str(), Some("OOMKilled"))?;
+    expect("exit code", end["exitCode"].as_i64(), Some(137))?;
+    cell.clean(&["oom"])
+}
+
+fn each_run_has_a_fresh_root() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("fresh", &[cell.container("main", "ls /tmp; touch /tmp/seen; exit 1")]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    cell.until("fresh", "started again", |document| document["containers"][0]["restartCount"].as_u64() >= Some(1))?;
+    cell.ok(&["stop", "fresh", "--time", "0"])?;
+    let output = cell.ok(&["logs", "fresh", "--previous"])? + &cell.logs("fresh", "main")?;
+    expect("output of two runs", output, String::new())?;
+    cell.clean(&["fresh"])
+}
+
+fn termination_messages_are_read() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut from_log = cell.container("log", "echo the last words; exit 1");
+    from_log["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    let from_file = cell.container("file", "echo why > /dev/termination-log; exit 1");
+    let mut pod = cell.pod("words", &[from_log, from_file]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "words"])?;
+    for (name, wanted) in [("log", "the last words\n"), ("file", "why\n")] {
+        let end = cell.container_status("words", name)?["state"]["terminated"].clone();
+        expect("message", end["message"].as_str(), Some(wanted))?;
+    }
+    cell.clean(&["words"])
+}

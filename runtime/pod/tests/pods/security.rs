@@ -1,0 +1,117 @@
+//! securityContext.
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::fixture::Cell;
+use crate::{Case, expect, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("security::users_and_groups_are_as_asked", users_and_groups_are_as_asked),
+    ("security::root_is_refused_where_it_must_not_be", root_is_refused_where_it_must_not_be),
+    ("security::capabilities_are_as_asked", capabilities_are_as_asked),
+    ("security::a_read_only_root_cannot_be_written", a_read_only_root_cannot_be_written),
+    ("security::the_default_filter_refuses_namespaces", the_default_filter_refuses_namespaces),
+    ("security::no_new_privileges_are_taken", no_new_privileges_are_taken),
+    ("security::names_with_odd_bytes_do_no_harm", names_with_odd_bytes_do_no_harm),
+];
+
+fn said(cell: &Cell, script: &str, security: Value) -> Result<String, Failed> {
+    let mut container = cell.container("main", script);
+    container["securityContext"] = security;
+    let mut pod = cell.pod("secure", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "secure"])?;
+    let text = cell.call(&["logs", "secure"])?;
+    cell.clean(&["secure"])?;
+    Ok(String::from_utf8(text.stdout)?)
+}
+
+fn users_and_groups_are_as_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let security = json!({"runAsUser": 1000, "runAsGroup": 1001});
+    expect("id", said(&cell, "id -u; id -g", security)?, "1000\n1001\n".to_owned())?;
+    // As /etc/group of the image has it.
+    expect("groups", said(&cell, "id -G", json!({"runAsUser": 1000}))?, "1001 1002\n".to_owned())
+}
+
+fn root_is_refused_where_it_must_not_be() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "id");
+    container["securityContext"] = json!({"runAsNonRoot": true});
+    let said = cell.refused(&cell.pod("root", &[container]), &[])?;
+    if !said.contains("CreateContainerError") || !said.contains("runAsNonRoot") {
+        return fail(format!("run says {said:?}"));
+    }
+    cell.clean(&["root"])
+}
+
+fn capabilities_are_as_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "grep CapEff /proc/self/status";
+    let bits = |text: &str| u64::from_str_radix(text.split_whitespace().next_back().unwrap_or_default(), 16);
+    let (kill, admin) = (1 << 5, 1 << 21);
+    let default = bits(&said(&cell, script, json!({}))?)?;
+    expect("kill by default", default & kill, kill)?;
+    expect("sys_admin by default", default & admin, 0)?;
+    let dropped = bits(&said(&cell, script, json!({"capabilities": {"drop": ["ALL"], "add": ["KILL"]}}))?)?;
+    expect("only kill", dropped, kill)?;
+    let privileged = bits(&said(&cell, script, json!({"privileged": true}))?)?;
+    expect("sys_admin of a privileged one", privileged & admin, admin)
+}
+
+fn a_read_only_root_cannot_be_written() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "touch /x 2>/dev/null || echo refused; touch /dev/shm/x && echo shm";
+    let out = said(&cell, script, json!({"readOnlyRootFilesystem": true}))?;
+    expect("output", out, "refused\nshm\n".to_owned())
+}
+
+fn the_default_filter_refuses_namespaces() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "unshare -U true 2>/dev/null && echo made || echo refused";
+    let filtered = said(&cell, script, json!({"seccompProfile": {"type": "RuntimeDefault"}}))?;
+    expect("with the filter", filtered, "refused\n".to_owned())?;
+    let free = said(&cell, script, json!({"seccompProfile": {"type": "Unconfined"}}))?;
+    expect("without", free, "made\n".to_owned())
+}
+
+fn no_new_privileges_are_taken() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "grep NoNewPrivs /proc/self/status";
+    let out = said(&cell, script, json!({"allowPrivilegeEscalation": false}))?;
+    expect("no_new_privs", out.split_whitespace().next_back(), Some("1"))
+}
+
+fn names_with_odd_bytes_do_no_harm() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "printf '%s' \"$ODD\" | od -An -tx1; exec sleep 1000");
+    let odd = "a\nb\t\"'\\$(NONE)\u{1}\u{e9}";
+    container["env"] = json!([{"name": "ODD", "value": odd}]);
+    let mut pod = cell.pod("odd", &[container]);
+    pod["metadata"]["annotations"] = json!({"note": odd});
+    cell.run(&pod, &[])?;
+    cell.until("odd", "running", |document| !document["containers"][0]["state"]["running"].is_null())?;
+    let hex: Vec<String> = odd.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let deadline = std::time::Instant::now() + crate::fixture::DEADLINE;
+    loop {
+        let text = cell.logs("odd", "main")?;
+        let found: Vec<&str> = text.split_whitespace().collect();
+        if found == hex {
+            break;
+        }
+        if std::time::Instant::now() > deadline {
+            return fail(format!("the value arrived as {found:?}"));
+        }
+    }
+    for name in ["../x", "A", "a/b", "", "-a", "a\n"] {
+        let mut bad = cell.pod("x", &[cell.container("main", "true")]);
+        bad["metadata"]["name"] = json!(name);
+        let said = cell.refused(&bad, &[])?;
+        if !said.contains("metadata.name") {
+            return fail(format!("name {name:?}: {said:?}"));
+        }
+    }
+    cell.clean(&["odd"])
+}

@@ -1,0 +1,154 @@
+//! The ordered stop, and signals.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use serde_json::json;
+
+use crate::fixture::Cell;
+use crate::{Case, expect, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("stop::a_program_that_ends_by_itself_is_not_killed", a_program_that_ends_by_itself_is_not_killed),
+    ("stop::one_that_ignores_the_signal_is_killed_after_the_grace", one_that_ignores_the_signal_is_killed_after_the_grace),
+    ("stop::no_grace_means_kill", no_grace_means_kill),
+    ("stop::the_stop_signal_can_be_chosen", the_stop_signal_can_be_chosen),
+    ("stop::hooks_come_first_and_last", hooks_come_first_and_last),
+    ("stop::a_failed_post_start_hook_ends_the_container", a_failed_post_start_hook_ends_the_container),
+    ("stop::kill_sends_any_signal", kill_sends_any_signal),
+    ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
+    ("stop::the_supervisor_stops_the_pod_when_told_to_end", the_supervisor_stops_the_pod_when_told_to_end),
+];
+
+const HANDLER: &str = "trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+
+fn a_program_that_ends_by_itself_is_not_killed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("polite", &[cell.container("main", HANDLER)]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    cell.until_logged("polite", "main", "ready")?;
+    let begun = Instant::now();
+    cell.ok(&["stop", "polite"])?;
+    if begun.elapsed() > Duration::from_secs(30) {
+        return fail("the stop waited for the grace period");
+    }
+    expect("output", cell.logs("polite", "main")?, "ready\nterm\n".to_owned())?;
+    let end = cell.container_status("polite", "main")?["state"]["terminated"].clone();
+    expect("exit code", end["exitCode"].as_i64(), Some(5))?;
+    cell.clean(&["polite"])
+}
+
+fn one_that_ignores_the_signal_is_killed_after_the_grace() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("deaf", &[cell.container("main", "trap '' TERM; echo ready; while :; do sleep 0.05; done")]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(2);
+    cell.run(&pod, &[])?;
+    cell.until_logged("deaf", "main", "ready")?;
+    let begun = Instant::now();
+    cell.ok(&["stop", "deaf"])?;
+    if begun.elapsed() < Duration::from_secs(2) {
+        return fail(format!("killed after {:?}", begun.elapsed()));
+    }
+    let end = cell.container_status("deaf", "main")?["state"]["terminated"].clone();
+    expect("exit code", end["exitCode"].as_i64(), Some(137))?;
+    expect("signal", end["signal"].as_i64(), Some(9))?;
+    cell.clean(&["deaf"])
+}
+
+fn no_grace_means_kill() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("now", &[cell.container("main", HANDLER)]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(600);
+    cell.run(&pod, &[])?;
+    cell.until_logged("now", "main", "ready")?;
+    cell.ok(&["stop", "now", "--time", "0"])?;
+    expect("output", cell.logs("now", "main")?, "ready\n".to_owned())?;
+    cell.clean(&["now"])
+}
+
+fn the_stop_signal_can_be_chosen() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "trap 'echo usr1; exit 0' USR1; trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut container = cell.container("main", script);
+    container["lifecycle"] = json!({"stopSignal": "SIGUSR1"});
+    let mut pod = cell.pod("chosen", &[container]);
+    pod["spec"]["os"] = json!({"name": "linux"});
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    cell.until_logged("chosen", "main", "ready")?;
+    cell.ok(&["stop", "chosen"])?;
+    expect("output", cell.logs("chosen", "main")?, "ready\nusr1\n".to_owned())?;
+    cell.clean(&["chosen"])
+}
+
+fn hooks_come_first_and_last() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "trap 'cat /data/order; exit 0' TERM; while :; do sleep 0.05; done";
+    let mut container = cell.container("main", script);
+    container["lifecycle"] = json!({
+        "postStart": {"exec": {"command": ["sh", "-c", "echo post >> /data/order"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "sleep 0.3; echo pre >> /data/order"]}},
+    });
+    let mut pod = cell.pod("hooks", &[container]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    cell.ok(&["stop", "hooks"])?;
+    expect("order", cell.logs("hooks", "main")?, "post\npre\n".to_owned())?;
+    cell.clean(&["hooks"])
+}
+
+fn a_failed_post_start_hook_ends_the_container() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "exec sleep 1000");
+    container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sh", "-c", "exit 3"]}}});
+    let mut pod = cell.pod("hook", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    expect("phase", String::from_utf8(cell.call(&["wait", "hook"])?.stdout)?, "Failed\n".to_owned())?;
+    let end = cell.container_status("hook", "main")?["state"]["terminated"].clone();
+    if !end.to_string().contains("exit code 3") {
+        return fail(format!("the hook's failure is not told: {end}"));
+    }
+    cell.clean(&["hook"])
+}
+
+fn kill_sends_any_signal() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("signals", &[cell.container("main", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")]);
+    cell.run(&pod, &[])?;
+    cell.until_logged("signals", "main", "ready")?;
+    cell.ok(&["kill", "signals", "HUP", "-c", "main"])?;
+    cell.until_logged("signals", "main", "hup")?;
+    let said = cell.fails(&["kill", "signals", "NOSIG"])?;
+    if !said.contains("NOSIG") {
+        return fail(format!("kill says {said:?}"));
+    }
+    cell.clean(&["signals"])
+}
+
+fn a_deadline_fails_the_pod() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("late", &[cell.container("main", "exec sleep 1000")]);
+    pod["spec"]["activeDeadlineSeconds"] = json!(1);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    let _code = cell.try_run(&pod, &[])?;
+    expect("phase", String::from_utf8(cell.call(&["wait", "late"])?.stdout)?, "Failed\n".to_owned())?;
+    expect("reason", cell.inspect("late")?["reason"].as_str(), Some("DeadlineExceeded"))?;
+    cell.clean(&["late"])
+}
+
+fn the_supervisor_stops_the_pod_when_told_to_end() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("told", &[cell.container("main", HANDLER)]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    cell.until_logged("told", "main", "ready")?;
+    let text = std::fs::read_to_string(cell.root().join("pods/told/supervisor.json"))?;
+    let supervisor: serde_json::Value = serde_json::from_str(&text)?;
+    let pid = i32::try_from(supervisor["pid"].as_i64().unwrap_or(0))?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)?;
+    let _phase = cell.call(&["wait", "told"])?;
+    expect("output", cell.logs("told", "main")?, "ready\nterm\n".to_owned())?;
+    cell.clean(&["told"])
+}

@@ -1,0 +1,149 @@
+//! emptyDir and hostPath, and files of `/etc`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::fixture::Cell;
+use crate::{Case, expect, fail};
+
+pub(crate) const CASES: &[Case] = &[
+    ("volumes::an_empty_dir_is_shared", an_empty_dir_is_shared),
+    ("volumes::memory_has_its_limit", memory_has_its_limit),
+    ("volumes::a_host_path_is_the_node_s", a_host_path_is_the_node_s),
+    ("volumes::a_host_path_must_be_what_it_says", a_host_path_must_be_what_it_says),
+    ("volumes::a_sub_path_stays_in_its_volume", a_sub_path_stays_in_its_volume),
+    ("volumes::files_of_etc_are_the_pod_s", files_of_etc_are_the_pod_s),
+    ("volumes::one_that_holds_too_much_evicts_the_pod", one_that_holds_too_much_evicts_the_pod),
+];
+
+fn with_volume(cell: &Cell, name: &str, script: &str, mount: Value, volume: Value) -> Value {
+    let mut container = cell.container("main", script);
+    container["volumeMounts"] = json!([mount]);
+    let mut pod = cell.pod(name, &[container]);
+    pod["spec"]["volumes"] = json!([volume]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod
+}
+
+fn output_of(cell: &Cell, name: &str, pod: &Value) -> Result<String, Failed> {
+    let _code = cell.try_run(pod, &[])?;
+    let _phase = cell.call(&["wait", name])?;
+    cell.logs(name, "main")
+}
+
+fn an_empty_dir_is_shared() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mount = json!([{"name": "v", "mountPath": "/v"}]);
+    let mut writer = cell.container("writer", "echo hello > /v/new && mv /v/new /v/file; exec sleep 1000");
+    writer["volumeMounts"] = mount.clone();
+    let mut reader = cell.container("reader", "while ! cat /v/file 2>/dev/null; do sleep 0.05; done; exec sleep 1000");
+    reader["volumeMounts"] = mount;
+    reader["volumeMounts"][0]["readOnly"] = json!(true);
+    let mut pod = cell.pod("share", &[writer, reader]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    cell.run(&pod, &[])?;
+    cell.until_logged("share", "reader", "hello")?;
+    let refused = cell.call(&["exec", "share", "-c", "reader", "--", "touch", "/v/x"])?;
+    if !String::from_utf8_lossy(&refused.stderr).contains("Read-only") {
+        return fail(format!("touch says {refused:?}"));
+    }
+    cell.clean(&["share"])
+}
+
+fn memory_has_its_limit() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "dd if=/dev/zero of=/v/file bs=1M count=3 2>/dev/null || echo full; grep -c '/v tmpfs' /proc/mounts";
+    let volume = json!({"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
+    let pod = with_volume(&cell, "memory", script, json!({"name": "v", "mountPath": "/v"}), volume);
+    expect("output", output_of(&cell, "memory", &pod)?, "full\n1\n".to_owned())?;
+    cell.clean(&["memory"])
+}
+
+fn a_host_path_is_the_node_s() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let node = cell.path().join("node");
+    let volume = json!({"name": "v", "hostPath": {"path": node, "type": "DirectoryOrCreate"}});
+    let pod = with_volume(&cell, "host", "echo x > /v/file", json!({"name": "v", "mountPath": "/v"}), volume);
+    output_of(&cell, "host", &pod)?;
+    expect("file", fs::read_to_string(node.join("file"))?, "x\n".to_owned())?;
+    cell.clean(&["host"])?;
+    expect("file after rm", fs::read_to_string(node.join("file"))?, "x\n".to_owned())
+}
+
+fn a_host_path_must_be_what_it_says() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    fs::write(cell.path().join("file"), "")?;
+    for (path, kind) in [("file", "Directory"), ("absent", "File"), ("file", "Socket")] {
+        let volume = json!({"name": "v", "hostPath": {"path": cell.path().join(path), "type": kind}});
+        let pod = with_volume(&cell, "kind", "true", json!({"name": "v", "mountPath": "/v"}), volume);
+        let said = cell.refused(&pod, &[])?;
+        if !said.contains("spec.volumes[0]") || !said.contains(path) {
+            return fail(format!("{path} as {kind}: {said:?}"));
+        }
+        cell.expect_clean()?;
+    }
+    Ok(())
+}
+
+fn a_sub_path_stays_in_its_volume() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let (node, secret) = (cell.path().join("node"), cell.path().join("secret"));
+    fs::create_dir(&node)?;
+    fs::create_dir(&secret)?;
+    fs::write(secret.join("key"), "secret")?;
+    symlink(&secret, node.join("absolute"))?;
+    symlink("../secret", node.join("relative"))?;
+    let volume = json!({"name": "v", "hostPath": {"path": node}});
+    for link in ["absolute", "relative"] {
+        let mount = json!({"name": "v", "mountPath": "/v", "subPath": link});
+        let pod = with_volume(&cell, "escape", "cat /v/key", mount, volume.clone());
+        let said = cell.refused(&pod, &[])?;
+        if !said.contains("subPath") || !said.contains(link) {
+            return fail(format!("{link} is not named: {said:?}"));
+        }
+        if !cell.container_status("escape", "main")?["state"]["running"].is_null() {
+            return fail(format!("a container runs with {link}"));
+        }
+        cell.clean(&["escape"])?;
+    }
+    let mount = json!({"name": "v", "mountPath": "/v", "subPath": "made/below"});
+    let pod = with_volume(&cell, "inside", "echo x > /v/file", mount, volume);
+    output_of(&cell, "inside", &pod)?;
+    expect("file", fs::read_to_string(node.join("made/below/file"))?, "x\n".to_owned())?;
+    cell.clean(&["inside"])
+}
+
+fn files_of_etc_are_the_pod_s() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "cat /etc/hostname; grep -w named /etc/hosts; grep -c web1 /etc/hosts; cat /etc/resolv.conf; hostname";
+    let mut pod = cell.pod("etc", &[cell.container("main", script)]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["hostname"] = json!("web1");
+    pod["spec"]["hostAliases"] = json!([{"ip": "192.0.2.1", "hostnames": ["named", "also"]}]);
+    pod["spec"]["dnsPolicy"] = json!("None");
+    pod["spec"]["dnsConfig"] = json!({"nameservers": ["192.0.2.53"], "searches": ["example.org"]});
+    cell.run(&pod, &[])?;
+    cell.ok(&["wait", "etc"])?;
+    let wanted = "web1\n192.0.2.1\tnamed\talso\n1\nnameserver 192.0.2.53\nsearch example.org\nweb1\n";
+    expect("output", cell.logs("etc", "main")?, wanted.to_owned())?;
+    cell.clean(&["etc"])
+}
+
+fn one_that_holds_too_much_evicts_the_pod() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "dd if=/dev/zero of=/v/file bs=1M count=3; exec sleep 1000";
+    let volume = json!({"name": "v", "emptyDir": {"sizeLimit": "1Mi"}});
+    let mut pod = with_volume(&cell, "evicted", script, json!({"name": "v", "mountPath": "/v"}), volume);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    cell.run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "evicted"])?;
+    let document = cell.inspect("evicted")?;
+    expect("reason", document["reason"].as_str(), Some("Evicted"))?;
+    if !document["message"].as_str().unwrap_or_default().contains("volume v holds") {
+        return fail(format!("no message: {document}"));
+    }
+    cell.clean(&["evicted"])
+}
