@@ -113,7 +113,7 @@ pub struct CreateArgs {
     /// The manifest: a v1/Pod as YAML or JSON; - for standard input
     #[arg(value_name = "MANIFEST")]
     pub manifest: PathBuf,
-    /// Network of pods without hostNetwork: none, or bridge[:NAME[,SUBNET]]
+    /// Network of pods without hostNetwork: none, bridge, or bridge:NAME,SUBNET
     #[arg(long, value_name = "NETWORK", default_value = "bridge")]
     pub network: String,
     /// Wait before the first restart in a row, in seconds; doubles with each, up to 300
@@ -181,6 +181,7 @@ pub struct LogsArgs {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    let number: f64 =
+        text.parse().map_err(|error| format!("{text:?} is not a number of seconds: {error}"))?;
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
 }

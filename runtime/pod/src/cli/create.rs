@@ -63,8 +63,10 @@ fn make(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<PodDir> {
     let bridge = match args.network.split_once(':').unwrap_or((&args.network, "")) {
         ("none", "") => None,
         ("bridge", "") => Some(Bridge::default()),
-        ("bridge", text) => Some(text.parse::<Bridge>().with_context(|| format!("--network {}", args.network))?),
-        _ => bail!("--network {}: must be none, bridge, or bridge:NAME[,SUBNET]", args.network),
+        ("bridge", text) => {
+            Some(text.parse::<Bridge>().with_context(|| format!("--network {}", args.network))?)
+        }
+        _ => bail!("--network {}: must be none, bridge, or bridge:NAME,SUBNET", args.network),
     };
     let settings = Settings {
         backoff_base: args.restart_backoff,
@@ -128,7 +130,9 @@ fn tell(pod: &PodDir, status: &PodStatus) -> ExitCode {
                 code = ExitCode::FAILURE;
                 format!("{reason}: {message}; it is tried again until podrt pod stop {}", pod.name())
             }
-            ContainerState::Terminated(end) if end.exit_code != Some(0) => format!("{}: {}", end.reason, end.message),
+            ContainerState::Terminated(end) if end.exit_code != Some(0) => {
+                format!("{}: {}", end.reason, end.message)
+            }
             _ => continue,
         };
         eprintln!("pod {}, container {}: {why}", pod.name(), container.name);

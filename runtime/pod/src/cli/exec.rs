@@ -35,6 +35,7 @@ pub(super) fn exec(root: &PodRoot, args: &ExecArgs) -> Result<ExitCode> {
         let null = std::fs::File::open("/dev/null").context("open /dev/null")?;
         nix::unistd::dup2_stdin(&null).context("close the standard input")?;
     }
-    let request = ContainerArgs { tty: args.tty, id: name, command: args.command.clone(), ..Default::default() };
+    let request =
+        ContainerArgs { tty: args.tty, id: name, command: args.command.clone(), ..Default::default() };
     runtime::cli::exec::exec(&pod.containers(), &request, &Log::default())
 }

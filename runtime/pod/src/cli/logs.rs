@@ -22,13 +22,17 @@ pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
         (Some(name), _) if names.contains(&name.as_str()) => name.as_str(),
         (Some(name), _) => bail!("pod {} has no container {name}; it has: {}", args.pod, names.join(", ")),
         (None, [name]) => name,
-        (None, _) => bail!("pod {} has several containers, choose one with -c: {}", args.pod, names.join(", ")),
+        (None, _) => {
+            bail!("pod {} has several containers, choose one with -c: {}", args.pod, names.join(", "))
+        }
     };
     let runs = runs(&pod, name)?;
     let run = match (args.previous, runs.as_slice()) {
         (false, [.., last]) => *last,
         (true, [.., before, _]) => *before,
-        (true, _) => bail!("container {name} of pod {} was not started again: it has no earlier run", args.pod),
+        (true, _) => {
+            bail!("container {name} of pod {} was not started again: it has no earlier run", args.pod)
+        }
         (false, []) => bail!("container {name} of pod {} was not started yet", args.pod),
     };
     let options = Options {
@@ -65,5 +69,7 @@ fn is_over(pod: &PodDir, container: &str, run: u32) -> bool {
         return true;
     }
     let statuses = observed.report.iter().flat_map(|report| &report.status.containers);
-    !statuses.clone().any(|status| status.name == container && matches!(status.state, ContainerState::Running { .. }))
+    !statuses
+        .clone()
+        .any(|status| status.name == container && matches!(status.state, ContainerState::Running { .. }))
 }

@@ -88,7 +88,9 @@ fn line(pod: &PodDir, observed: &Observed) -> [String; 6] {
 fn reason(observed: &Observed) -> Option<String> {
     let report = observed.report.as_ref().filter(|report| !report.is_finished)?;
     report.status.containers.iter().find_map(|container| match &container.state {
-        ContainerState::Waiting { reason, .. } if reason.ends_with("Error") || reason.ends_with("BackOff") => {
+        ContainerState::Waiting { reason, .. }
+            if reason.ends_with("Error") || reason.ends_with("BackOff") =>
+        {
             Some(reason.clone())
         }
         _ => None,
@@ -143,7 +145,9 @@ fn of(pod: &PodDir, observed: &Observed) -> Value {
 
 fn container(status: &ContainerStatus) -> Value {
     let state = match &status.state {
-        ContainerState::Waiting { reason, message } => json!({"waiting": {"reason": reason, "message": message}}),
+        ContainerState::Waiting { reason, message } => {
+            json!({"waiting": {"reason": reason, "message": message}})
+        }
         ContainerState::Running { started_at } => json!({"running": {"startedAt": rfc3339(*started_at)}}),
         ContainerState::Terminated(end) => json!({"terminated": termination(end)}),
     };

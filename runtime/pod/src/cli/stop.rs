@@ -12,8 +12,8 @@ use super::args::Format;
 use super::show::print_json;
 use crate::command::observe::{PodState, observe};
 use crate::command::{gc as collect, remove};
-use crate::control::client::{self, ClientError};
 use crate::control::Request;
+use crate::control::client::{self, ClientError};
 use crate::state::{PodRoot, StateError};
 use crate::status::{ContainerState, Phase};
 
@@ -23,7 +23,9 @@ pub(super) fn stop(root: &PodRoot, name: &str, time: Option<u64>) -> Result<Exit
     let observed = observe(&pod)?;
     match observed.state {
         PodState::Created | PodState::Pending | PodState::Running => {}
-        PodState::Creating => bail!("pod {name} is being created; wait, or remove its remains with podrt pod gc"),
+        PodState::Creating => {
+            bail!("pod {name} is being created; wait, or remove its remains with podrt pod gc")
+        }
         // As for the API: a pod that has ended is as it should be.
         PodState::Succeeded | PodState::Failed | PodState::Rebooted | PodState::Lost => {
             println!("{name}");
@@ -59,7 +61,9 @@ pub(super) fn kill(root: &PodRoot, name: &str, signal: &str, container: Option<&
         bail!("pod {name} has no container {wanted}; it has: {}", names.join(", "));
     }
     let mut n = 0;
-    for status in report.status.containers.iter().filter(|status| container.is_none_or(|name| status.name == name)) {
+    for status in
+        report.status.containers.iter().filter(|status| container.is_none_or(|name| status.name == name))
+    {
         if matches!(status.state, ContainerState::Running { .. }) {
             launch::kill(&pod.containers(), &status.name.parse()?, number, false)
                 .with_context(|| format!("container {}", status.name))?;

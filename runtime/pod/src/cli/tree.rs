@@ -24,9 +24,11 @@ pub(super) fn tree(root: &PodRoot, name: &str, format: Format) -> Result<ExitCod
 /// The tree as lines of text.
 fn lines(tree: &Tree) -> Vec<String> {
     let ip = tree.ip.as_ref().map(|ip| format!("  {ip}")).unwrap_or_default();
-    let mut lines = vec![format!("pod {}  {}{ip}", tree.name, tree.state), format!("│   {}", group(&tree.cgroup))];
+    let mut lines =
+        vec![format!("pod {}  {}{ip}", tree.name, tree.state), format!("│   {}", group(&tree.cgroup))];
     for member in &tree.containers {
-        let restarts = if member.restarts == 0 { String::new() } else { format!("  restarts {}", member.restarts) };
+        let restarts =
+            if member.restarts == 0 { String::new() } else { format!("  restarts {}", member.restarts) };
         let title = match member.name.as_str() {
             SANDBOX => "sandbox".to_owned(),
             name => format!("container {name}"),
@@ -61,7 +63,9 @@ fn shown(name: &str) -> &str {
 }
 
 fn own_namespaces(namespaces: &[Namespace], member: &Member) -> String {
-    let own = namespaces.iter().filter(|namespace| !namespace.is_node && namespace.members == [member.name.as_str()]);
+    let own = namespaces
+        .iter()
+        .filter(|namespace| !namespace.is_node && namespace.members == [member.name.as_str()]);
     own.map(|namespace| format!("{} {}", namespace.kind, namespace.inode)).collect::<Vec<_>>().join("  ")
 }
 
@@ -73,8 +77,13 @@ fn processes(list: &[Process], lines: &mut Vec<String>) {
     while let Some((process, depth)) = pending.pop() {
         let indent = "    ".repeat(depth);
         let zombie = if process.is_zombie { "  (zombie)" } else { "" };
-        lines.push(format!("│   {indent}└── {}  pid {}, {} inside{zombie}", process.command, process.pid, process.inside));
-        pending.extend(list.iter().rev().filter(|child| child.parent == process.pid).map(|child| (child, depth + 1)));
+        lines.push(format!(
+            "│   {indent}└── {}  pid {}, {} inside{zombie}",
+            process.command, process.pid, process.inside
+        ));
+        pending.extend(
+            list.iter().rev().filter(|child| child.parent == process.pid).map(|child| (child, depth + 1)),
+        );
     }
 }
 

@@ -54,9 +54,9 @@ pub fn create(root: &PodRoot, path: &Path, request: Request) -> Result<PodDir> {
             drop(lock);
             match left {
                 Ok(()) => Err(error),
-                Err(left) => {
-                    Err(error.context(format!("something is left ({left:#}); podrt pod rm --force {name} may remove it")))
-                }
+                Err(left) => Err(error.context(format!(
+                    "something is left ({left:#}); podrt pod rm --force {name} may remove it"
+                ))),
             }
         }
     }
@@ -81,7 +81,9 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
         (false, None) => NetworkMode::None,
     };
     let lease = match &bridge {
-        Some(bridge) if network == NetworkMode::Bridge => Some(net::lease(&root.network(), &spec.name, bridge)?),
+        Some(bridge) if network == NetworkMode::Bridge => {
+            Some(net::lease(&root.network(), &spec.name, bridge)?)
+        }
         _ => None,
     };
     let mut record = PodRecord {
@@ -112,7 +114,8 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
     group::make(&cgroup, &owner)?;
     group::make(&own, &owner)?;
     let limits = resources::read_update(&of_pod(&record.spec), &Present::default())?;
-    let controllers: Vec<String> = limits.settings.iter().filter_map(|setting| setting.controller.clone()).collect();
+    let controllers: Vec<String> =
+        limits.settings.iter().filter_map(|setting| setting.controller.clone()).collect();
     group::enable_controllers(&cgroup, &controllers)?;
     for setting in &limits.settings {
         group::apply(&cgroup, setting)?;

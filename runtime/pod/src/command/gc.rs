@@ -101,7 +101,9 @@ fn collect_leases(root: &PodRoot, collected: &mut Collected) -> Result<()> {
         }
         match net::disconnect(&root.network(), name) {
             Ok(()) => collected.removed.push(format!("the address of pod {name}: the pod is gone")),
-            Err(error) => collected.left.push(format!("the address of pod {name}: {:#}", anyhow::Error::from(error))),
+            Err(error) => {
+                collected.left.push(format!("the address of pod {name}: {:#}", anyhow::Error::from(error)))
+            }
         }
     }
     collected.removed.extend(net::collect(&root.network())?);
@@ -116,7 +118,9 @@ fn collect_cgroups(root: &PodRoot, collected: &mut Collected) -> Result<()> {
         }
         let of = owner.directory().display();
         if owner::is_populated(&path.directory())? {
-            let what = format!("cgroup {path}: has processes, and {of} is gone; write 1 to its cgroup.kill, then gc");
+            let what = format!(
+                "cgroup {path}: has processes, and {of} is gone; write 1 to its cgroup.kill, then gc"
+            );
             collected.left.push(what);
             continue;
         }

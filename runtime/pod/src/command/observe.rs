@@ -75,7 +75,11 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
         Some(report) if is_supervised && !report.is_begun => PodState::Created,
         Some(report) if is_supervised => of_phase(report.status.phase),
         Some(report) => {
-            if forget(Some(report), Some(&pod.containers())) { PodState::Unsupervised } else { PodState::Lost }
+            if forget(Some(report), Some(&pod.containers())) {
+                PodState::Unsupervised
+            } else {
+                PodState::Lost
+            }
         }
     };
     Ok(Observed { state, record: Some(record), report })

@@ -48,7 +48,11 @@ fn kill_supervisor(pod: &PodDir) -> Result<()> {
         Err(errno) => return Err(errno).context("kill the supervisor"),
     }
     if !wait_end(pidfd.as_fd(), KILL_DEADLINE).context("wait for the supervisor")? {
-        bail!("the supervisor (process {}) does not end {} s after SIGKILL", process.pid, KILL_DEADLINE.as_secs());
+        bail!(
+            "the supervisor (process {}) does not end {} s after SIGKILL",
+            process.pid,
+            KILL_DEADLINE.as_secs()
+        );
     }
     Ok(())
 }

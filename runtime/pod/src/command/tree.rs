@@ -124,7 +124,14 @@ pub fn tree(name: &str, observed: &Observed) -> Result<Tree> {
     }
     let namespaces = namespaces(&containers);
     let ip = record.address().map(|ip| ip.to_string());
-    Ok(Tree { name: name.to_owned(), state: observed.state, ip, cgroup: group(&cgroup), containers, namespaces })
+    Ok(Tree {
+        name: name.to_owned(),
+        state: observed.state,
+        ip,
+        cgroup: group(&cgroup),
+        containers,
+        namespaces,
+    })
 }
 
 fn member(name: &str, state: String, restarts: u32, pod: &CgroupPath) -> Member {
@@ -142,7 +149,11 @@ fn processes(directory: &Path) -> Vec<Process> {
         let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         list.extend(text.lines().filter_map(|line| process(line.parse().ok()?)));
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        pending.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        pending.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
     }
     list.sort_by_key(|process| process.pid);
     list
@@ -151,8 +162,11 @@ fn processes(directory: &Path) -> Vec<Process> {
 fn process(pid: i32) -> Option<Process> {
     let directory = Path::new("/proc").join(pid.to_string());
     let status = fs::read_to_string(directory.join("status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let inside = field("NSpid").and_then(|list| list.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid);
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    };
+    let inside =
+        field("NSpid").and_then(|list| list.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid);
     let arguments = fs::read(directory.join("cmdline")).unwrap_or_default();
     let words: Vec<String> = arguments
         .split(|byte| *byte == 0)
@@ -180,8 +194,10 @@ fn namespace_inode(process: &Path, kind: &str) -> Option<u64> {
 }
 
 fn namespaces(containers: &[Member]) -> Vec<Namespace> {
-    let own: BTreeMap<&str, u64> =
-        KINDS.into_iter().filter_map(|kind| Some((kind, namespace_inode(Path::new("/proc/self"), kind)?))).collect();
+    let own: BTreeMap<&str, u64> = KINDS
+        .into_iter()
+        .filter_map(|kind| Some((kind, namespace_inode(Path::new("/proc/self"), kind)?)))
+        .collect();
     let mut list: Vec<Namespace> = Vec::new();
     for kind in KINDS {
         for member in containers {

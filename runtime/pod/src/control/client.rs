@@ -13,7 +13,9 @@ use crate::status::PodStatus;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody is there, or has gone.
-    #[error("pod {name} has no supervisor; its containers may still run: podrt pod rm --force {name} ends them")]
+    #[error(
+        "pod {name} has no supervisor; its containers may still run: podrt pod rm --force {name} ends them"
+    )]
     Unsupervised {
         /// Pod.
         name: String,
@@ -44,9 +46,10 @@ pub fn call(pod: &PodDir, request: &Request) -> Result<PodStatus, ClientError> {
     let name = || pod.name().to_owned();
     let unsupervised = || ClientError::Unsupervised { name: name() };
     let failed = |source: io::Error| match source.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            unsupervised()
-        }
+        ErrorKind::NotFound
+        | ErrorKind::ConnectionRefused
+        | ErrorKind::ConnectionReset
+        | ErrorKind::BrokenPipe => unsupervised(),
         _ => ClientError::Io { name: name(), source },
     };
     let answer = exchange(pod, request).map_err(failed)?;

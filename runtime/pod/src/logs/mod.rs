@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A record has a time, a stream, a tag (`F` ends the line, after `P` it goes on) and bytes as they came. The supervisor writes
-//! ([`LogWriter`]), commands read ([`read`]). A log is `NAME` and what was rotated away from it: `NAME.1`, `NAME.2` and so on,
+//! ([`LogWriter`]), commands read ([`read()`]). A log is `NAME` and what was rotated away from it: `NAME.1`, `NAME.2` and so on,
 //! the higher the newer. Unlike the kubelet's names, which hold the second of the rotation, no two of these can be the same;
 //! and rotated files are not compressed, but read like the others.
 //!

@@ -30,12 +30,14 @@ pub enum QosClass {
 #[must_use]
 pub fn qos_class(spec: &PodSpec) -> QosClass {
     let of = |resources: &Resources| -> (bool, bool) {
-        let Resources { cpu_request_milli, cpu_limit_milli, memory_request_bytes, memory_limit_bytes } = *resources;
+        let Resources { cpu_request_milli, cpu_limit_milli, memory_request_bytes, memory_limit_bytes } =
+            *resources;
         let has_any = [cpu_request_milli, cpu_limit_milli, memory_request_bytes, memory_limit_bytes]
             .into_iter()
             .flatten()
             .any(|value| value > 0);
-        let is_full = |request: Option<u64>, limit: Option<u64>| limit.is_some_and(|l| l > 0) && request == limit;
+        let is_full =
+            |request: Option<u64>, limit: Option<u64>| limit.is_some_and(|l| l > 0) && request == limit;
         let is_guaranteed =
             is_full(cpu_request_milli, cpu_limit_milli) && is_full(memory_request_bytes, memory_limit_bytes);
         (has_any, is_guaranteed)
@@ -100,9 +102,7 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
         if needs_all && values.clone().any(|value| value.is_none()) {
             return None;
         }
-        if values.clone().flatten().next().is_none() {
-            return None;
-        }
+        values.clone().flatten().next()?;
         let (mut sidecars, mut peak, mut main) = (0_u64, 0_u64, 0_u64);
         for (container, value) in spec.containers.iter().zip(values) {
             let value = value.unwrap_or(0);
@@ -123,9 +123,9 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
 }
 
 fn settings(resources: &Resources) -> Map<String, Value> {
-    let shares = resources.cpu_request_milli.map_or(MIN_SHARES, |milli| {
-        (milli.saturating_mul(1024) / 1000).clamp(MIN_SHARES, MAX_SHARES)
-    });
+    let shares = resources
+        .cpu_request_milli
+        .map_or(MIN_SHARES, |milli| (milli.saturating_mul(1024) / 1000).clamp(MIN_SHARES, MAX_SHARES));
     let mut cpu = json!({"shares": shares});
     if let Some(milli) = resources.cpu_limit_milli.filter(|milli| *milli > 0) {
         cpu["period"] = json!(PERIOD_US);

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{OCI_VERSION, Places, Sandbox, annotations, cgroup, mounts, namespace, pod_namespaces, security, seccomp};
+use super::{
+    OCI_VERSION, Places, Sandbox, annotations, cgroup, mounts, namespace, pod_namespaces, seccomp, security,
+};
 use crate::image::{ImageConfig, UserIds};
 use crate::spec::{ContainerSpec, PodSpec, SeccompProfile};
 

@@ -15,7 +15,11 @@ pub fn of(spec: &PodSpec, container: &ContainerSpec, places: &Places) -> Vec<Val
     let mut list = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", sys]),
         mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys]),
@@ -45,7 +49,12 @@ pub fn of(spec: &PodSpec, container: &ContainerSpec, places: &Places) -> Vec<Val
     list
 }
 
-fn volume(spec: &PodSpec, mount: &VolumeMountSpec, sub_path: Option<PathBuf>, places: &Places) -> Option<Value> {
+fn volume(
+    spec: &PodSpec,
+    mount: &VolumeMountSpec,
+    sub_path: Option<PathBuf>,
+    places: &Places,
+) -> Option<Value> {
     let volume = spec.volumes.iter().find(|volume| volume.name == mount.volume)?;
     let source = sub_path.unwrap_or_else(|| places.source(volume));
     let mut options = vec![if mount.is_readonly { "ro" } else { "rw" }];

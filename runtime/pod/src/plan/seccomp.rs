@@ -29,10 +29,25 @@ const WITH: [(&str, &[&str]); 9] = [
     ("CAP_BPF", &["bpf"]),
     ("CAP_DAC_READ_SEARCH", &["open_by_handle_at"]),
     ("CAP_PERFMON", &["perf_event_open"]),
-    ("CAP_SYS_ADMIN", &[
-        "fsconfig", "fsmount", "fsopen", "fspick", "mount", "mount_setattr", "move_mount", "open_tree", "pivot_root",
-        "quotactl", "quotactl_fd", "setns", "umount2", "unshare",
-    ]),
+    (
+        "CAP_SYS_ADMIN",
+        &[
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "pivot_root",
+            "quotactl",
+            "quotactl_fd",
+            "setns",
+            "umount2",
+            "unshare",
+        ],
+    ),
     ("CAP_SYS_BOOT", &["reboot"]),
     ("CAP_SYS_MODULE", &["delete_module", "finit_module", "init_module"]),
     ("CAP_SYS_PACCT", &["acct"]),
@@ -55,7 +70,8 @@ const CLONE_NAMESPACES: [libc::c_int; 7] = [
 #[must_use]
 pub fn runtime_default(capabilities: &[String]) -> Value {
     let has = |name: &str| capabilities.iter().any(|capability| capability == name);
-    let errno = |names: &[&str], errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
+    let errno =
+        |names: &[&str], errno: i32| json!({"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
     let mut rules = vec![errno(&NEVER, libc::EPERM)];
     for (capability, names) in WITH.iter().filter(|(capability, _)| !has(capability)) {
         // The kernel takes the older of the two as well.

@@ -82,8 +82,11 @@ mod tests {
 
     fn names(add: &[&str], drop: &[&str]) -> Vec<String> {
         let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
-        let security =
-            SecuritySpec { add_capabilities: owned(add), drop_capabilities: owned(drop), ..Default::default() };
+        let security = SecuritySpec {
+            add_capabilities: owned(add),
+            drop_capabilities: owned(drop),
+            ..Default::default()
+        };
         capabilities(&security, &["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN"].map(str::to_owned))
     }
 

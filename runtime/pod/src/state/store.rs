@@ -294,8 +294,8 @@ impl PodDir {
 
     fn replace<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let (path, new) = (self.join(name), self.join(format!("{name}.new")));
-        let text = serde_json::to_vec(value)
-            .map_err(|source| StateError::Damaged { path: new.clone(), source })?;
+        let text =
+            serde_json::to_vec(value).map_err(|source| StateError::Damaged { path: new.clone(), source })?;
         let mut options = OpenOptions::new();
         let mut file = options
             .write(true)

@@ -65,7 +65,8 @@ impl Workshop<'_> {
             let reason = if is_of_runtime { "RunContainerError" } else { "CreateContainerError" };
             NotStarted { reason, message: format!("{error:#}") }
         };
-        let (Some(spec), Some(image)) = (self.record.spec.containers.get(index), self.record.images.get(index))
+        let (Some(spec), Some(image)) =
+            (self.record.spec.containers.get(index), self.record.images.get(index))
         else {
             return Err(not_created(anyhow!("no container {index}")));
         };
@@ -78,7 +79,8 @@ impl Workshop<'_> {
         if let Err(error) = launch::start(&self.pod.containers(), &id) {
             let message = format!("{:#}", anyhow::Error::from(error));
             self.take_away(&spec.name);
-            let _reaped = nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
+            let _reaped =
+                nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
             return Err(NotStarted { reason: "RunContainerError", message });
         }
         Ok(running)

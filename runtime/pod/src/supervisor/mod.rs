@@ -273,7 +273,8 @@ impl Supervisor<'_> {
     fn take_exits(&mut self, buffer: &mut [u8]) {
         for index in 0..self.running.len() {
             let Some(place) = self.running.get_mut(index) else { continue };
-            let Some(status) = place.as_ref().and_then(|running| self.reaper.take(running.process.pid)) else {
+            let Some(status) = place.as_ref().and_then(|running| self.reaper.take(running.process.pid))
+            else {
                 continue;
             };
             if let Some(running) = place.take() {

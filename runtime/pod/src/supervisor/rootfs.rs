@@ -29,7 +29,8 @@ pub(super) fn enter_own_namespace() -> Result<()> {
 /// Makes the volumes of a pod, and what its containers share beside them.
 pub(super) fn make_volumes(spec: &PodSpec, places: &Places) -> Result<()> {
     for (index, volume) in spec.volumes.iter().enumerate() {
-        make_volume(spec, volume, places).with_context(|| format!("spec.volumes[{index}] ({})", volume.name))?;
+        make_volume(spec, volume, places)
+            .with_context(|| format!("spec.volumes[{index}] ({})", volume.name))?;
     }
     if !spec.is_host_ipc {
         tmpfs(&places.shm(), SHM_BYTES, 0o1777)?;
@@ -153,11 +154,7 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf]) -> Result<PathBuf> {
     }
     directory(&root, 0o755)?;
     // By descriptors: a path may hold what overlayfs takes for a separator, and many do not fit in a page.
-    let fds = layers
-        .iter()
-        .rev()
-        .map(|layer| open_directory(layer))
-        .collect::<Result<Vec<OwnedFd>>>()?;
+    let fds = layers.iter().rev().map(|layer| open_directory(layer)).collect::<Result<Vec<OwnedFd>>>()?;
     let (upper_fd, work_fd) = (open_directory(&upper)?, open_directory(&work)?);
     // The root of the container has the mode and owner of the image's.
     if let Some(top) = fds.first() {

@@ -34,8 +34,8 @@ impl Server {
         // Through the open directory: a socket address has room for 107 bytes only.
         let directory = std::fs::File::open(pod.path()).context("open the pod's directory")?;
         let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
-        let listener =
-            UnixListener::bind(path).with_context(|| format!("make the socket {}", pod.socket().display()))?;
+        let listener = UnixListener::bind(path)
+            .with_context(|| format!("make the socket {}", pod.socket().display()))?;
         listener.set_nonblocking(true).context("make the socket not block")?;
         Ok(Self { listener, connections: Vec::new() })
     }

@@ -167,7 +167,10 @@ pub(super) fn settle(pod: &PodDir) -> Result<()> {
     chdir("/").context("change to /")?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     let null = super::container::open_null().context("open /dev/null")?;
-    dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).context("close the streams")
+    dup2_stdin(&null)
+        .and_then(|()| dup2_stdout(&null))
+        .and_then(|()| dup2_stderr(&null))
+        .context("close the streams")
 }
 
 /// The channel, which a command has made the standard input.
@@ -176,8 +179,8 @@ pub(super) fn settle(pod: &PodDir) -> Result<()> {
 /// When the process was not started by a command.
 pub fn take_channel() -> Result<OwnedFd> {
     let stdin = std::io::stdin();
-    let is_socket = nix::sys::stat::fstat(&stdin)
-        .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFSOCK);
+    let is_socket =
+        nix::sys::stat::fstat(&stdin).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFSOCK);
     if !is_socket {
         bail!("supervise is started by podrt pod run and create only");
     }

@@ -75,8 +75,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("below")).unwrap();
         fs::write(temp.path().join("below/file"), vec![1; 100_000]).unwrap();
-        let mut volumes =
-            Volumes { limited: vec![("data".to_owned(), temp.path().to_owned(), 1 << 20)], next: Duration::ZERO };
+        let mut volumes = Volumes {
+            limited: vec![("data".to_owned(), temp.path().to_owned(), 1 << 20)],
+            next: Duration::ZERO,
+        };
         assert_eq!(volumes.check(Duration::from_secs(5)), None);
         volumes.limited[0].2 = 50_000;
         assert_eq!(volumes.check(Duration::from_secs(14)), None, "too early");

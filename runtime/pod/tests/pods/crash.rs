@@ -116,8 +116,13 @@ fn commands_at_the_same_time() -> Result<(), Failed> {
     for round in 0..3 {
         let name = format!("busy{round}");
         cell.run(&cell.pod(&name, &[cell.container("main", "exec sleep 1000")]), &[])?;
-        let commands: [&[&str]; 5] =
-            [&["stop", &name], &["rm", "--force", &name], &["stop", &name], &["rm", "--force", &name], &["gc"]];
+        let commands: [&[&str]; 5] = [
+            &["stop", &name],
+            &["rm", "--force", &name],
+            &["stop", &name],
+            &["rm", "--force", &name],
+            &["gc"],
+        ];
         let children = commands.into_iter().map(|args| cell.spawn(args)).collect::<Result<Vec<_>, _>>()?;
         for child in children {
             let output = wait(child)?;

@@ -66,7 +66,10 @@ impl Cell {
         for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|name| *name != "busybox") {
             std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet))?;
         }
-        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/srv/web:/bin/sh\n")?;
+        fs::write(
+            rootfs.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/srv/web:/bin/sh\n",
+        )?;
         fs::write(rootfs.join("etc/group"), "root:x:0:\nweb:x:1001:\nextra:x:1002:web\n")?;
         let cgroup = format!("/podrt-test-{}", std::process::id());
         fs::create_dir_all(Path::new("/sys/fs/cgroup").join(&cgroup[1..]))?;
@@ -152,7 +155,7 @@ impl Cell {
     }
 
     /// Another verb, which is not waited for.
-    pub(crate) fn spawn(&self, args: &[&str]) -> Result<std::process::Child, Failed> {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Result<Child, Failed> {
         Ok(self.program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
     }
 
@@ -183,7 +186,12 @@ impl Cell {
     }
 
     /// Waits until what `inspect` says is as wanted.
-    pub(crate) fn until(&self, pod: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
+    pub(crate) fn until(
+        &self,
+        pod: &str,
+        what: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failed> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let document = self.inspect(pod)?;
@@ -330,6 +338,8 @@ fn succeed(command: Command) -> Result<String, Failed> {
 fn refuse(output: &Output) -> Result<String, Failed> {
     match output.status.code() {
         Some(1) => Ok(String::from_utf8_lossy(&output.stderr).into_owned()),
-        other => fail(format!("ended with {other:?} instead of 1: {}", String::from_utf8_lossy(&output.stderr))),
+        other => {
+            fail(format!("ended with {other:?} instead of 1: {}", String::from_utf8_lossy(&output.stderr)))
+        }
     }
 }

@@ -90,7 +90,9 @@ fn a_name_is_taken_once() -> Result<(), Failed> {
 fn members(tree: &Value, kind: &str) -> Vec<Vec<String>> {
     let list = tree["namespaces"].as_array().cloned().unwrap_or_default();
     let of_kind = list.iter().filter(|namespace| namespace["kind"] == kind);
-    of_kind.map(|namespace| serde_json::from_value(namespace["members"].clone()).unwrap_or_default()).collect()
+    of_kind
+        .map(|namespace| serde_json::from_value(namespace["members"].clone()).unwrap_or_default())
+        .collect()
 }
 
 fn tree(cell: &Cell, pod: &str) -> Result<Value, Failed> {
@@ -188,7 +190,9 @@ fn limits_are_in_the_cgroups() -> Result<(), Failed> {
         container
     };
     cell.run(&cell.pod("limits", &[with("a", "500m", "64Mi"), with("b", "1", "32Mi")]), &[])?;
-    let read = |below: &str| fs::read_to_string(cell.cgroup("limits").join(below)).unwrap_or_default().trim().to_owned();
+    let read = |below: &str| {
+        fs::read_to_string(cell.cgroup("limits").join(below)).unwrap_or_default().trim().to_owned()
+    };
     expect("a memory.max", read("a/memory.max"), (64 << 20).to_string())?;
     expect("a cpu.max", read("a/cpu.max"), "50000 100000".to_owned())?;
     expect("pod memory.max", read("memory.max"), (96 << 20).to_string())?;
@@ -202,7 +206,9 @@ fn limits_are_in_the_cgroups() -> Result<(), Failed> {
 
 fn wait_tells_the_phase() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    for (name, script, phase, code) in [("good", "exit 0", "Succeeded\n", 0), ("bad", "exit 3", "Failed\n", 1)] {
+    for (name, script, phase, code) in
+        [("good", "exit 0", "Succeeded\n", 0), ("bad", "exit 3", "Failed\n", 1)]
+    {
         let mut pod = cell.pod(name, &[cell.container("main", script)]);
         pod["spec"]["restartPolicy"] = json!("Never");
         let _code = cell.try_run(&pod, &[])?;
@@ -230,7 +236,8 @@ fn what_is_wrong_is_named() -> Result<(), Failed> {
     if !said.contains("/no/such/image") || !said.contains("main") {
         return fail(format!("the image is not named: {said:?}"));
     }
-    let said = cell.refused(&cell.pod("wrong", &[cell.container("main", "true")]), &["--pause", "/no/pause"])?;
+    let said =
+        cell.refused(&cell.pod("wrong", &[cell.container("main", "true")]), &["--pause", "/no/pause"])?;
     if !said.contains("/no/pause") {
         return fail(format!("pause is not named: {said:?}"));
     }

@@ -22,10 +22,8 @@ fn init_containers_come_one_by_one() -> Result<(), Failed> {
         container
     };
     let mut pod = cell.pod("steps", &[step("main", "echo main >> /data/order; cat /data/order")]);
-    pod["spec"]["initContainers"] = json!([
-        step("one", "sleep 0.2; echo one >> /data/order"),
-        step("two", "echo two >> /data/order"),
-    ]);
+    pod["spec"]["initContainers"] =
+        json!([step("one", "sleep 0.2; echo one >> /data/order"), step("two", "echo two >> /data/order"),]);
     pod["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
     pod["spec"]["restartPolicy"] = json!("Never");
     cell.run(&pod, &[])?;

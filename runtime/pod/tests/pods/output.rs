@@ -64,7 +64,12 @@ fn a_large_output_is_rotated() -> Result<(), Failed> {
     let numbers: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
     let is_whole = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]) && numbers.last() == Some(&20000);
     if !is_whole {
-        return fail(format!("lines are missing: {} from {:?} to {:?}", numbers.len(), numbers.first(), numbers.last()));
+        return fail(format!(
+            "lines are missing: {} from {:?} to {:?}",
+            numbers.len(),
+            numbers.first(),
+            numbers.last()
+        ));
     }
     cell.clean(&["large"])
 }

@@ -68,7 +68,12 @@ fn a_program_that_is_not_there_is_told() -> Result<(), Failed> {
 
 fn ends_have_reasons() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let cases = [("exit 0", 0, "Completed"), ("exit 42", 42, "Error"), ("exit 255", 255, "Error"), ("kill -9 $$", 137, "Error")];
+    let cases = [
+        ("exit 0", 0, "Completed"),
+        ("exit 42", 42, "Error"),
+        ("exit 255", 255, "Error"),
+        ("kill -9 $$", 137, "Error"),
+    ];
     for (index, (script, code, reason)) in cases.into_iter().enumerate() {
         let name = format!("end{index}");
         // The shell is PID 1, which no signal of its own namespace ends.
@@ -105,7 +110,9 @@ fn each_run_has_a_fresh_root() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("fresh", &[cell.container("main", "ls /tmp; touch /tmp/seen; exit 1")]);
     let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
-    cell.until("fresh", "started again", |document| document["containers"][0]["restartCount"].as_u64() >= Some(1))?;
+    cell.until("fresh", "started again", |document| {
+        document["containers"][0]["restartCount"].as_u64() >= Some(1)
+    })?;
     cell.ok(&["stop", "fresh", "--time", "0"])?;
     let output = cell.ok(&["logs", "fresh", "--previous"])? + &cell.logs("fresh", "main")?;
     expect("output of two runs", output, String::new())?;

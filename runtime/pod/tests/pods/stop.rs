@@ -10,7 +10,10 @@ use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("stop::a_program_that_ends_by_itself_is_not_killed", a_program_that_ends_by_itself_is_not_killed),
-    ("stop::one_that_ignores_the_signal_is_killed_after_the_grace", one_that_ignores_the_signal_is_killed_after_the_grace),
+    (
+        "stop::one_that_ignores_the_signal_is_killed_after_the_grace",
+        one_that_ignores_the_signal_is_killed_after_the_grace,
+    ),
     ("stop::no_grace_means_kill", no_grace_means_kill),
     ("stop::the_stop_signal_can_be_chosen", the_stop_signal_can_be_chosen),
     ("stop::hooks_come_first_and_last", hooks_come_first_and_last),
@@ -41,7 +44,8 @@ fn a_program_that_ends_by_itself_is_not_killed() -> Result<(), Failed> {
 
 fn one_that_ignores_the_signal_is_killed_after_the_grace() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let mut pod = cell.pod("deaf", &[cell.container("main", "trap '' TERM; echo ready; while :; do sleep 0.05; done")]);
+    let mut pod =
+        cell.pod("deaf", &[cell.container("main", "trap '' TERM; echo ready; while :; do sleep 0.05; done")]);
     pod["spec"]["terminationGracePeriodSeconds"] = json!(2);
     cell.run(&pod, &[])?;
     cell.until_logged("deaf", "main", "ready")?;
@@ -69,7 +73,8 @@ fn no_grace_means_kill() -> Result<(), Failed> {
 
 fn the_stop_signal_can_be_chosen() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let script = "trap 'echo usr1; exit 0' USR1; trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
+    let script =
+        "trap 'echo usr1; exit 0' USR1; trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
     let mut container = cell.container("main", script);
     container["lifecycle"] = json!({"stopSignal": "SIGUSR1"});
     let mut pod = cell.pod("chosen", &[container]);
@@ -115,7 +120,10 @@ fn a_failed_post_start_hook_ends_the_container() -> Result<(), Failed> {
 
 fn kill_sends_any_signal() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let pod = cell.pod("signals", &[cell.container("main", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")]);
+    let pod = cell.pod(
+        "signals",
+        &[cell.container("main", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.05; done")],
+    );
     cell.run(&pod, &[])?;
     cell.until_logged("signals", "main", "ready")?;
     cell.ok(&["kill", "signals", "HUP", "-c", "main"])?;

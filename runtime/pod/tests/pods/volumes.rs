@@ -39,7 +39,8 @@ fn an_empty_dir_is_shared() -> Result<(), Failed> {
     let mount = json!([{"name": "v", "mountPath": "/v"}]);
     let mut writer = cell.container("writer", "echo hello > /v/new && mv /v/new /v/file; exec sleep 1000");
     writer["volumeMounts"] = mount.clone();
-    let mut reader = cell.container("reader", "while ! cat /v/file 2>/dev/null; do sleep 0.05; done; exec sleep 1000");
+    let mut reader =
+        cell.container("reader", "while ! cat /v/file 2>/dev/null; do sleep 0.05; done; exec sleep 1000");
     reader["volumeMounts"] = mount;
     reader["volumeMounts"][0]["readOnly"] = json!(true);
     let mut pod = cell.pod("share", &[writer, reader]);
@@ -55,7 +56,8 @@ fn an_empty_dir_is_shared() -> Result<(), Failed> {
 
 fn memory_has_its_limit() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let script = "dd if=/dev/zero of=/v/file bs=1M count=3 2>/dev/null || echo full; grep -c '/v tmpfs' /proc/mounts";
+    let script =
+        "dd if=/dev/zero of=/v/file bs=1M count=3 2>/dev/null || echo full; grep -c '/v tmpfs' /proc/mounts";
     let volume = json!({"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
     let pod = with_volume(&cell, "memory", script, json!({"name": "v", "mountPath": "/v"}), volume);
     expect("output", output_of(&cell, "memory", &pod)?, "full\n1\n".to_owned())?;
