@@ -260,7 +260,8 @@ fn taken_cgroup() -> Result<(), Failed> {
         }
         fs::create_dir(cell.state_root().join(id))?;
         fs::write(cell.state_root().join(id).join("state.json"), interrupted.to_string())?;
-        cell.ok(if verb == "gc" { &["gc"] } else { &["delete", "--force", id] })?;
+        let args: &[&str] = if verb == "gc" { &["gc"] } else { &["delete", "--force", id] };
+        cell.ok(args)?;
         if cell.state_root().join(id).exists() {
             return fail(format!("{id} is still there after {verb}"));
         }
