@@ -39,27 +39,40 @@ impl Owner {
         xattr::get(cgroup, OWNER).map(|value| Self(PathBuf::from(OsStr::from_bytes(&value))))
     }
 
-    /// True when the cgroup is there and belongs to this container.
-    ///
-    /// A cgroup without a mark belongs to it as well, as long as it is empty: its create was interrupted between making
-    /// and marking.
+    /// Whose a cgroup is.
     ///
     /// # Errors
-    /// [`CgroupError::Stranger`] when somebody else's processes are in it.
-    pub fn owns(&self, path: &CgroupPath) -> Result<bool, CgroupError> {
+    /// [`CgroupError::Stranger`] when it has no mark, and processes.
+    pub fn claim(&self, path: &CgroupPath) -> Result<Claim, CgroupError> {
         let directory = path.directory();
-        if !directory.exists() {
-            return Ok(false);
+        match Self::of(&directory) {
+            Some(mark) if mark == *self => Ok(Claim::Own),
+            Some(_) => Ok(Claim::Others),
+            None if !directory.exists() => Ok(Claim::Gone),
+            None if is_populated(&directory)? => Err(CgroupError::Stranger { path: directory }),
+            None => Ok(Claim::Unmarked),
         }
-        let mark = Self::of(&directory);
-        if mark.as_ref() == Some(self) {
-            return Ok(true);
-        }
-        if is_populated(&directory)? {
-            return Err(CgroupError::Stranger { path: directory });
-        }
-        Ok(mark.is_none())
     }
+
+    /// True when there is such a cgroup, and it is not this container's.
+    #[must_use]
+    pub fn is_stranger(&self, path: &CgroupPath) -> bool {
+        let directory = path.directory();
+        directory.exists() && Self::of(&directory).as_ref() != Some(self)
+    }
+}
+
+/// Whose a cgroup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It has this container's mark.
+    Own,
+    /// It has the mark of another container, which has come to its path since.
+    Others,
+    /// It has no mark and no processes: a create was interrupted between making and marking.
+    Unmarked,
+    /// There is none.
+    Gone,
 }
 
 /// True when a process is in the cgroup or below.

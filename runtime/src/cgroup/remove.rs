@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::events::Events;
+use super::owner::Claim;
 use super::{CgroupError, CgroupPath, Owner};
 use crate::sys::xattr;
 
@@ -22,27 +23,33 @@ pub(super) const MADE: &CStr = c"trusted.podrt.made";
 /// Kills every process in the cgroup and below, waits for their end, and removes the groups, deepest first; then those above
 /// that podrt made, as far as they are empty.
 ///
-/// A cgroup that does not exist, or is somebody else's and empty, is a success.
+/// A cgroup that does not exist, or has the mark of another container, is a success.
 ///
 /// # Errors
 /// [`CgroupError::Stranger`], [`CgroupError::Busy`] when processes do not end, else the failed operation.
 pub fn remove(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
-    let directory = path.directory();
-    if owner.owns(path)? {
-        let deadline = Instant::now() + KILL_DEADLINE;
-        loop {
-            kill(&directory)?;
-            wait_empty(&directory, deadline)?;
-            match remove_tree(&directory) {
-                // Somebody on the node put a process in, or made a group, after the kill.
-                Err(CgroupError::Io { source, .. })
-                    if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY))
-                        && Instant::now() < deadline => {}
-                result => break result?,
-            }
-        }
+    match owner.claim(path)? {
+        Claim::Own => remove_with_processes(&path.directory())?,
+        // Whoever comes into it now makes this fail, and is not killed.
+        Claim::Unmarked => remove_tree(&path.directory())?,
+        Claim::Others | Claim::Gone => {}
     }
     remove_made_parents(path)
+}
+
+fn remove_with_processes(directory: &Path) -> Result<(), CgroupError> {
+    let deadline = Instant::now() + KILL_DEADLINE;
+    loop {
+        kill(directory)?;
+        wait_empty(directory, deadline)?;
+        match remove_tree(directory) {
+            // Somebody on the node put a process in, or made a group, after the kill.
+            Err(CgroupError::Io { source, .. })
+                if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY))
+                    && Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
 }
 
 /// Removes a cgroup without processes, with those below it and those above that podrt made. Kills nothing.
@@ -79,7 +86,7 @@ pub(super) fn remove_made_parents(path: &CgroupPath) -> Result<(), CgroupError> 
 /// # Errors
 /// [`CgroupError::Stranger`], or the failed write; a cgroup that does not exist is a success.
 pub fn kill_all(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
-    if owner.owns(path)? { kill(&path.directory()) } else { Ok(()) }
+    if owner.claim(path)? == Claim::Own { kill(&path.directory()) } else { Ok(()) }
 }
 
 fn kill(directory: &Path) -> Result<(), CgroupError> {
@@ -96,7 +103,7 @@ fn kill(directory: &Path) -> Result<(), CgroupError> {
 /// [`CgroupError::Stranger`], or the failed read; a cgroup that does not exist has none.
 pub fn processes(path: &CgroupPath, owner: &Owner) -> Result<Vec<Pid>, CgroupError> {
     let mut pids = Vec::new();
-    if !owner.owns(path)? {
+    if owner.claim(path)? != Claim::Own {
         return Ok(pids);
     }
     for directory in tree(&path.directory())? {

@@ -60,7 +60,8 @@ pub fn main() -> ExitCode {
 fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
     if args.systemd_cgroup {
         anyhow::bail!(
-            "--systemd-cgroup: not supported; podrt manages cgroup directories itself, leave the flag out"
+            "--systemd-cgroup: not supported; podrt manages cgroup directories itself. Leave the flag out; podman does with \
+             --cgroup-manager cgroupfs, containerd with SystemdCgroup = false"
         );
     }
     // A caller that ignores SIGCHLD would make every wait fail.

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, linkat, unlink};
 
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
@@ -221,8 +222,9 @@ impl Runtime<'_> {
             Action::Scheduler(scheduler) => Ok(schedule::set_scheduler(self.init()?.pid, *scheduler)?),
             Action::PidFile(path) => {
                 let pid = self.init()?.pid;
+                write_pid_file(path, &pid.to_string())?;
                 self.made.pid_file = Some(path.clone());
-                write_pid_file(path, &pid.to_string())
+                Ok(())
             }
             Action::Commit => self.commit(),
             // The plan gives every other action to init or to the joiner.
@@ -403,11 +405,42 @@ pub(super) fn pid_file_new(path: &Path) -> PathBuf {
     new.into()
 }
 
-/// Written whole or not at all: an engine reads the file as soon as it is there.
+/// Written whole or not at all: an engine reads the file as soon as it is there. Until it is complete it has no name, so that
+/// nothing is left when this is interrupted.
 pub(super) fn write_pid_file(path: &Path, text: &str) -> Result<(), StepError> {
-    let new = pid_file_new(path);
-    fs::write(&new, text).during(|| format!("write {}", new.display()))?;
-    fs::rename(&new, path).during(|| format!("rename it to {}", path.display()))
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    match open(directory, flags, Mode::from_bits_truncate(0o644)) {
+        Ok(file) => {
+            let mut file = File::from(file);
+            file.write_all(text.as_bytes()).during(|| format!("write {}", path.display()))?;
+            link(&file, path).during(|| format!("make {}", path.display()))
+        }
+        // A file system without files that have no name.
+        Err(Errno::EOPNOTSUPP | Errno::EISDIR) => {
+            let new = pid_file_new(path);
+            let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+            if written.is_err() {
+                drop(fs::remove_file(&new));
+            }
+            written.during(|| format!("write {}", path.display()))
+        }
+        Err(errno) => Err(StepError::new(format!("write {}", path.display()), errno)),
+    }
+}
+
+/// Gives a file a name, in place of the file that has it.
+fn link(file: &File, path: &Path) -> Result<(), Errno> {
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    loop {
+        match linkat(AT_FDCWD, source.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW) {
+            Err(Errno::EEXIST) => match unlink(path) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
+            },
+            result => return result,
+        }
+    }
 }
 
 pub(super) fn failed(step: &Step, error: StepError) -> LaunchError {

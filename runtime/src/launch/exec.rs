@@ -16,7 +16,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::create::{self, FailAt};
 use super::init::exec::{self as init, ExecInit};
-use super::lifecycle::call;
+use super::lifecycle::{call, expect_own};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
 use super::{Context, LaunchError, StepError, foreground};
@@ -53,6 +53,7 @@ impl Target {
             |status, way_out| LaunchError::Status { verb: "exec in", id: id.to_string(), status, way_out };
         let stopped = || refuse(Status::Stopped, "");
         let process = state.process.as_ref().ok_or_else(|| refuse(Status::Creating, ""))?;
+        expect_own(root, id, &state)?;
         // Paused or not.
         match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
             Status::Running => {}
@@ -245,8 +246,9 @@ impl Runtime<'_> {
             }
             Action::PidFile(path) => {
                 let pid = self.process()?.pid;
+                create::write_pid_file(path, &pid.to_string())?;
                 self.made.pid_file = Some(path.clone());
-                create::write_pid_file(path, &pid.to_string())
+                Ok(())
             }
             // The plan gives every other action to the new process.
             _ => Err(Errno::ENOTSUP.into()),

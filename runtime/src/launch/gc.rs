@@ -5,13 +5,14 @@
 //! | a directory that a command has locked | at work | nothing |
 //! | one without a state file | an interrupted create, or delete | removed |
 //! | a state without a process | an interrupted create | removed, with its cgroup and pid file |
-//! | a stopped container whose cgroup is gone | an interrupted delete | removed |
+//! | a stopped container whose cgroup is gone, or another's | an interrupted delete | removed |
 //! | `state.json.new` | an interrupted write | removed |
 //! | a damaged or foreign state file | perhaps a container that lives | told |
 //! | a cgroup whose state directory is gone | removed by hand | removed when empty, else told |
 //! | any other container, file or cgroup | somebody's | nothing |
 
-use crate::cgroup::{CgroupError, owner, remove};
+use crate::cgroup::owner::{self, Claim};
+use crate::cgroup::{CgroupError, remove};
 use crate::spec::ContainerId;
 use crate::state::{ContainerDir, StateError, StateRoot, Status};
 
@@ -73,7 +74,7 @@ fn collect(
             let warnings = lifecycle::destroy(root, id, directory, &state)?;
             Ok(Some(with_warnings("its create was interrupted", &warnings)))
         }
-        Status::Stopped if !state.cgroup.directory().exists() => {
+        Status::Stopped if matches!(root.owner(id).claim(&state.cgroup), Ok(Claim::Gone | Claim::Others)) => {
             let warnings = lifecycle::destroy(root, id, directory, &state)?;
             Ok(Some(with_warnings("its delete was interrupted", &warnings)))
         }

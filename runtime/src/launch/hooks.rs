@@ -41,8 +41,9 @@ pub(super) fn run(token: SingleThreaded, hook: &HookSpec, state: &[u8]) -> Resul
     input.write_all(state).and_then(|()| input.rewind()).during(|| "write the state for it")?;
     let (output, output_end) = pipe2(OFlag::O_CLOEXEC)?;
     let (failure, failure_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let parent = Pid::this();
     let child = clone3(token, &CloneRequest::default(), || {
-        let Err(errno) = execute(hook, &input, &output_end, &failure_end);
+        let Err(errno) = execute(hook, parent, &input, &output_end, &failure_end);
         // The reader may have been killed.
         let _lost = nix::unistd::write(&failure_end, &(errno as i32).to_ne_bytes());
         127
@@ -99,8 +100,18 @@ pub(super) fn reap_orphans() {
 }
 
 /// The hook's process up to its exec.
-fn execute(hook: &HookSpec, input: &File, output: &OwnedFd, failure: &OwnedFd) -> Result<Infallible, Errno> {
+fn execute(
+    hook: &HookSpec,
+    parent: Pid,
+    input: &File,
+    output: &OwnedFd,
+    failure: &OwnedFd,
+) -> Result<Infallible, Errno> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // It may have ended before that.
+    if Pid::parent() != parent {
+        return Err(Errno::ESRCH);
+    }
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     process::reset_signals()?;
     umask(Mode::from_bits_truncate(0o022));

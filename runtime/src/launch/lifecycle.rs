@@ -24,10 +24,27 @@ use crate::sys::process;
 /// What the kernel gives.
 pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Status, LaunchError> {
     let Some(process) = &state.process else { return Ok(Status::Creating) };
+    expect_own(root, id, state)?;
     match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
         Status::Created | Status::Running if freeze::is_frozen(&state.cgroup)? => Ok(Status::Paused),
         status => Ok(status),
     }
+}
+
+/// Fails when the state names a process that lives in a cgroup without the mark of this container: it was copied from somewhere,
+/// or written by hand, and whatever is done to the process would be done to a stranger.
+///
+/// # Errors
+/// [`LaunchError::Stranger`].
+pub(super) fn expect_own(root: &StateRoot, id: &ContainerId, state: &State) -> Result<(), LaunchError> {
+    let is_alive = match &state.process {
+        Some(process) => process.open().map_err(call("look at the process of", id))?.is_some(),
+        None => false,
+    };
+    if is_alive && root.owner(id).is_stranger(&state.cgroup) {
+        return Err(LaunchError::Stranger { id: id.to_string(), cgroup: state.cgroup.to_string() });
+    }
+    Ok(())
 }
 
 /// Lets the process of a created container execute its program, and runs the `poststart` hooks; returns those that failed.
@@ -81,6 +98,7 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
 /// [`LaunchError::Status`] unless the process lives; with `is_all` the cgroup decides, which may have processes after that.
 pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, is_all: bool) -> Result<(), LaunchError> {
     let state = root.load(id)?;
+    expect_own(root, id, &state)?;
     if is_all {
         return kill_all(root, id, &state, signal);
     }
@@ -88,7 +106,9 @@ pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, is_all: bool) -> Re
         Some(process) => process.open().map_err(call("look at the process of", id))?,
         None => None,
     };
-    let gone = |status| LaunchError::Status { verb: "kill", id: id.to_string(), status, way_out: "" };
+    // containerd looks for these words of runc's.
+    let way_out = " (container not running)";
+    let gone = |status| LaunchError::Status { verb: "kill", id: id.to_string(), status, way_out };
     let Some(pidfd) = pidfd else { return Err(gone(status(root, id, &state)?)) };
     match process::pidfd_send_signal(pidfd.as_fd(), signal) {
         Err(Errno::ESRCH) => Err(gone(Status::Stopped)),
@@ -152,8 +172,11 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec<String>, LaunchError> {
     if is_forced {
         // Before the lock: a start that waits for a process that does not answer has it.
-        if let Ok(State { process: Some(process), .. }) = root.load(id) {
-            kill_process(id, &process)?;
+        if let Ok(state) = root.load(id)
+            && let Some(process) = &state.process
+            && expect_own(root, id, &state).is_ok()
+        {
+            kill_process(id, process)?;
         }
     }
     let directory = match root.lock(id) {
@@ -176,10 +199,11 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
         }
         Err(error) => return Err(error.into()),
     };
-    match status(root, id, &state)? {
-        Status::Stopped => {}
-        _ if is_forced => {}
-        status => {
+    match status(root, id, &state) {
+        Ok(Status::Stopped) => {}
+        Ok(_) | Err(LaunchError::Stranger { .. }) if is_forced => {}
+        Err(error) => return Err(error),
+        Ok(status) => {
             return Err(LaunchError::Status {
                 verb: "delete",
                 id: id.to_string(),
@@ -202,7 +226,9 @@ pub(super) fn destroy(
 ) -> Result<Vec<String>, LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
     if let Some(process) = &state.process {
-        kill_process(id, process)?;
+        if expect_own(root, id, state).is_ok() {
+            kill_process(id, process)?;
+        }
     } else {
         group::mark_made_parents(&state.cgroup, &state.missing_cgroups);
     }

@@ -189,6 +189,17 @@ pub enum LaunchError {
         /// Why.
         source: Errno,
     },
+    /// The state file is not about a process of this container.
+    #[error(
+        "the state of container {id} names a process that lives, and cgroup {cgroup}, which is not this container's: the state was \
+         copied or written by somebody else; podrt delete --force removes the state, and touches nothing else"
+    )]
+    Stranger {
+        /// Container id.
+        id: String,
+        /// The cgroup of the state.
+        cgroup: String,
+    },
     /// The container is frozen.
     #[error("cannot exec in a paused container {id}; resume it first, or wait for that with --ignore-paused")]
     Paused {

@@ -233,6 +233,12 @@ fn read_one(
     if spec.has_copy_up && (is_bind || fstype != "tmpfs") {
         return Err(SpecError::invalid(field("options"), "\"tmpcopyup\" needs the type tmpfs"));
     }
+    if spec.has_copy_up && has("remount") {
+        return Err(SpecError::invalid(
+            field("options"),
+            "\"tmpcopyup\" needs a new mount, and \"remount\" changes one that is there",
+        ));
+    }
     spec.kind = if has("remount") {
         MountKind::Remount { parameters: (!is_bind).then_some(parameters) }
     } else if is_bind {
@@ -241,6 +247,12 @@ fn read_one(
         }
         MountKind::Bind { source: bundle.join(source), is_recursive: has("rbind") }
     } else if matches!(fstype, "cgroup" | "cgroup2") {
+        if let Some((key, _)) = parameters.first() {
+            return Err(SpecError::invalid(
+                field("options"),
+                format!("{key:?} would be set for the node's whole hierarchy; a cgroup mount takes flags only"),
+            ));
+        }
         MountKind::Cgroup
     } else if fstype.is_empty() {
         return Err(SpecError::invalid(field("type"), "required, unless the options have bind or rbind"));

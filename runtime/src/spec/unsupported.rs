@@ -27,7 +27,12 @@ const UNSUPPORTED: &[&str] = &[
 /// # Errors
 /// [`SpecError::Unsupported`] with the path of the property.
 pub(super) fn check(config: &Value) -> Result<(), SpecError> {
-    match UNSUPPORTED.iter().find(|path| find(config, path).is_some_and(asks_for_something)) {
+    let asked = |path: &str| match find(config, path) {
+        // The name of a device asks for it already.
+        Some(Value::Object(devices)) if path == "linux.netDevices" => !devices.is_empty(),
+        value => value.is_some_and(asks_for_something),
+    };
+    match UNSUPPORTED.iter().find(|path| asked(path)) {
         Some(path) => Err(SpecError::Unsupported { path: (*path).to_owned() }),
         None => Ok(()),
     }
@@ -64,6 +69,7 @@ mod tests {
         for (config, path) in [
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
             (json!({"linux": {"netDevices": {"eth0": {"name": "e"}}}}), "linux.netDevices"),
+            (json!({"linux": {"netDevices": {"eth0": {}}}}), "linux.netDevices"),
             (json!({"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}), "linux.memoryPolicy"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),

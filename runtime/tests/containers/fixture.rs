@@ -118,9 +118,14 @@ impl Cell {
     }
 
     pub(crate) fn podrt(&self) -> Command {
+        self.podrt_at(&self.state_root())
+    }
+
+    /// podrt with another state root.
+    pub(crate) fn podrt_at(&self, root: &Path) -> Command {
         let program = std::env::var_os("PODRT").unwrap_or_else(|| env!("CARGO_BIN_EXE_podrt").into());
         let mut command = Command::new(program);
-        command.arg("--root").arg(self.state_root()).stdin(Stdio::null());
+        command.arg("--root").arg(root).stdin(Stdio::null());
         command
     }
 

@@ -18,6 +18,8 @@ pub(crate) const CASES: &[Case] = &[
     ("garbage::gc_tells_of_cgroups_whose_state_is_gone", gc_and_cgroups),
     ("garbage::a_state_file_that_tells_nothing_signals_nobody", untrusted_state),
     ("garbage::a_state_file_that_names_a_stranger_harms_nobody", stranger),
+    ("garbage::a_copied_state_harms_nobody", copied_state),
+    ("garbage::a_cgroup_that_another_has_now_is_left_to_it", taken_cgroup),
     ("garbage::a_start_that_hangs_does_not_stop_delete", hanging_start),
     ("garbage::commands_at_the_same_time", at_the_same_time),
 ];
@@ -204,6 +206,68 @@ fn stranger() -> Result<(), Failed> {
     cell.ok(&["delete", "--force", "c"])?;
     end(other)?;
     fs::remove_dir(group)?;
+    cell.expect_nothing_left()
+}
+
+/// All that a state file says is true, but of a container of another root.
+fn copied_state() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    cell.ok(&["start", "c"])?;
+    let copy = cell.path().join("copy");
+    fs::create_dir_all(copy.join("c"))?;
+    for name in ["state.json", "config.json"] {
+        fs::copy(cell.state_root().join("c").join(name), copy.join("c").join(name))?;
+    }
+    for args in [
+        &["kill", "c", "KILL"][..],
+        &["kill", "--all", "c", "KILL"],
+        &["pause", "c"],
+        &["resume", "c"],
+        &["update", "--memory", "64m", "c"],
+        &["exec", "c", "/program", "--inside", "exit"],
+        &["delete", "c"],
+    ] {
+        let output = cell.podrt_at(&copy).args(args).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() || !said.contains("not this container's") {
+            return fail(format!("{args:?} ended with {}: {said:?}", output.status));
+        }
+        cell.expect_status("c", "running")?;
+    }
+    if !cell.podrt_at(&copy).args(["delete", "--force", "c"]).status()?.success() || copy.join("c").exists() {
+        return fail("the copy is still there");
+    }
+    cell.expect_status("c", "running")?;
+    fs::remove_dir(copy)?;
+    cell.ok(&["delete", "--force", "c"])?;
+    cell.expect_nothing_left()
+}
+
+/// Two containers with one linux.cgroupsPath, of which the first was interrupted before it had made the cgroup, or after it
+/// had removed it.
+fn taken_cgroup() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    let state: Value = serde_json::from_slice(&fs::read(cell.state_root().join("c/state.json"))?)?;
+    for (id, has_process, verb) in [("half", false, "delete"), ("rest", true, "delete"), ("junk", false, "gc"), ("dust", true, "gc")] {
+        let mut interrupted = state.clone();
+        interrupted["id"] = json!(id);
+        if has_process {
+            interrupted["process"]["start_ticks"] = json!(1);
+        } else {
+            interrupted["process"] = Value::Null;
+        }
+        fs::create_dir(cell.state_root().join(id))?;
+        fs::write(cell.state_root().join(id).join("state.json"), interrupted.to_string())?;
+        let args: &[&str] = if verb == "gc" { &["gc"] } else { &["delete", "--force", id] };
+        cell.ok(args)?;
+        if cell.state_root().join(id).exists() {
+            return fail(format!("{id} is still there after {verb}"));
+        }
+        cell.expect_status("c", "created")?;
+    }
+    cell.ok(&["delete", "--force", "c"])?;
     cell.expect_nothing_left()
 }
 
