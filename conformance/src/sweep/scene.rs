@@ -79,9 +79,15 @@ impl Scene {
             Self::Create => with_bundle("create", STAYS),
             Self::CreateJoined => with_bundle("create", JOINS),
             Self::Start => owned(&["start", ID]),
-            Self::Exec => {
-                owned(&["exec", "--pid-file", &pid_file.display().to_string(), ID, SHORT_PROGRAM, "exit", "0"])
-            }
+            Self::Exec => owned(&[
+                "exec",
+                "--pid-file",
+                &pid_file.display().to_string(),
+                ID,
+                SHORT_PROGRAM,
+                "exit",
+                "0",
+            ]),
             Self::Kill => owned(&["kill", ID, "TERM"]),
             Self::Delete => owned(&["delete", ID]),
             Self::Run => with_bundle("run", ENDS),

@@ -250,7 +250,9 @@ fn read_one(
         if let Some((key, _)) = parameters.first() {
             return Err(SpecError::invalid(
                 field("options"),
-                format!("{key:?} would be set for the node's whole hierarchy; a cgroup mount takes flags only"),
+                format!(
+                    "{key:?} would be set for the node's whole hierarchy; a cgroup mount takes flags only"
+                ),
             ));
         }
         MountKind::Cgroup

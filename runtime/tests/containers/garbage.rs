@@ -250,7 +250,9 @@ fn taken_cgroup() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let _output = cell.create("c", &cell.config("c", &["hold"]))?;
     let state: Value = serde_json::from_slice(&fs::read(cell.state_root().join("c/state.json"))?)?;
-    for (id, has_process, verb) in [("half", false, "delete"), ("rest", true, "delete"), ("junk", false, "gc"), ("dust", true, "gc")] {
+    for (id, has_process, verb) in
+        [("half", false, "delete"), ("rest", true, "delete"), ("junk", false, "gc"), ("dust", true, "gc")]
+    {
         let mut interrupted = state.clone();
         interrupted["id"] = json!(id);
         if has_process {
