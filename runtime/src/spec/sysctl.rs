@@ -48,7 +48,9 @@ pub(super) fn read(
     Ok(checked)
 }
 
-fn owner(name: &str) -> Option<NsKind> {
+/// The kind of namespace that a parameter belongs to, by its name with dots; `None` for one of the node.
+#[must_use]
+pub fn owner(name: &str) -> Option<NsKind> {
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         Some(NsKind::Ipc)
     } else if name.starts_with("net.") {

@@ -5,24 +5,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::api::core::v1::Sysctl;
+use runtime::spec::NsKind;
+use runtime::spec::sysctl::owner;
 
 use super::error::Offences;
 use super::names;
-
-/// Parameters of the ipc namespace outside of `fs.mqueue`.
-const IPC: &[&str] = &[
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.msg_next_id",
-    "kernel.sem",
-    "kernel.sem_next_id",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_next_id",
-    "kernel.shm_rmid_forced",
-];
 
 /// Checks names, and that the pod does not use the node's namespace of any.
 pub(super) fn read(
@@ -47,8 +34,8 @@ pub(super) fn read(
         }
         offences.check_no_nul(|| format!("{at}[{index}].value"), &value);
         let dotted = dotted(&name);
-        let is_net = dotted.starts_with("net.");
-        let is_ipc = IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.");
+        let owner = owner(&dotted);
+        let (is_net, is_ipc) = (owner == Some(NsKind::Network), owner == Some(NsKind::Ipc));
         if !is_net && !is_ipc {
             offences.invalid(
                 path,
