@@ -16,7 +16,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::create::{self, FailAt};
 use super::init::exec::{self as init, ExecInit};
-use super::lifecycle::{call, expect_own};
+use super::lifecycle::{call, own_process};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
 use super::{Context, LaunchError, StepError, foreground};
@@ -53,7 +53,7 @@ impl Target {
             |status, way_out| LaunchError::Status { verb: "exec in", id: id.to_string(), status, way_out };
         let stopped = || refuse(Status::Stopped, "");
         let process = state.process.as_ref().ok_or_else(|| refuse(Status::Creating, ""))?;
-        expect_own(root, id, &state)?;
+        let pidfd = own_process(root, id, &state)?;
         // Paused or not.
         match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
             Status::Running => {}
@@ -64,7 +64,7 @@ impl Target {
         if !is_paused_ignored && is_frozen(&state.cgroup) {
             return Err(LaunchError::Paused { id: id.to_string() });
         }
-        let pidfd = process.open().map_err(call("look at the process of", id))?.ok_or_else(stopped)?;
+        let pidfd = pidfd.ok_or_else(stopped)?;
         let document = root.load_config(id)?;
         let namespaces = different_namespaces(process.pid).map_err(call("look at the namespaces of", id))?;
         // The number was its own all the while.

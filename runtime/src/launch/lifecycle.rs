@@ -1,7 +1,7 @@
 //! `start`, `kill`, `pause`, `resume` and `delete`.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,27 +24,31 @@ use crate::sys::process;
 /// What the kernel gives.
 pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Status, LaunchError> {
     let Some(process) = &state.process else { return Ok(Status::Creating) };
-    expect_own(root, id, state)?;
+    own_process(root, id, state)?;
     match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
         Status::Created | Status::Running if freeze::is_frozen(&state.cgroup)? => Ok(Status::Paused),
         status => Ok(status),
     }
 }
 
-/// Fails when the state names a process that lives in a cgroup without the mark of this container: it was copied from somewhere,
-/// or written by hand, and whatever is done to the process would be done to a stranger.
+/// The container's process, if it lives.
 ///
 /// # Errors
-/// [`LaunchError::Stranger`].
-pub(super) fn expect_own(root: &StateRoot, id: &ContainerId, state: &State) -> Result<(), LaunchError> {
-    let is_alive = match &state.process {
-        Some(process) => process.open().map_err(call("look at the process of", id))?.is_some(),
-        None => false,
+/// [`LaunchError::Stranger`] when it lives and the cgroup has no mark of this container: the state was copied from somewhere, or
+/// written by hand, and whatever is done to the process would be done to a stranger.
+pub(super) fn own_process(
+    root: &StateRoot,
+    id: &ContainerId,
+    state: &State,
+) -> Result<Option<OwnedFd>, LaunchError> {
+    let pidfd = match &state.process {
+        Some(process) => process.open().map_err(call("look at the process of", id))?,
+        None => None,
     };
-    if is_alive && root.owner(id).is_stranger(&state.cgroup) {
+    if pidfd.is_some() && root.owner(id).is_stranger(&state.cgroup) {
         return Err(LaunchError::Stranger { id: id.to_string(), cgroup: state.cgroup.to_string() });
     }
-    Ok(())
+    Ok(pidfd)
 }
 
 /// Lets the process of a created container execute its program, and runs the `poststart` hooks; returns those that failed.
@@ -98,14 +102,10 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
 /// [`LaunchError::Status`] unless the process lives; with `is_all` the cgroup decides, which may have processes after that.
 pub fn kill(root: &StateRoot, id: &ContainerId, signal: i32, is_all: bool) -> Result<(), LaunchError> {
     let state = root.load(id)?;
-    expect_own(root, id, &state)?;
+    let pidfd = own_process(root, id, &state)?;
     if is_all {
         return kill_all(root, id, &state, signal);
     }
-    let pidfd = match &state.process {
-        Some(process) => process.open().map_err(call("look at the process of", id))?,
-        None => None,
-    };
     // containerd looks for these words of runc's.
     let way_out = " (container not running)";
     let gone = |status| LaunchError::Status { verb: "kill", id: id.to_string(), status, way_out };
@@ -174,7 +174,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
         // Before the lock: a start that waits for a process that does not answer has it.
         if let Ok(state) = root.load(id)
             && let Some(process) = &state.process
-            && expect_own(root, id, &state).is_ok()
+            && own_process(root, id, &state).is_ok()
         {
             kill_process(id, process)?;
         }
@@ -226,7 +226,7 @@ pub(super) fn destroy(
 ) -> Result<Vec<String>, LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
     if let Some(process) = &state.process {
-        if expect_own(root, id, state).is_ok() {
+        if own_process(root, id, state).is_ok() {
             kill_process(id, process)?;
         }
     } else {
