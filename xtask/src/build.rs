@@ -27,6 +27,7 @@ pub(crate) const BPF_OBJECT_VAR: &str = "PODPROOF_BPF_OBJECT";
 pub(crate) struct Artifacts {
     pub(crate) podproof: PathBuf,
     pub(crate) podrt: PathBuf,
+    pub(crate) podrt_pod: PathBuf,
     pub(crate) witness: PathBuf,
     pub(crate) saboteur: PathBuf,
     pub(crate) vm_init: PathBuf,
@@ -39,8 +40,8 @@ pub(crate) fn run(probe_log: bool) -> Result<ExitCode> {
     let tools = setup::ensure(&Tool::BUILD)?;
     let built =
         if probe_log { all_with(&logging_probes(&tools)?, &["podproof/probe-log"]) } else { all(&tools) }?;
-    let Artifacts { podproof, podrt, witness, saboteur, vm_init, pause, probes } = &built;
-    for path in [podproof, podrt, witness, saboteur, vm_init, pause, probes] {
+    let Artifacts { podproof, podrt, podrt_pod, witness, saboteur, vm_init, pause, probes } = &built;
+    for path in [podproof, podrt, podrt_pod, witness, saboteur, vm_init, pause, probes] {
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
@@ -56,13 +57,14 @@ pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
 
 /// Builds the static programs with this BPF object and these features.
 fn all_with(probes: &Path, features: &[&str]) -> Result<Artifacts> {
-    let packages = ["podproof", "podrt", "podproof-witness", "podproof-saboteur", "vm-init"];
+    let packages = ["podproof", "podrt", "podrt-pod", "podproof-witness", "podproof-saboteur", "vm-init"];
     let dir = guest(&packages, Some(probes), features)?;
     let pause = pause()?;
     let program = |name: &str| dir.join(name);
     Ok(Artifacts {
         podproof: program("podproof"),
         podrt: program("podrt"),
+        podrt_pod: program("podrt-pod"),
         witness: program("podproof-witness"),
         saboteur: program("podproof-saboteur"),
         vm_init: program("vm-init"),

@@ -17,7 +17,7 @@ use crate::test::{Context, Tally};
 use crate::workspace;
 
 /// The targets.
-const TARGETS: [&str; 2] = ["config", "state"];
+const TARGETS: [&str; 4] = ["config", "layer", "manifest", "state"];
 
 /// Seconds per target in the gate, and in a full run of the tests.
 const SHORT: u64 = 15;
@@ -26,7 +26,8 @@ const LONG: u64 = 600;
 /// The options of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FuzzArgs {
-    /// What to fuzz: config (config.json and the plan made of it) or state (state.json); all without one
+    /// What to fuzz: config (config.json and the plan made of it), layer (of an image), manifest (of a pod), state (state.json);
+    /// all without one
     #[arg(value_name = "TARGET", value_parser = TARGETS)]
     target: Option<String>,
     /// How long, per target

@@ -7,6 +7,7 @@ mod build;
 mod cmd;
 mod conformance;
 mod engine;
+mod example;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Run the examples of the pod layer in a VM, with the commands that each names
+    Example(example::ExampleArgs),
     /// Give what podrt reads random input, to find what makes it fail
     Fuzz(fuzz::FuzzArgs),
     /// Measure, beside other tools where there are some
@@ -87,6 +90,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Build { probe_log } => build::run(probe_log),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
+        Command::Example(args) => example::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Trace(args) => trace::run(&args),

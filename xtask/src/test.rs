@@ -38,11 +38,12 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "unit and host tests", run: host::run },
     Stage { name: "fuzzing", run: fuzz::stage },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
     Stage { name: "podman and containerd", run: guest::engines },
+    Stage { name: "examples", run: guest::examples },
     Stage { name: "conformance of podrt", run: guest::conformance },
     Stage { name: "mutants", run: guest::mutants },
     Stage { name: "crash sweep of podrt", run: guest::sweep },

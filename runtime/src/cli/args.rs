@@ -117,7 +117,7 @@ pub enum Verb {
     /// Remove what interrupted commands left
     Gc,
     /// Work on pods, by Kubernetes manifests; see podrt pod --help
-    #[command(disable_help_flag = true, hide = true)]
+    #[command(disable_help_flag = true)]
     Pod {
         /// What to do, as for podrt-pod
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -17,10 +17,12 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
+    ("podrt-pod", "net"),
+    ("podrt-pod", "pods"),
     ("podproof", SWEEP),
 ];
 
@@ -53,6 +55,7 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
         .busybox(&context.tools.tool(Tool::Busybox)?.path)?
         .program(&guest, path, &[])?
         .program("/bin/podrt", &context.built.podrt, &[])?
+        .program("/bin/podrt-pod", &context.built.podrt_pod, &[])?
         .program("/bin/pause", &context.built.pause, &[])?;
     if name == SWEEP {
         rootfs.program("/bin/podproof", &context.built.podproof, &[])?;
@@ -64,6 +67,9 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
     let extent = if context.is_full { "PODPROOF_TEST_FULL" } else { "PODPROOF_TEST_SHORT" };
     machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned()), (extent.to_owned(), "1".to_owned())];
     machine.env.push(("PODPROOF".to_owned(), "/bin/podproof".to_owned()));
+    machine.env.push(("PODRT_POD".to_owned(), "/bin/podrt-pod".to_owned()));
+    machine.env.push(("PODRT_PAUSE".to_owned(), "/bin/pause".to_owned()));
+    machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
@@ -110,6 +116,16 @@ pub(crate) fn engines(context: &Context) -> Result<Tally> {
         }
     }
     Ok(total)
+}
+
+/// The examples of the pod layer under each kernel, as a user runs them.
+pub(crate) fn examples(_context: &Context) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for series in SERIES {
+        let is_good = ourselves()?.args(["example", "--kernel", series]).succeeds()?;
+        tally.add(&Tally::check(&format!("examples_{series}"), is_good));
+    }
+    Ok(tally)
 }
 
 /// Passes a test program's lines on with the kernel in the names of its tests, and counts them.
