@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use super::args::{CreateArgs, Format};
 use super::show;
 use crate::command::create::{self, Request};
-use crate::control::{self, client};
+use crate::command::request::request;
+use crate::control;
 use crate::machine::Settings;
 use crate::net::Bridge;
 use crate::spec;
@@ -48,9 +49,9 @@ pub(super) fn start(root: &PodRoot, name: &str) -> Result<ExitCode> {
         if state != PodState::Created {
             bail!("pod {name} cannot be started: it is {state}; only a created pod can, and only once");
         }
-        client::call(&pod, &control::Request::Start)?;
+        request(&pod, &control::Request::Start)?;
     }
-    let status = client::call(&pod, &control::Request::WaitStarted)?;
+    let status = request(&pod, &control::Request::WaitStarted)?;
     println!("{name}");
     Ok(tell(&pod, &status))
 }
@@ -86,8 +87,8 @@ fn make(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<PodDir> {
 }
 
 fn begin(pod: &PodDir) -> Result<PodStatus> {
-    client::call(pod, &control::Request::Start)?;
-    Ok(client::call(pod, &control::Request::WaitStarted)?)
+    request(pod, &control::Request::Start)?;
+    request(pod, &control::Request::WaitStarted)
 }
 
 fn read(manifest: &Path) -> Result<(String, PathBuf)> {

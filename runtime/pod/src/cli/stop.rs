@@ -11,9 +11,10 @@ use serde_json::json;
 use super::args::Format;
 use super::show::print_json;
 use crate::command::observe::{PodState, observe};
+use crate::command::request::request;
 use crate::command::{gc as collect, remove};
 use crate::control::Request;
-use crate::control::client::{self, ClientError};
+use crate::control::client::ClientError;
 use crate::state::{PodRoot, StateError};
 use crate::status::{ContainerState, Phase};
 
@@ -35,17 +36,9 @@ pub(super) fn stop(root: &PodRoot, name: &str, time: Option<u64>) -> Result<Exit
             bail!(ClientError::Unsupervised { name: name.to_owned() });
         }
     }
-    match client::call(&pod, &Request::Stop { grace_period: time.map(Duration::from_secs) }) {
-        // It has ended by itself in between.
-        Err(ClientError::Unsupervised { .. }) if is_over(observe(&pod)?.state) => {}
-        result => drop(result?),
-    }
+    request(&pod, &Request::Stop { grace_period: time.map(Duration::from_secs) })?;
     println!("{name}");
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_over(state: PodState) -> bool {
-    matches!(state, PodState::Succeeded | PodState::Failed)
 }
 
 /// Sends a signal to containers.
@@ -112,14 +105,7 @@ fn rm_one(root: &PodRoot, name: &str, is_forced: bool) -> Result<()> {
 /// Waits for the end.
 pub(super) fn wait(root: &PodRoot, name: &str) -> Result<ExitCode> {
     let pod = root.pod(name)?;
-    let phase = match client::call(&pod, &Request::WaitFinished) {
-        Ok(status) => status.phase,
-        // Before this, or in between.
-        Err(ClientError::Unsupervised { .. }) if is_over(observe(&pod)?.state) => {
-            observe(&pod)?.report.map_or(Phase::Failed, |report| report.status.phase)
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let phase = request(&pod, &Request::WaitFinished)?.phase;
     println!("{phase:?}");
     Ok(if phase == Phase::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,4 +4,5 @@ pub mod create;
 pub mod gc;
 pub mod observe;
 pub mod remove;
+pub mod request;
 pub mod tree;

@@ -117,8 +117,7 @@ impl Cell {
 
     /// The command that runs or creates a pod, with a network of its own that has loopback only.
     pub(crate) fn command(&self, verb: &str, manifest: &Value, more: &[&str]) -> Result<Command, Failed> {
-        let name = manifest["metadata"]["name"].as_str().unwrap_or("pod");
-        let path = self.path().join(format!("{name}.json"));
+        let path = self.path().join("manifest.json");
         fs::write(&path, manifest.to_string())?;
         let mut command = self.program();
         command.arg(verb).arg(path).arg("--cgroup-parent").arg(&self.cgroup);

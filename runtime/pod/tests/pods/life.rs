@@ -1,6 +1,7 @@
 //! From run to rm, and what can be seen in between.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -74,7 +75,8 @@ fn a_name_is_taken_once() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("twin", &[cell.container("main", "exec sleep 1000")]);
     let (mut first, mut second) = (cell.command("run", &pod, &[])?, cell.command("run", &pod, &[])?);
-    let (first, second) = (first.spawn()?, second.spawn()?);
+    let quiet = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let (first, second) = (quiet(&mut first)?, quiet(&mut second)?);
     let mut codes = [first, second].map(|child| wait(child).ok().and_then(|output| output.status.code()));
     codes.sort_unstable();
     expect("exit codes of two at once", codes, [Some(0), Some(1)])?;
