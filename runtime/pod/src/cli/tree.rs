@@ -21,6 +21,9 @@ pub(super) fn tree(root: &PodRoot, name: &str, format: Format) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// Characters of a command line that are shown; JSON has all.
+const COMMAND_LENGTH: usize = 60;
+
 /// The tree as lines of text.
 fn lines(tree: &Tree) -> Vec<String> {
     let ip = tree.ip.as_ref().map(|ip| format!("  {ip}")).unwrap_or_default();
@@ -77,9 +80,13 @@ fn processes(list: &[Process], lines: &mut Vec<String>) {
     while let Some((process, depth)) = pending.pop() {
         let indent = "    ".repeat(depth);
         let zombie = if process.is_zombie { "  (zombie)" } else { "" };
+        let mut command: String = process.command.chars().take(COMMAND_LENGTH).collect();
+        if command.len() < process.command.len() {
+            command.push('…');
+        }
         lines.push(format!(
-            "│   {indent}└── {}  pid {}, {} inside{zombie}",
-            process.command, process.pid, process.inside
+            "│   {indent}└── {command}  pid {}, {} inside{zombie}",
+            process.pid, process.inside
         ));
         pending.extend(
             list.iter().rev().filter(|child| child.parent == process.pid).map(|child| (child, depth + 1)),

@@ -1,4 +1,7 @@
 //! What a running pod is made of, read from the kernel: processes by cgroup, namespaces by inode, limits and use by cgroup file.
+//!
+//! A process that has ended and was not waited for is in no `cgroup.procs` any more (the kernel's cgroup-v2 document, "Processes"),
+//! but `/proc/PID/cgroup` tells where it was.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -105,7 +108,8 @@ pub fn tree(name: &str, observed: &Observed) -> Result<Tree> {
     let record = observed.record.as_ref().with_context(|| format!("pod {name} is being created"))?;
     let cgroup = record.cgroup().map_err(anyhow::Error::msg)?;
     let statuses = observed.report.iter().flat_map(|report| &report.status.containers);
-    let mut containers = vec![member(SANDBOX, "Running".to_owned(), 0, &cgroup)];
+    let zombies = zombies();
+    let mut containers = vec![member(SANDBOX, "Running".to_owned(), 0, &cgroup, &zombies)];
     for status in statuses {
         let state = match &status.state {
             ContainerState::Running { .. } => "Running".to_owned(),
@@ -115,7 +119,7 @@ pub fn tree(name: &str, observed: &Observed) -> Result<Tree> {
                 None => end.reason.clone(),
             },
         };
-        containers.push(member(&status.name, state, status.restart_count, &cgroup));
+        containers.push(member(&status.name, state, status.restart_count, &cgroup, &zombies));
     }
     if let Some(sandbox) = containers.first_mut()
         && sandbox.processes.is_empty()
@@ -134,17 +138,19 @@ pub fn tree(name: &str, observed: &Observed) -> Result<Tree> {
     })
 }
 
-fn member(name: &str, state: String, restarts: u32, pod: &CgroupPath) -> Member {
+fn member(name: &str, state: String, restarts: u32, pod: &CgroupPath, zombies: &[Zombie]) -> Member {
     let cgroup = CgroupPath::try_from(Path::new(&pod.to_string()).join(name)).ok();
     let cgroup = cgroup.filter(|cgroup| cgroup.directory().exists());
-    let processes = cgroup.as_ref().map(|cgroup| processes(&cgroup.directory())).unwrap_or_default();
+    let processes = cgroup.as_ref().map(|cgroup| processes(cgroup, zombies)).unwrap_or_default();
     Member { name: name.to_owned(), state, restarts, cgroup: cgroup.as_ref().map(group), processes }
 }
 
 /// The processes in a cgroup and below; those that end meanwhile are left out.
-fn processes(directory: &Path) -> Vec<Process> {
-    let mut list = Vec::new();
-    let mut pending = vec![directory.to_owned()];
+fn processes(cgroup: &CgroupPath, zombies: &[Zombie]) -> Vec<Process> {
+    let path = cgroup.to_string();
+    let ended = zombies.iter().filter(|zombie| Path::new(&zombie.cgroup).starts_with(&path));
+    let mut list: Vec<Process> = ended.filter_map(|zombie| process(zombie.pid)).collect();
+    let mut pending = vec![cgroup.directory()];
     while let Some(directory) = pending.pop() {
         let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         list.extend(text.lines().filter_map(|line| process(line.parse().ok()?)));
@@ -156,7 +162,32 @@ fn processes(directory: &Path) -> Vec<Process> {
         );
     }
     list.sort_by_key(|process| process.pid);
+    // One that ended while this was read is found in both places.
+    list.dedup_by_key(|process| process.pid);
     list
+}
+
+/// A process that has ended and was not waited for.
+struct Zombie {
+    pid: i32,
+    /// Path in the hierarchy.
+    cgroup: String,
+}
+
+/// Those of the whole node.
+fn zombies() -> Vec<Zombie> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let zombie = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The state follows the name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let text =
+            fs::read_to_string(entry.path().join("cgroup")).ok().filter(|_| fields.starts_with('Z'))?;
+        let cgroup = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
+        Some(Zombie { pid, cgroup })
+    };
+    entries.filter_map(zombie).collect()
 }
 
 fn process(pid: i32) -> Option<Process> {
@@ -171,11 +202,10 @@ fn process(pid: i32) -> Option<Process> {
     let words: Vec<String> = arguments
         .split(|byte| *byte == 0)
         .filter(|word| !word.is_empty())
-        // A program can call itself anything; what is shown must not write to the terminal by itself.
-        .map(|word| String::from_utf8_lossy(word).escape_debug().to_string())
+        .map(|word| printable(&String::from_utf8_lossy(word)))
         .collect();
     let command = match words.is_empty() {
-        true => format!("[{}]", field("Name").unwrap_or_default()),
+        true => format!("[{}]", printable(field("Name").unwrap_or_default())),
         false => words.join(" "),
     };
     let namespaces = KINDS.into_iter().filter_map(|kind| Some((kind, namespace_inode(&directory, kind)?)));
@@ -187,6 +217,12 @@ fn process(pid: i32) -> Option<Process> {
         is_zombie: field("State").is_some_and(|state| state.starts_with('Z')),
         namespaces: namespaces.collect(),
     })
+}
+
+/// A program can call itself anything; what is shown must not write to the terminal by itself.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 fn namespace_inode(process: &Path, kind: &str) -> Option<u64> {
