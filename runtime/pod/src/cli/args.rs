@@ -126,7 +126,7 @@ pub struct CreateArgs {
     #[arg(long, value_name = "PATH", default_value = "/podrt-pods")]
     pub cgroup_parent: PathBuf,
     /// Size at which a log is rotated, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 10 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 10 << 20, value_parser = clap::value_parser!(u64).range(1..))]
     pub log_max_size: u64,
     /// How many files the log of one run of a container has at most
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..))]

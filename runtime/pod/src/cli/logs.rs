@@ -1,7 +1,6 @@
 //! `logs`.
 
-use std::fs;
-use std::io;
+use std::io::{self, BufWriter};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::args::LogsArgs;
 use crate::command::observe::observe;
-use crate::logs::{Options, read};
+use crate::logs::{Options, attempts, read};
 use crate::state::{PodDir, PodRoot};
 use crate::status::ContainerState;
 
@@ -26,7 +25,7 @@ pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
             bail!("pod {} has several containers, choose one with -c: {}", args.pod, names.join(", "))
         }
     };
-    let runs = runs(&pod, name)?;
+    let runs = attempts(&pod.logs(name))?;
     let run = match (args.previous, runs.as_slice()) {
         (false, [.., last]) => *last,
         (true, [.., before, _]) => *before,
@@ -43,29 +42,22 @@ pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
         ..Options::default()
     };
     let path = pod.log(name, run);
-    read(&path, &options, &mut io::stdout(), &mut io::stderr(), || is_over(&pod, name, run))
+    let (mut out, mut err) = (BufWriter::new(io::stdout().lock()), BufWriter::new(io::stderr().lock()));
+    let summary = read(&path, &options, &mut out, &mut err, || is_over(&pod, name, run))
         .with_context(|| format!("read {}", path.display()))?;
+    drop((out, err));
+    match summary.n_skipped {
+        0 => {}
+        1 => eprintln!("{}: 1 line is no record and is left out", path.display()),
+        n => eprintln!("{}: {n} lines are no records and are left out", path.display()),
+    }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The runs that have a log, in order.
-fn runs(pod: &PodDir, container: &str) -> Result<Vec<u32>> {
-    let directory = pod.join("logs").join(container);
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        result => result.with_context(|| format!("list {}", directory.display()))?,
-    };
-    let mut runs: Vec<u32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".log")?.parse().ok())
-        .collect();
-    runs.sort_unstable();
-    Ok(runs)
 }
 
 /// True when nothing more will come of a run.
 fn is_over(pod: &PodDir, container: &str, run: u32) -> bool {
     let Ok(observed) = observe(pod) else { return true };
-    if runs(pod, container).is_ok_and(|runs| runs.last().is_some_and(|last| *last > run)) {
+    if attempts(&pod.logs(container)).is_ok_and(|runs| runs.last().is_some_and(|last| *last > run)) {
         return true;
     }
     let statuses = observed.report.iter().flat_map(|report| &report.status.containers);

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{PodRecord, PodReport, StateError};
+use crate::logs::attempt_file;
 use crate::spec::names::subdomain_fault;
 
 const RECORD: &str = "pod.json";
@@ -148,10 +149,16 @@ impl PodDir {
         self.join("bundles").join(container)
     }
 
+    /// The directory of a container's logs.
+    #[must_use]
+    pub fn logs(&self, container: &str) -> PathBuf {
+        self.join("logs").join(container)
+    }
+
     /// The log of the `run`th run of a container, counted from 0.
     #[must_use]
     pub fn log(&self, container: &str, run: u32) -> PathBuf {
-        self.join("logs").join(container).join(format!("{run}.log"))
+        attempt_file(&self.logs(container), run)
     }
 
     /// Where its supervisor takes requests.
