@@ -1,4 +1,4 @@
-//! Writing a log: one system call per record, nothing kept but the beginning of a line that has not ended.
+//! Writing a log: one system call for the records of a chunk, nothing kept but the beginning of a line that has not ended.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, IoSlice, Write};
@@ -9,6 +9,9 @@ use std::time::SystemTime;
 
 use super::record::{CONTENT_MAX, head};
 use super::{LogError, Stream, files};
+
+/// Records are collected up to so many bytes; a larger one is written alone.
+const BATCH_MAX: usize = 32 * 1024;
 
 /// How much of a log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct LogWriter {
     is_torn: bool,
     /// Of each stream, the line that has not ended: at most [`CONTENT_MAX`] bytes.
     pending: [Vec<u8>; 2],
+    /// Records to be written; empty between calls.
+    batch: Vec<u8>,
 }
 
 impl LogWriter {
@@ -58,7 +63,8 @@ impl LogWriter {
             file.read_exact_at(&mut last, offset).map_err(LogError::file("read", path))?;
         }
         let (path, pending) = (path.to_owned(), [Vec::new(), Vec::new()]);
-        let mut log = Self { path, limits, file, size, is_torn: last != [b'\n'], pending };
+        let is_torn = last != [b'\n'];
+        let mut log = Self { path, limits, file, size, is_torn, pending, batch: Vec::new() };
         if log.is_torn {
             log.append(&mut [IoSlice::new(b"\n")])?;
             log.is_torn = false;
@@ -84,7 +90,7 @@ impl LogWriter {
             };
             result = result.and(done);
         }
-        result
+        result.and(self.flush())
     }
 
     /// Writes what is left of a stream that has ended. A line without its end is tagged `P`, as containerd does it.
@@ -93,7 +99,11 @@ impl LogWriter {
     /// The failed operation.
     pub fn end(&mut self, stream: Stream, now: SystemTime) -> Result<(), LogError> {
         let pending = mem::take(&mut self.pending[stream.idx()]);
-        if pending.is_empty() { Ok(()) } else { self.record(stream, true, &pending, &[], now) }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let collected = self.record(stream, true, &pending, &[], now);
+        collected.and(self.flush())
     }
 
     /// Writes what is left of both streams.
@@ -130,7 +140,7 @@ impl LogWriter {
         result
     }
 
-    /// Writes one record; its content comes in two parts.
+    /// Collects one record; its content comes in two parts.
     fn record(
         &mut self,
         stream: Stream,
@@ -140,15 +150,37 @@ impl LogWriter {
         now: SystemTime,
     ) -> Result<(), LogError> {
         let head = head(now, stream, is_partial);
-        let repair: &[u8] = if self.is_torn { b"\n" } else { b"" };
-        let length = repair.len() + head.len() + begin.len() + end.len() + 1;
-        if self.size > 0 && self.size.saturating_add(length as u64) > self.limits.max_bytes {
+        let length = head.len() + begin.len() + end.len() + 1;
+        let is_over = |log: &Self| {
+            let used = log.size + log.batch.len() as u64 + u64::from(log.is_torn);
+            used > 0 && used.saturating_add(length as u64) > log.limits.max_bytes
+        };
+        let mut result = Ok(());
+        if is_over(self) || self.batch.len() + length > BATCH_MAX {
+            result = self.flush();
+        }
+        if is_over(self) {
             // When that fails the record is lost: a limit holds, whatever happens.
-            self.rotate()?;
+            let rotated = self.rotate();
+            if rotated.is_err() {
+                return result.and(rotated);
+            }
+        }
+        for part in [head.as_bytes(), begin, end, b"\n"] {
+            self.batch.extend_from_slice(part);
+        }
+        result
+    }
+
+    /// Writes what was collected.
+    fn flush(&mut self) -> Result<(), LogError> {
+        // The memory is given back: containers are silent most of the time.
+        let batch = mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
         }
         let repair: &[u8] = if self.is_torn { b"\n" } else { b"" };
-        let parts = [repair, head.as_bytes(), begin, end, b"\n"];
-        self.append(&mut parts.map(IoSlice::new))?;
+        self.append(&mut [repair, &batch[..]].map(IoSlice::new))?;
         self.is_torn = false;
         Ok(())
     }

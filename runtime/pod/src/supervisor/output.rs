@@ -41,25 +41,41 @@ impl Output {
         self.pipes.iter().flatten().map(AsFd::as_fd)
     }
 
-    /// Writes what is there to the log. A failed write loses output, as a full disk must not end the pod.
+    /// Writes what is there to the log, as much as the buffer holds of each stream: a container that never ceases to write must
+    /// not keep its supervisor from all else.
     pub(super) fn copy(&mut self, buffer: &mut [u8]) {
-        for (pipe, stream) in self.pipes.iter_mut().zip(STREAMS) {
-            while let Some(open) = pipe {
-                match read(&*open, buffer) {
-                    Ok(0) => *pipe = None,
-                    Ok(n) => drop(self.log.write(stream, &buffer[..n], SystemTime::now())),
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => break,
-                    Err(_) => *pipe = None,
-                }
-            }
+        for index in 0..STREAMS.len() {
+            self.copy_once(index, buffer);
         }
     }
 
-    /// Writes the rest, once nobody of the container is left.
+    /// Writes the rest, once the container has ended. Whoever has the pipe still, and is not of the container's cgroup, is not
+    /// listened to any longer.
     pub(super) fn finish(mut self, buffer: &mut [u8]) {
-        self.copy(buffer);
+        for index in 0..STREAMS.len() {
+            let size = self.pipes[index].as_ref().and_then(|pipe| fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok());
+            let mut left = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+            while left > 0
+                && let Some(n) = self.copy_once(index, buffer)
+            {
+                left = left.saturating_sub(n);
+            }
+        }
         drop(self.log.finish(SystemTime::now()));
+    }
+
+    /// Reads a stream once; `None` when there is nothing now. A failed write loses output, as a full disk must not end the pod.
+    fn copy_once(&mut self, index: usize, buffer: &mut [u8]) -> Option<usize> {
+        let n = match read(self.pipes[index].as_ref()?, buffer) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return None,
+            result => result.unwrap_or(0),
+        };
+        if n == 0 {
+            self.pipes[index] = None;
+            return None;
+        }
+        drop(self.log.write(STREAMS[index], &buffer[..n], SystemTime::now()));
+        Some(n)
     }
 }
 
