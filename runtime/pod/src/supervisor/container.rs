@@ -1,7 +1,8 @@
 //! One run of a container: from its image to its process, and back to nothing.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -21,7 +22,7 @@ use super::node::Node;
 use super::output::{Output, with_output};
 use super::rootfs;
 use crate::image::{UserIds, resolve_user};
-use crate::logs::{Limits, LogWriter};
+use crate::logs::{self, Limits, LogWriter};
 use crate::machine::Exit;
 use crate::plan::container::{Facts, config as container_config};
 use crate::plan::{Places, Sandbox};
@@ -30,6 +31,9 @@ use crate::state::{PodDir, PodRecord, StoredImage};
 
 /// As much of a termination message as the API shows.
 const MESSAGE_BYTES: u64 = 4096;
+/// As much of a log as takes its place, where there is none: the last so many lines, and bytes.
+const LOG_TAIL_LINES: usize = 80;
+const LOG_TAIL_BYTES: usize = 2048;
 
 /// A container whose process lives, or has just ended.
 #[derive(Debug)]
@@ -116,6 +120,7 @@ impl Workshop<'_> {
         rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
         let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
         let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
+        self.forget_logs(&spec.name, run);
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;
         let process = with_output(&ends, null, || self.launch(id, &bundle, &document))
             .context("give the container its output")??;
@@ -212,21 +217,40 @@ impl Workshop<'_> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The end of the log, as the API's `FallbackToLogsOnError` shows it: 80 lines or 2048 bytes.
+    /// Removes the logs of the runs before the last. As with the kubelet, a container that is restarted for ever must not fill the
+    /// disk. What fails is tried again with the next run.
+    fn forget_logs(&self, name: &str, run: u32) {
+        let runs = logs::attempts(&self.pod.logs(name)).unwrap_or_default();
+        for old in runs.into_iter().filter(|old| old.saturating_add(1) < run) {
+            drop(logs::remove(&self.pod.log(name, old)));
+        }
+    }
+
+    /// The end of the last log, as the API's `FallbackToLogsOnError` shows it.
     fn log_tail(&self, spec: &ContainerSpec) -> String {
-        let directory = self.pod.join("logs").join(&spec.name);
-        let newest = fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|entry| {
-            let path = entry.path();
-            let run: u32 = path.file_stem()?.to_str()?.parse().ok()?;
-            Some((run, path))
-        });
-        let Some((_, path)) = newest.max_by_key(|(run, _)| *run) else { return String::new() };
-        let (mut text, mut errors) = (Vec::new(), Vec::new());
-        let options = crate::logs::Options { tail: Some(80), ..Default::default() };
-        drop(crate::logs::read(&path, &options, &mut text, &mut errors, || true));
-        text.extend(errors);
-        let from = text.len().saturating_sub(2048);
-        String::from_utf8_lossy(&text[from..]).into_owned()
+        let text = RefCell::new(Vec::new());
+        let options = logs::Options { tail: Some(LOG_TAIL_LINES), ..Default::default() };
+        let (mut out, mut err) = (End(&text), End(&text));
+        drop(logs::read(&self.pod.logs(&spec.name), &options, &mut out, &mut err, || true));
+        let text = text.borrow();
+        String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+    }
+}
+
+/// Keeps the end of what is written to it: a line can be as long as a log.
+struct End<'a>(&'a RefCell<Vec<u8>>);
+
+impl Write for End<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut text = self.0.borrow_mut();
+        text.extend_from_slice(&bytes[bytes.len().saturating_sub(LOG_TAIL_BYTES)..]);
+        let excess = text.len().saturating_sub(LOG_TAIL_BYTES);
+        text.drain(..excess);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

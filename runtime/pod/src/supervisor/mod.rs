@@ -47,6 +47,8 @@ use server::Server;
 
 /// Bytes that are read of an output at once.
 const BUFFER: usize = 4096;
+/// After what time a report that could not be written is tried again.
+const REPORT_AGAIN: Duration = Duration::from_secs(1);
 
 /// A pod's supervisor.
 struct Supervisor<'a> {
@@ -63,6 +65,8 @@ struct Supervisor<'a> {
     volumes: watch::Volumes,
     is_begun: bool,
     is_finished: bool,
+    /// When to write what is not written yet.
+    report_due: Option<Duration>,
 }
 
 /// Serves a pod until nothing of it runs; `channel` leads to the command that creates it.
@@ -112,9 +116,10 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
         volumes: watch::Volumes::of(&record.spec, &places),
         is_begun: false,
         is_finished: false,
+        report_due: None,
         workshop,
     };
-    supervisor.report()?;
+    supervisor.save()?;
     channel.send_ready();
     supervisor.serve()
 }
@@ -126,7 +131,8 @@ impl Supervisor<'_> {
             self.handle_events()?;
             let (status, is_begun, is_finished) = (self.machine.status(), self.is_begun, self.is_finished);
             self.server.answer(|request| reply(request, &status, is_begun, is_finished));
-            if self.is_finished {
+            // Without its last report nobody would know how the pod ended.
+            if self.is_finished && self.report_due.is_none() {
                 return Ok(());
             }
             self.wait()?;
@@ -145,8 +151,10 @@ impl Supervisor<'_> {
                 self.perform(&action)?;
             }
         }
-        if is_changed {
-            self.report()?;
+        let now = now()?.monotonic;
+        if is_changed || self.report_due.is_some_and(|due| due <= now) {
+            // A full disk must not end the supervision.
+            self.report_due = self.save().err().map(|_| now.saturating_add(REPORT_AGAIN));
         }
         Ok(())
     }
@@ -214,7 +222,8 @@ impl Supervisor<'_> {
             What::Sleep(until) => Some(until),
             What::Program(_) => None,
         });
-        let due = sleeps.chain(self.machine.deadline()).chain(self.volumes.due()).min();
+        let own = self.volumes.due().into_iter().chain(self.report_due);
+        let due = sleeps.chain(self.machine.deadline()).chain(own).min();
         let timeout = match due {
             None => PollTimeout::NONE,
             Some(due) => {
@@ -304,7 +313,8 @@ impl Supervisor<'_> {
         self.events.extend(ended);
     }
 
-    fn report(&self) -> Result<()> {
+    /// Writes down what is known.
+    fn save(&self) -> Result<()> {
         let report = PodReport {
             status: self.machine.status(),
             sandbox_pid: (!self.is_finished).then_some(self.sandbox.pid.as_raw()),

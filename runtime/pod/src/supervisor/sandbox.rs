@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use runtime::cgroup::remove;
 use runtime::launch;
 use runtime::sys::clone::Cloned;
@@ -32,6 +34,26 @@ pub(super) fn write_files(record: &PodRecord, places: &Places) -> Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     }
     Ok(())
+}
+
+/// Kills all children, and waits for them. One that had the right to may have left the pod's cgroup.
+fn end_children() {
+    let is_left = |flags| match waitpid(None, Some(flags | WaitPidFlag::__WALL)) {
+        Ok(WaitStatus::StillAlive) => Some(false),
+        result => result.ok().map(|_| true),
+    };
+    while let Some(has_reaped) = is_left(WaitPidFlag::WNOHANG) {
+        if has_reaped {
+            continue;
+        }
+        // Nobody else waits for them, so no number is another's by now.
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            // It may have ended by itself.
+            let _ended = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _reaped = is_left(WaitPidFlag::empty());
+    }
 }
 
 impl Workshop<'_> {
@@ -62,7 +84,7 @@ impl Workshop<'_> {
         let Ok(cgroup) = self.record.cgroup() else { return };
         drop(remove::kill_all(&cgroup, &self.pod.owner()));
         // A pid namespace ends only when every process in it was waited for, and some of them are the supervisor's children.
-        while waitpid(None, Some(WaitPidFlag::__WALL)).is_ok() {}
+        end_children();
         if let Ok(id) = id(SANDBOX) {
             drop(launch::delete(&self.pod.containers(), &id, true));
         }
