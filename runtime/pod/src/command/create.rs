@@ -63,7 +63,11 @@ pub fn create(root: &PodRoot, path: &Path, request: Request) -> Result<PodDir> {
 }
 
 fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<()> {
-    let Request { spec, bridge, pause, cgroup_parent, settings, log_max_bytes, log_max_files } = request;
+    let Request { mut spec, bridge, pause, cgroup_parent, settings, log_max_bytes, log_max_files } = request;
+    if spec.is_host_network {
+        // With the node's network goes the node's name, whatever the manifest says.
+        spec.hostname = read_line("/proc/sys/kernel/hostname")?;
+    }
     if !pause.is_file() {
         bail!("the sandbox's program {} is not there; name it with --pause", pause.display());
     }
