@@ -56,7 +56,8 @@ pub(crate) fn run(args: &ExampleArgs) -> Result<ExitCode> {
     }
     rootfs.content("/bin/examples", script(&examples)?, 0o755);
     let kernel = vm::kernel(&args.kernel, &tools)?;
-    let mut machine = Vm::new(kernel, rootfs, &built.vm_init, vec!["/bin/examples".to_owned()], &vm::work_dir());
+    let mut machine =
+        Vm::new(kernel, rootfs, &built.vm_init, vec!["/bin/examples".to_owned()], &vm::work_dir());
     machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
     machine.deadlines.command = Some(Duration::from_secs(600));
     machine.log_path = vm::work_dir().join("example.log");
@@ -71,7 +72,8 @@ fn examples() -> Result<BTreeMap<String, String>> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             examples.insert(name, text);
         }
     }
