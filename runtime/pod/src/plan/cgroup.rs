@@ -138,3 +138,92 @@ fn settings(resources: &Resources) -> Map<String, Value> {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::samples::{read, set, with_spec};
+
+    /// A pod of containers with these resources; the names tell what they are.
+    fn pod(init: &[(&str, Value)], main: &[(&str, Value)]) -> PodSpec {
+        let list = |containers: &[(&str, Value)]| -> Value {
+            let of = |(name, resources): &(&str, Value)| {
+                let mut container = json!({"name": name, "image": "/rootfs", "resources": resources});
+                if name.starts_with("sidecar") {
+                    container["restartPolicy"] = json!("Always");
+                }
+                container
+            };
+            containers.iter().map(of).collect()
+        };
+        let mut manifest = with_spec("containers", list(main));
+        set(&mut manifest, "/spec/initContainers", list(init));
+        read(&manifest).unwrap()
+    }
+
+    fn limits(cpu: &str, memory: &str) -> Value {
+        json!({"limits": {"cpu": cpu, "memory": memory}})
+    }
+
+    #[test]
+    fn classes_are_those_of_kubernetes() {
+        let burstable = json!({"requests": {"cpu": "1m"}});
+        assert_eq!(qos_class(&pod(&[], &[("a", json!({}))])), QosClass::BestEffort);
+        assert_eq!(qos_class(&pod(&[], &[("a", limits("1", "1Gi"))])), QosClass::Guaranteed);
+        assert_eq!(qos_class(&pod(&[], &[("a", limits("1", "1Gi")), ("b", json!({}))])), QosClass::Burstable);
+        assert_eq!(qos_class(&pod(&[("i", burstable)], &[("a", json!({}))])), QosClass::Burstable);
+    }
+
+    #[test]
+    fn a_small_limit_is_the_smallest_quota_that_the_kernel_takes() {
+        for (cpu, quota) in [("1m", 1000), ("9m", 1000), ("10m", 1000), ("11m", 1100), ("1.5", 150_000)] {
+            let spec = pod(&[], &[("a", limits(cpu, "1Gi"))]);
+            assert_eq!(of_container(&spec.containers[0].resources)["cpu"]["quota"], quota, "{cpu}");
+            assert_eq!(
+                of_pod(&spec)["cpu"],
+                json!({"shares": of_pod(&spec)["cpu"]["shares"], "period": 100_000, "quota": quota})
+            );
+        }
+    }
+
+    #[test]
+    fn shares_follow_the_request() {
+        for (cpu, shares) in [("0", 2), ("1m", 2), ("500m", 512), ("2", 2048), ("1000", 262_144)] {
+            let spec = pod(&[], &[("a", json!({"requests": {"cpu": cpu}}))]);
+            assert_eq!(
+                of_container(&spec.containers[0].resources),
+                json!({"cpu": {"shares": shares}}),
+                "{cpu}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_pod_has_what_runs_at_one_time() {
+        let init = [("i", limits("3", "1Gi")), ("sidecar", limits("1", "1Gi")), ("j", limits("1", "4Gi"))];
+        let spec = pod(&init, &[("a", limits("1", "1Gi")), ("b", limits("500m", "1Gi"))]);
+        let sum = pod_resources(&spec);
+        // i alone; j with the sidecar.
+        assert_eq!((sum.cpu_limit_milli, sum.memory_limit_bytes), (Some(3000), Some(5 << 30)));
+        let spec = pod(&[], &[("a", limits("1", "1Gi")), ("b", json!({"limits": {"cpu": "1"}}))]);
+        let sum = pod_resources(&spec);
+        assert_eq!(
+            (sum.cpu_limit_milli, sum.memory_limit_bytes),
+            (Some(2000), None),
+            "b has no limit of memory"
+        );
+    }
+
+    #[test]
+    fn whom_the_kernel_ends_first() {
+        let adj = |resources: Value| {
+            let spec = pod(&[], &[("a", resources)]);
+            oom_score_adj(&spec, &spec.containers[0], 10 << 30)
+        };
+        assert_eq!(adj(json!({})), 1000);
+        assert_eq!(adj(limits("1", "1Gi")), -997);
+        for (memory, score) in [("1Ki", 999), ("5Gi", 500), ("20Gi", 2)] {
+            assert_eq!(adj(json!({"requests": {"memory": memory}})), score, "{memory}");
+        }
+    }
+}

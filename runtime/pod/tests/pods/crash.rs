@@ -1,23 +1,35 @@
 //! What is left when somebody is killed, and how it is cleaned up.
 
 use std::fs;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use runtime::sys::process::{pidfd_open, wait_end};
 use serde_json::{Value, json};
 
-use crate::fixture::{Cell, wait};
+use crate::fixture::{Cell, DEADLINE, output, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("crash::containers_outlive_their_supervisor", containers_outlive_their_supervisor),
     ("crash::a_pod_ends_with_its_sandbox", a_pod_ends_with_its_sandbox),
     ("crash::a_reboot_is_recognised", a_reboot_is_recognised),
+    ("crash::files_of_another_boot_are_removed", files_of_another_boot_are_removed),
     ("crash::damaged_files_are_named_and_removed", damaged_files_are_named_and_removed),
     ("crash::gc_leaves_pods_alone", gc_leaves_pods_alone),
     ("crash::gc_removes_an_interrupted_create", gc_removes_an_interrupted_create),
     ("crash::commands_at_the_same_time", commands_at_the_same_time),
+    ("crash::a_pod_is_started_once", a_pod_is_started_once),
+    ("crash::a_killed_run_leaves_nothing_that_stays", a_killed_run_leaves_nothing_that_stays),
+    (
+        "crash::a_supervisor_killed_while_it_restarts_leaves_nothing",
+        a_supervisor_killed_while_it_restarts_leaves_nothing,
+    ),
+    ("crash::a_report_that_cannot_be_written_is_tried_again", a_report_that_cannot_be_written_is_tried_again),
 ];
 
 fn supervisor(cell: &Cell, pod: &str) -> Result<Pid, Failed> {
@@ -60,11 +72,8 @@ fn a_reboot_is_recognised() -> Result<(), Failed> {
     cell.run(&cell.pod("old", &[cell.container("main", "exec sleep 1000")]), &[])?;
     kill(supervisor(&cell, "old")?, Signal::SIGKILL)?;
     cell.until("old", "unsupervised", |document| document["state"] == "Unsupervised")?;
-    // As the directory looks after another boot, but for the processes, which rm must not take for the pod's.
-    let path = cell.root().join("pods/old/pod.json");
-    let mut record: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-    record["boot_id"] = json!("00000000-0000-0000-0000-000000000000");
-    fs::write(&path, record.to_string())?;
+    // As the directory looks after another boot, but for the processes.
+    of_another_boot(&cell, "old")?;
     let document = cell.inspect("old")?;
     expect("state", document["state"].as_str(), Some("Rebooted"))?;
     expect(
@@ -74,6 +83,57 @@ fn a_reboot_is_recognised() -> Result<(), Failed> {
     )?;
     cell.ok(&["rm", "old"])?;
     cell.expect_clean()
+}
+
+fn of_another_boot(cell: &Cell, pod: &str) -> Result<(), Failed> {
+    let path = cell.root().join("pods").join(pod).join("pod.json");
+    let mut record: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    record["boot_id"] = json!("00000000-0000-0000-0000-000000000000");
+    Ok(fs::write(&path, record.to_string())?)
+}
+
+fn files_of_another_boot_are_removed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("boot", &[cell.container("main", "exec sleep 1000")]);
+    for verb in ["rm", "gc"] {
+        cell.run(&pod, &["--network", "bridge:pt2,10.213.9.0/24"])?;
+        // Nothing but files survives: no process, no cgroup, no link.
+        kill(supervisor(&cell, "boot")?, Signal::SIGKILL)?;
+        let _document = cell.until("boot", "unsupervised", |document| document["state"] == "Unsupervised")?;
+        fs::write(cell.cgroup("boot").join("cgroup.kill"), "1")?;
+        for below in ["boot/main", "boot/_sandbox", "boot", "boot_supervisor"] {
+            let begun = Instant::now();
+            // Until the last process is gone.
+            while let Err(error) = fs::remove_dir(cell.cgroup(below)) {
+                if begun.elapsed() > DEADLINE {
+                    return fail(format!("remove cgroup {below}: {error}"));
+                }
+            }
+        }
+        let deleted = Command::new("/bin/busybox").args(["ip", "link", "delete", "pt2"]).status()?;
+        expect("ip link delete", deleted.code(), Some(0))?;
+        of_another_boot(&cell, "boot")?;
+        expect("state", cell.inspect("boot")?["state"].as_str(), Some("Rebooted"))?;
+        for args in [&["start", "boot"][..], &["exec", "boot", "--", "true"], &["kill", "boot"]] {
+            if cell.call(args)?.status.success() {
+                return fail(format!("{args:?} succeeds after another boot"));
+            }
+        }
+        let refused = cell.refused(&pod, &[])?;
+        if !refused.contains("pod boot exists already") {
+            return fail(format!("run says {refused:?}"));
+        }
+        if verb == "gc" {
+            let said = cell.ok(&["gc"])?;
+            if !said.contains("pod boot: 2 remains of its containers") {
+                return fail(format!("gc says {said:?}"));
+            }
+            expect("gc again", cell.ok(&["gc"])?, String::new())?;
+        }
+        cell.ok(&["rm", "boot"])?;
+        cell.expect_clean()?;
+    }
+    Ok(())
 }
 
 fn damaged_files_are_named_and_removed() -> Result<(), Failed> {
@@ -134,4 +194,85 @@ fn commands_at_the_same_time() -> Result<(), Failed> {
         cell.expect_clean()?;
     }
     Ok(())
+}
+
+fn a_pod_is_started_once() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("once", &[cell.container("main", "echo begun; exec sleep 1000")]);
+    let created = output(cell.command("create", &pod, &[])?)?;
+    expect("create", created.status.code(), Some(0))?;
+    let children = (0..4).map(|_| cell.spawn(&["start", "once"])).collect::<Result<Vec<_>, _>>()?;
+    let outputs = children.into_iter().map(wait).collect::<Result<Vec<_>, _>>()?;
+    expect("starts that succeed", outputs.iter().filter(|output| output.status.success()).count(), 1)?;
+    cell.until_logged("once", "main", "begun")?;
+    expect("output", cell.logs("once", "main")?, "begun\n".to_owned())?;
+    cell.clean(&["once"])
+}
+
+/// How many moments are tried; the crash sweep tries them all.
+const N_KILLS: u32 = 12;
+
+fn a_killed_run_leaves_nothing_that_stays() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("killed", &[cell.container("main", "exec sleep 1000")]);
+    let bridge = ["--network", "bridge:pt1,10.213.8.0/24"];
+    let begun = Instant::now();
+    cell.run(&pod, &bridge)?;
+    let whole = begun.elapsed();
+    cell.clean(&["killed"])?;
+    for n in 0..N_KILLS {
+        let mut child =
+            cell.command("run", &pod, &bridge)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let pidfd = pidfd_open(Pid::from_raw(i32::try_from(child.id())?))?;
+        wait_end(pidfd.as_fd(), whole * n / N_KILLS)?;
+        child.kill()?;
+        child.wait()?;
+        // What was too far to be taken back is a pod, which a clean-up leaves alone.
+        let gc = cell.call(&["gc"])?;
+        if gc.status.code().is_none_or(|code| code > 1) {
+            return fail(format!("gc ends with {gc:?}"));
+        }
+        cell.clean(&["killed"])?;
+    }
+    Ok(())
+}
+
+fn a_supervisor_killed_while_it_restarts_leaves_nothing() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for n in 0..6 {
+        let pod =
+            cell.pod("again", &[cell.container("main", "exit 1"), cell.container("side", "exec sleep 1000")]);
+        let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+        cell.until("again", "restarted", |document| {
+            document["containers"][0]["restartCount"].as_u64() > Some(n)
+        })?;
+        kill(supervisor(&cell, "again")?, Signal::SIGKILL)?;
+        cell.until("again", "unsupervised", |document| document["state"] == "Unsupervised")?;
+        cell.clean(&["again"])?;
+    }
+    Ok(())
+}
+
+fn a_report_that_cannot_be_written_is_tried_again() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("full", &[cell.container("main", "exec sleep 1000")]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    cell.run(&pod, &[])?;
+    // In the way of the new report, as a full disk would be.
+    let obstacle = cell.root().join("pods/full/status.json.new");
+    fs::create_dir(&obstacle)?;
+    cell.ok(&["kill", "full", "KILL"])?;
+    let pidfd = pidfd_open(supervisor(&cell, "full")?)?;
+    expect("phase", String::from_utf8(cell.call(&["wait", "full"])?.stdout)?, "Failed\n".to_owned())?;
+    if wait_end(pidfd.as_fd(), Duration::from_secs(2))? {
+        return fail("the supervisor has ended without its last report");
+    }
+    fs::remove_dir(&obstacle)?;
+    if !wait_end(pidfd.as_fd(), DEADLINE)? {
+        return fail("the supervisor has not ended");
+    }
+    let document = cell.inspect("full")?;
+    expect("state", document["state"].as_str(), Some("Failed"))?;
+    expect("exit code", document["containers"][0]["state"]["terminated"]["exitCode"].as_i64(), Some(137))?;
+    cell.clean(&["full"])
 }

@@ -108,7 +108,8 @@ impl Cell {
         })
     }
 
-    fn program(&self) -> Command {
+    /// The program, to be given a verb.
+    pub(crate) fn program(&self) -> Command {
         let program = std::env::var_os("PODRT_POD").unwrap_or_else(|| env!("CARGO_BIN_EXE_podrt-pod").into());
         let mut command = Command::new(program);
         command.arg("--root").arg(self.root()).stdin(Stdio::null());

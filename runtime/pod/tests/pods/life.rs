@@ -1,9 +1,11 @@
 //! From run to rm, and what can be seen in between.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
+use nix::pty::{OpenptyResult, openpty};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, output, wait};
@@ -15,9 +17,13 @@ pub(crate) const CASES: &[Case] = &[
     ("life::a_name_is_taken_once", a_name_is_taken_once),
     ("life::namespaces_are_shared_as_asked", namespaces_are_shared_as_asked),
     ("life::pids_are_shared_when_asked", pids_are_shared_when_asked),
+    ("life::pids_and_ipc_are_the_node_s_when_asked", pids_and_ipc_are_the_node_s_when_asked),
     ("life::orphans_are_reaped_by_pause", orphans_are_reaped_by_pause),
+    ("life::the_tree_shows_zombies", the_tree_shows_zombies),
     ("life::exec_is_where_the_container_is", exec_is_where_the_container_is),
+    ("life::exec_has_a_terminal_when_asked", exec_has_a_terminal_when_asked),
     ("life::limits_are_in_the_cgroups", limits_are_in_the_cgroups),
+    ("life::a_small_limit_is_the_smallest_that_there_is", a_small_limit_is_the_smallest_that_there_is),
     ("life::wait_tells_the_phase", wait_tells_the_phase),
     ("life::what_is_wrong_is_named", what_is_wrong_is_named),
 ];
@@ -139,6 +145,29 @@ fn pids_are_shared_when_asked() -> Result<(), Failed> {
     cell.clean(&["pids"])
 }
 
+fn pids_and_ipc_are_the_node_s_when_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("guest", &[cell.container("main", "exec sleep 1000")]);
+    pod["spec"]["hostPID"] = json!(true);
+    pod["spec"]["hostIPC"] = json!(true);
+    cell.run(&pod, &[])?;
+    let tree = tree(&cell, "guest")?;
+    let list = tree["namespaces"].as_array().cloned().unwrap_or_default();
+    for (kind, is_node) in [("pid", true), ("ipc", true), ("net", false), ("uts", false), ("mnt", false)] {
+        let of_kind: Vec<bool> = list
+            .iter()
+            .filter(|namespace| namespace["kind"] == kind)
+            .filter_map(|namespace| namespace["is_node"].as_bool())
+            .collect();
+        if of_kind.is_empty() || of_kind.contains(&!is_node) {
+            return fail(format!("{kind} namespaces that are the node's: {of_kind:?}, wanted {is_node}"));
+        }
+    }
+    let seen = cell.ok(&["exec", "guest", "--", "cat", "/proc/1/comm"])?;
+    expect("PID 1", seen, fs::read_to_string("/proc/1/comm")?)?;
+    cell.clean(&["guest"])
+}
+
 fn orphans_are_reaped_by_pause() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let script = "for i in 1 2 3 4 5; do (sleep 0 &); done; echo made; exec sleep 1000";
@@ -164,6 +193,35 @@ fn orphans_are_reaped_by_pause() -> Result<(), Failed> {
     cell.clean(&["reaper"])
 }
 
+fn the_tree_shows_zombies() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // PID 1 of the container waits for nobody.
+    let script = "(for i in 1 2 3; do (sleep 0.2 &); done); exec sleep 1000";
+    cell.run(
+        &cell.pod("zombies", &[cell.container("main", script), cell.container("other", "exec sleep 1000")]),
+        &[],
+    )?;
+    let deadline = std::time::Instant::now() + crate::fixture::DEADLINE;
+    loop {
+        let tree = tree(&cell, "zombies")?;
+        let zombies = |index: usize| {
+            let processes = tree["containers"][index]["processes"].as_array().cloned().unwrap_or_default();
+            processes.iter().filter(|process| process["is_zombie"] == true).count()
+        };
+        // The sandbox is the first.
+        let n = [zombies(0), zombies(1), zombies(2)];
+        if n == [0, 3, 0] {
+            break;
+        }
+        if std::time::Instant::now() > deadline {
+            return fail(format!("zombies of sandbox, main and other: {n:?}"));
+        }
+    }
+    let text = cell.ok(&["tree", "zombies"])?;
+    expect("lines of zombies", text.matches("(zombie)").count(), 3)?;
+    cell.clean(&["zombies"])
+}
+
 fn exec_is_where_the_container_is() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let mut container = cell.container("main", "exec sleep 1000");
@@ -182,6 +240,57 @@ fn exec_is_where_the_container_is() -> Result<(), Failed> {
         return fail(format!("exec says {unknown:?}"));
     }
     cell.clean(&["exec"])
+}
+
+fn exec_has_a_terminal_when_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.run(&cell.pod("tty", &[cell.container("main", "exec sleep 1000")]), &[])?;
+    let OpenptyResult { master, slave } = openpty(None, None)?;
+    let script = "tty; stty -echo; echo ready; read word; echo got $word; exit 3";
+    let mut command = cell.program();
+    command.args(["exec", "-it", "tty", "--", "sh", "-c", script]);
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+    let child = command.spawn()?;
+    // The ends for the child.
+    drop(command);
+    let mut terminal = fs::File::from(master);
+    let mut text = String::new();
+    let mut until = |wanted: &str| -> Result<(), Failed> {
+        let mut bytes = [0; 256];
+        while !text.contains(wanted) {
+            // EIO once nobody has the terminal open.
+            match terminal.read(&mut bytes) {
+                Ok(n @ 1..) => text.push_str(&String::from_utf8_lossy(&bytes[..n])),
+                end => return fail(format!("no {wanted:?} in {text:?}: {end:?}")),
+            }
+        }
+        Ok(())
+    };
+    until("/dev/pts/0\r\n")?;
+    until("ready\r\n")?;
+    (&terminal).write_all(b"word\n")?;
+    let mut rest = Vec::new();
+    let _eio = terminal.read_to_end(&mut rest);
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    if !rest.contains("got word\r\n") {
+        return fail(format!("the program says {rest:?}"));
+    }
+    expect("exit code", wait(child)?.status.code(), Some(3))?;
+    cell.clean(&["tty"])
+}
+
+fn a_small_limit_is_the_smallest_that_there_is() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", "exec sleep 1000");
+    container["resources"] = json!({"limits": {"cpu": "1m"}});
+    let mut pod = cell.pod("small", &[container]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    cell.run(&pod, &[])?;
+    for below in ["cpu.max", "main/cpu.max"] {
+        let text = fs::read_to_string(cell.cgroup("small").join(below))?;
+        expect(below, text, "1000 100000\n".to_owned())?;
+    }
+    cell.clean(&["small"])
 }
 
 fn limits_are_in_the_cgroups() -> Result<(), Failed> {

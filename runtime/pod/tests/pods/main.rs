@@ -4,6 +4,7 @@
 
 mod crash;
 mod fixture;
+mod image;
 mod life;
 mod network;
 mod order;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         output::CASES,
         volumes::CASES,
         security::CASES,
+        image::CASES,
         network::CASES,
         crash::CASES,
     ];

@@ -12,6 +12,8 @@ pub(crate) const CASES: &[Case] = &[
     ("output::logs_follow_until_the_end", logs_follow_until_the_end),
     ("output::a_large_output_is_rotated", a_large_output_is_rotated),
     ("output::only_the_last_lines_are_shown", only_the_last_lines_are_shown),
+    ("output::one_that_never_ceases_to_write_can_be_stopped", one_that_never_ceases_to_write_can_be_stopped),
+    ("output::damage_in_a_log_is_told", damage_in_a_log_is_told),
 ];
 
 fn both_streams_are_kept_apart() -> Result<(), Failed> {
@@ -82,4 +84,39 @@ fn only_the_last_lines_are_shown() -> Result<(), Failed> {
     cell.ok(&["wait", "tail"])?;
     expect("tail", cell.ok(&["logs", "tail", "--tail", "2"])?, "999\n1000\n".to_owned())?;
     cell.clean(&["tail"])
+}
+
+fn one_that_never_ceases_to_write_can_be_stopped() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let containers = [cell.container("main", "exec yes"), cell.container("other", "yes >&2 & exec yes")];
+    cell.run(&cell.pod("noisy", &containers), &["--log-max-size", "65536", "--log-max-files", "2"])?;
+    let status = cell.container_status("noisy", "other")?;
+    if status["state"]["running"].is_null() {
+        return fail(format!("the other container does not run: {status}"));
+    }
+    cell.ok(&["stop", "noisy"])?;
+    let text = cell.logs("noisy", "main")?;
+    if text.lines().count() < 100 || text.lines().any(|line| line != "y") {
+        return fail(format!("the log holds {} lines", text.lines().count()));
+    }
+    cell.clean(&["noisy"])
+}
+
+fn damage_in_a_log_is_told() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("damage", &[cell.container("main", "echo first")]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &[])?;
+    cell.ok(&["wait", "damage"])?;
+    let path = cell.root().join("pods/damage/logs/main/0.log");
+    let mut log = fs::read_to_string(&path)?;
+    log.push_str("no record\n2026-01-01T00:00:00.000000000Z stdout F last\n");
+    fs::write(&path, log)?;
+    let output = cell.call(&["logs", "damage"])?;
+    expect("what is shown", String::from_utf8(output.stdout)?, "first\nlast\n".to_owned())?;
+    let said = String::from_utf8(output.stderr)?;
+    if !said.contains("1 line is no record and is left out") {
+        return fail(format!("logs says {said:?}"));
+    }
+    cell.clean(&["damage"])
 }

@@ -1,5 +1,7 @@
 //! Restart policies, back-off, and how ends are told.
 
+use std::fs;
+
 use libtest_mimic::Failed;
 use serde_json::json;
 
@@ -14,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     ("restart::out_of_memory_is_told", out_of_memory_is_told),
     ("restart::each_run_has_a_fresh_root", each_run_has_a_fresh_root),
     ("restart::termination_messages_are_read", termination_messages_are_read),
+    ("restart::logs_of_the_last_two_runs_are_kept", logs_of_the_last_two_runs_are_kept),
 ];
 
 fn policies_decide() -> Result<(), Failed> {
@@ -120,18 +123,51 @@ fn each_run_has_a_fresh_root() -> Result<(), Failed> {
     cell.clean(&["fresh"])
 }
 
+fn logs_of_the_last_two_runs_are_kept() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // Each run rotates its log.
+    let pod = cell.pod("often", &[cell.container("main", "seq 1 400; exit 1")]);
+    let _code =
+        cell.try_run(&pod, &["--restart-backoff", "0", "--log-max-size", "4096", "--log-max-files", "2"])?;
+    cell.until("often", "started five times", |document| {
+        document["containers"][0]["restartCount"].as_u64() >= Some(4)
+    })?;
+    cell.ok(&["stop", "often", "--time", "0"])?;
+    let last = cell.container_status("often", "main")?["restartCount"].as_u64().unwrap_or(0);
+    for entry in fs::read_dir(cell.root().join("pods/often/logs/main"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let run: Option<u64> = name.split('.').next().and_then(|run| run.parse().ok());
+        if run.is_none_or(|run| run + 1 < last) {
+            return fail(format!("{name} is there after the restart number {last}"));
+        }
+    }
+    let previous = cell.ok(&["logs", "often", "--previous"])?;
+    expect("the end of the previous run", previous.lines().last(), Some("400"))?;
+    cell.clean(&["often"])
+}
+
 fn termination_messages_are_read() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let mut from_log = cell.container("log", "echo the last words; exit 1");
     from_log["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     let from_file = cell.container("file", "echo why > /dev/termination-log; exit 1");
-    let mut pod = cell.pod("words", &[from_log, from_file]);
+    // More than is kept, in one line, with both streams in their order.
+    let mut long =
+        cell.container("long", "seq -s ' ' 1 5000 | tr -d '\\n'; echo; sleep 0.1; echo end >&2; exit 1");
+    long["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    let mut pod = cell.pod("words", &[from_log, from_file, long]);
     pod["spec"]["restartPolicy"] = json!("Never");
     let _code = cell.try_run(&pod, &[])?;
     let _phase = cell.call(&["wait", "words"])?;
     for (name, wanted) in [("log", "the last words\n"), ("file", "why\n")] {
         let end = cell.container_status("words", name)?["state"]["terminated"].clone();
         expect("message", end["message"].as_str(), Some(wanted))?;
+    }
+    let end = cell.container_status("words", "long")?["state"]["terminated"].clone();
+    let message = end["message"].as_str().unwrap_or_default();
+    expect("bytes of a long message", message.len(), 2048)?;
+    if !message.ends_with(" 4999 5000\nend\n") {
+        return fail(format!("the message is {message:?}"));
     }
     cell.clean(&["words"])
 }

@@ -1,5 +1,6 @@
 //! The ordered stop, and signals.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -20,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::a_failed_post_start_hook_ends_the_container", a_failed_post_start_hook_ends_the_container),
     ("stop::kill_sends_any_signal", kill_sends_any_signal),
     ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
+    ("stop::what_left_the_pod_s_cgroup_ends_too", what_left_the_pod_s_cgroup_ends_too),
     ("stop::the_supervisor_stops_the_pod_when_told_to_end", the_supervisor_stops_the_pod_when_told_to_end),
 ];
 
@@ -144,6 +146,26 @@ fn a_deadline_fails_the_pod() -> Result<(), Failed> {
     expect("phase", String::from_utf8(cell.call(&["wait", "late"])?.stdout)?, "Failed\n".to_owned())?;
     expect("reason", cell.inspect("late")?["reason"].as_str(), Some("DeadlineExceeded"))?;
     cell.clean(&["late"])
+}
+
+fn what_left_the_pod_s_cgroup_ends_too() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "sleep 98765 & echo $!; echo begun; exec sleep 1000";
+    let mut pod = cell.pod("escape", &[cell.container("main", script)]);
+    // In a pid namespace of the pod it would end with that.
+    pod["spec"]["hostPID"] = json!(true);
+    cell.run(&pod, &[])?;
+    cell.until_logged("escape", "main", "begun")?;
+    let text = cell.logs("escape", "main")?;
+    let pid = nix::unistd::Pid::from_raw(text.lines().next().unwrap_or_default().parse()?);
+    let pidfd = runtime::sys::process::pidfd_open(pid)?;
+    // As a privileged container can do it.
+    std::fs::write("/sys/fs/cgroup/cgroup.procs", pid.to_string())?;
+    cell.ok(&["stop", "escape", "--time", "0"])?;
+    if !runtime::sys::process::wait_end(pidfd.as_fd(), Duration::ZERO)? {
+        return fail("the process that left is still there");
+    }
+    cell.clean(&["escape"])
 }
 
 fn the_supervisor_stops_the_pod_when_told_to_end() -> Result<(), Failed> {

@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     ("volumes::a_host_path_is_the_node_s", a_host_path_is_the_node_s),
     ("volumes::a_host_path_must_be_what_it_says", a_host_path_must_be_what_it_says),
     ("volumes::a_sub_path_stays_in_its_volume", a_sub_path_stays_in_its_volume),
+    ("volumes::a_group_owns_what_it_shares", a_group_owns_what_it_shares),
     ("volumes::files_of_etc_are_the_pod_s", files_of_etc_are_the_pod_s),
     ("volumes::one_that_holds_too_much_evicts_the_pod", one_that_holds_too_much_evicts_the_pod),
 ];
@@ -116,6 +117,25 @@ fn a_sub_path_stays_in_its_volume() -> Result<(), Failed> {
     output_of(&cell, "inside", &pod)?;
     expect("file", fs::read_to_string(node.join("made/below/file"))?, "x\n".to_owned())?;
     cell.clean(&["inside"])
+}
+
+fn a_group_owns_what_it_shares() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for medium in ["", "Memory"] {
+        let script = "id -G; stat -c '%a %g' /v; touch /v/file; stat -c '%u:%g' /v/file";
+        let volume = json!({"name": "v", "emptyDir": {"medium": medium}});
+        let mut pod = with_volume(&cell, "group", script, json!({"name": "v", "mountPath": "/v"}), volume);
+        pod["spec"]["securityContext"] =
+            json!({"runAsUser": 1000, "runAsGroup": 1001, "fsGroup": 2000, "supplementalGroups": [3000]});
+        let text = output_of(&cell, "group", &pod)?;
+        let (groups, rest) = text.split_once('\n').unwrap_or_default();
+        let mut groups: Vec<&str> = groups.split(' ').collect();
+        groups.sort_unstable();
+        expect("groups", groups, ["1001", "1002", "2000", "3000"].to_vec())?;
+        expect("volume and file", rest, "2777 2000\n1000:2000\n")?;
+        cell.clean(&["group"])?;
+    }
+    Ok(())
 }
 
 fn files_of_etc_are_the_pod_s() -> Result<(), Failed> {
