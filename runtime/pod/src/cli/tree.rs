@@ -1,5 +1,6 @@
 //! `tree`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -23,6 +24,8 @@ pub(super) fn tree(root: &PodRoot, name: &str, format: Format) -> Result<ExitCod
 
 /// Characters of a command line that are shown; JSON has all.
 const COMMAND_LENGTH: usize = 60;
+/// Generations that are drawn; a program can make a chain of all the pids that it may have.
+const DEPTH_MAX: usize = 20;
 
 /// The tree as lines of text.
 fn lines(tree: &Tree) -> Vec<String> {
@@ -73,24 +76,34 @@ fn own_namespaces(namespaces: &[Namespace], member: &Member) -> String {
 }
 
 /// Children below their parents.
-fn processes(list: &[Process], lines: &mut Vec<String>) {
-    let is_known = |pid: i32| list.iter().any(|process| process.pid == pid);
-    let mut pending: Vec<(&Process, usize)> =
-        list.iter().rev().filter(|process| !is_known(process.parent)).map(|process| (process, 0)).collect();
-    while let Some((process, depth)) = pending.pop() {
-        let indent = "    ".repeat(depth);
+fn processes<'a>(list: &'a [Process], lines: &mut Vec<String>) {
+    let known: BTreeSet<i32> = list.iter().map(|process| process.pid).collect();
+    let mut children: BTreeMap<Option<i32>, Vec<&Process>> = BTreeMap::new();
+    for process in list {
+        children.entry(Some(process.parent).filter(|pid| known.contains(pid))).or_default().push(process);
+    }
+    let mut of = |parent, depth, prefix: &str, pending: &mut Vec<(usize, String, bool, &'a Process)>| {
+        let siblings = children.remove(&parent).unwrap_or_default();
+        let last = siblings.len().saturating_sub(1);
+        // From a stack, so the first comes last.
+        let branches = siblings.into_iter().enumerate().rev();
+        pending.extend(branches.map(|(index, process)| (depth, prefix.to_owned(), index == last, process)));
+    };
+    let mut pending = Vec::new();
+    of(None, 0, "│   ", &mut pending);
+    while let Some((depth, prefix, is_last, process)) = pending.pop() {
+        let (branch, below) = if is_last { ("└──", "    ") } else { ("├──", "│   ") };
         let zombie = if process.is_zombie { "  (zombie)" } else { "" };
         let mut command: String = process.command.chars().take(COMMAND_LENGTH).collect();
         if command.len() < process.command.len() {
             command.push('…');
         }
         lines.push(format!(
-            "│   {indent}└── {command}  pid {}, {} inside{zombie}",
+            "{prefix}{branch} {command}  pid {}, {} inside{zombie}",
             process.pid, process.inside
         ));
-        pending.extend(
-            list.iter().rev().filter(|child| child.parent == process.pid).map(|child| (child, depth + 1)),
-        );
+        let below = if depth < DEPTH_MAX { format!("{prefix}{below}") } else { prefix };
+        of(Some(process.pid), depth + 1, &below, &mut pending);
     }
 }
 
@@ -116,5 +129,43 @@ fn size(bytes: u64) -> String {
     match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => format!("{:.1} {name}", in_unit(unit)),
         None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_below_their_parents() {
+        let process = |pid, parent, command: &str| Process {
+            pid,
+            inside: pid - 10,
+            parent,
+            command: command.to_owned(),
+            is_zombie: pid == 14,
+            namespaces: BTreeMap::new(),
+        };
+        let long = "x".repeat(COMMAND_LENGTH + 1);
+        let list = [
+            process(11, 1, "a"),
+            process(12, 11, "b"),
+            process(13, 12, "c"),
+            process(14, 11, "[d]"),
+            process(15, 2, &long),
+        ];
+        let mut lines = Vec::new();
+        processes(&list, &mut lines);
+        let cut = format!("│   └── {}…  pid 15, 5 inside", &long[1..]);
+        assert_eq!(
+            lines,
+            [
+                "│   ├── a  pid 11, 1 inside",
+                "│   │   ├── b  pid 12, 2 inside",
+                "│   │   │   └── c  pid 13, 3 inside",
+                "│   │   └── [d]  pid 14, 4 inside  (zombie)",
+                &cut,
+            ]
+        );
     }
 }
