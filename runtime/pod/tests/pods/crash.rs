@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -24,7 +24,9 @@ pub(crate) const CASES: &[Case] = &[
     ("crash::gc_removes_an_interrupted_create", gc_removes_an_interrupted_create),
     ("crash::commands_at_the_same_time", commands_at_the_same_time),
     ("crash::a_pod_is_started_once", a_pod_is_started_once),
+    ("crash::a_run_beside_other_commands", a_run_beside_other_commands),
     ("crash::a_killed_run_leaves_nothing_that_stays", a_killed_run_leaves_nothing_that_stays),
+    ("crash::a_killed_stop_or_rm_can_be_repeated", a_killed_stop_or_rm_can_be_repeated),
     (
         "crash::a_supervisor_killed_while_it_restarts_leaves_nothing",
         a_supervisor_killed_while_it_restarts_leaves_nothing,
@@ -196,6 +198,30 @@ fn commands_at_the_same_time() -> Result<(), Failed> {
     Ok(())
 }
 
+fn a_run_beside_other_commands() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("beside", &[cell.container("main", "exec sleep 1000")]);
+    let mut command = cell.command("run", &pod, &["--network", "bridge:pt3,10.213.10.0/24"])?;
+    for others in [&["gc"][..], &["rm", "--force", "beside"], &["stop", "beside"], &["ps"]] {
+        let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        // Again and again while it is made.
+        let pidfd = pidfd_open(Pid::from_raw(i32::try_from(run.id())?))?;
+        while !wait_end(pidfd.as_fd(), Duration::ZERO)? {
+            let output = cell.call(others)?;
+            if output.status.code().is_none_or(|code| code > 1) {
+                return fail(format!("{others:?} ends with {output:?}"));
+            }
+        }
+        let run = wait(run)?;
+        let is_disturbed = matches!(others, ["rm" | "stop", ..]);
+        if run.status.code() != Some(0) && !is_disturbed {
+            return fail(format!("run beside {others:?}: {run:?}"));
+        }
+        cell.clean(&["beside"])?;
+    }
+    Ok(())
+}
+
 fn a_pod_is_started_once() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("once", &[cell.container("main", "echo begun; exec sleep 1000")]);
@@ -221,18 +247,49 @@ fn a_killed_run_leaves_nothing_that_stays() -> Result<(), Failed> {
     let whole = begun.elapsed();
     cell.clean(&["killed"])?;
     for n in 0..N_KILLS {
-        let mut child =
+        let child =
             cell.command("run", &pod, &bridge)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let pidfd = pidfd_open(Pid::from_raw(i32::try_from(child.id())?))?;
-        wait_end(pidfd.as_fd(), whole * n / N_KILLS)?;
-        child.kill()?;
-        child.wait()?;
+        kill_after(child, whole * n / N_KILLS)?;
         // What was too far to be taken back is a pod, which a clean-up leaves alone.
-        let gc = cell.call(&["gc"])?;
-        if gc.status.code().is_none_or(|code| code > 1) {
-            return fail(format!("gc ends with {gc:?}"));
-        }
+        cell.ok(&["gc"])?;
         cell.clean(&["killed"])?;
+    }
+    Ok(())
+}
+
+/// Kills a command some time after its start, if it still runs.
+fn kill_after(mut child: Child, delay: Duration) -> Result<(), Failed> {
+    let pidfd = pidfd_open(Pid::from_raw(i32::try_from(child.id())?))?;
+    wait_end(pidfd.as_fd(), delay)?;
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+fn a_killed_stop_or_rm_can_be_repeated() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("killed", &[cell.container("main", "exec sleep 1000")]);
+    let bridge = ["--network", "bridge:pt1,10.213.8.0/24"];
+    for args in [&["stop", "killed", "--time", "0"][..], &["rm", "--force", "killed"]] {
+        cell.run(&pod, &bridge)?;
+        let begun = Instant::now();
+        cell.ok(args)?;
+        let whole = begun.elapsed();
+        cell.clean(&["killed"])?;
+        for n in 0..N_KILLS {
+            cell.run(&pod, &bridge)?;
+            kill_after(cell.spawn(args)?, whole * n / N_KILLS)?;
+            if n % 2 == 0 {
+                let gc = cell.call(&["gc"])?;
+                // A supervisor that was killed, and containers that were not yet: that needs a decision.
+                if gc.status.code() != Some(0)
+                    && !String::from_utf8_lossy(&gc.stderr).contains("rm --force killed")
+                {
+                    return fail(format!("gc after {args:?}: {gc:?}"));
+                }
+            }
+            cell.clean(&["killed"])?;
+        }
     }
     Ok(())
 }
