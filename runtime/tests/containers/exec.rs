@@ -197,7 +197,7 @@ fn flags_and_files_make_the_process() -> Result<(), Failed> {
     )?;
     for (pointer, expected) in [
         ("/cwd", json!("/data")),
-        ("/env", json!(["PATH=/"])),
+        ("/env", json!(["PATH=/", "HOME=/"])),
         ("/status/Groups", json!("3")),
         ("/status/Umask", json!("0077")),
         ("/oom_score_adj", json!("77")),
