@@ -9,6 +9,7 @@ mod conformance;
 mod engine;
 mod fuzz;
 mod lint;
+mod markdown;
 mod mutants;
 mod setup;
 mod suite;
