@@ -74,6 +74,7 @@ pub(crate) fn run(
 ) -> Result<Run> {
     let mut machine = Vm::new(vm::kernel(kernel, tools)?, rootfs, &built.vm_init, argv, &vm::work_dir());
     options.apply(&mut machine);
+    machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
     let kernel: String =
         kernel.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
     machine.log_path = vm::work_dir().join(format!("{name}-{kernel}.log"));

@@ -92,6 +92,10 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
                 let subject = Subject::find(name, &tools, &built)?;
                 let guest = subject.in_guest(number);
                 suite::add_runtime(&mut rootfs, &guest, &subject.path, subject.libraries.as_slice())?;
+                if *name == "podrt" {
+                    // Where `podrt pod` looks for it.
+                    rootfs.program(&format!("{guest}-pod"), &built.podrt_pod, &[])?;
+                }
                 argv.push(guest);
             }
             argv.extend(options.iter().map(|option| (*option).to_owned()));

@@ -123,7 +123,7 @@ fn one(
     scratch.close().context("remove a directory in /run")?;
     println!("\n{} {} ({})\n{}", runtime.name, runtime.version, runtime.path.display(), Row::header());
     let mut place = Place::open(runtime, programs, base.path(), args.deadline_factor, signals)?;
-    for scene in scenes.iter().filter(|scene| !place.has_verb(scene.verb())) {
+    for scene in scenes.iter().filter(|scene| !scene.is_of_pods() && !place.has_verb(scene.verb())) {
         println!("{:<14} not a command of this runtime", scene.name());
     }
     let positions = match args.at {

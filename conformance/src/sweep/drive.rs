@@ -18,12 +18,16 @@ pub enum Victim {
     Command,
     /// A process that the command has made, by the order of making, from 1; up to the exec of the container's program.
     Child(u32),
+    /// The process that stays with a pod.
+    Supervisor,
 }
 
 impl Victim {
     fn index(self) -> u32 {
         match self {
             Self::Command => 0,
+            // A pod's command makes it first.
+            Self::Supervisor => 1,
             Self::Child(n) => n,
         }
     }
@@ -32,6 +36,7 @@ impl Victim {
         match self {
             Self::Command => "itself".to_owned(),
             Self::Child(n) => format!("its child {n}"),
+            Self::Supervisor => "supervisor".to_owned(),
         }
     }
 }
@@ -104,7 +109,7 @@ pub fn sweep(
         }
         match swept {
             Err(error @ SweepError::Runtime { .. }) => {
-                place.clean_up()?;
+                place.clean_up(&scene.clean_up(place))?;
                 let left = place.snapshot().beyond(&before);
                 place.scrub(&left)?;
                 unplayed.push(Unplayed { command: scene.name().to_owned(), reason: error.to_string() });
@@ -130,9 +135,10 @@ impl Sweeper<'_> {
     fn all(&mut self, options: &Options, mut done: impl FnMut(Row)) -> Result<(), SweepError> {
         // The first time, files may be made that every later time finds.
         self.baseline = self.place.snapshot();
-        let counted = self.count(Victim::Command)?;
-        let mut victims = vec![Victim::Command];
-        if options.children {
+        let only = self.scene.only_victim();
+        let counted = self.count(only.unwrap_or(Victim::Command))?;
+        let mut victims = vec![only.unwrap_or(Victim::Command)];
+        if options.children && only.is_none() {
             let n = u32::try_from(counted.processes.len()).unwrap_or(u32::MAX);
             victims.extend((1..n).map(Victim::Child));
         }
@@ -147,7 +153,7 @@ impl Sweeper<'_> {
     /// The command in full, and what it and the clean-up leave when nobody is killed.
     fn count(&mut self, victim: Victim) -> Result<Outcome, SweepError> {
         let outcome = self.play(victim, None)?;
-        self.place.clean_up()?;
+        self.clean_up()?;
         self.baseline = self.place.snapshot();
         Ok(outcome)
     }
@@ -199,16 +205,23 @@ impl Sweeper<'_> {
         let plan = Plan { process: victim.index(), kill, follows: true, program: PROGRAM };
         self.injector.arm(&plan, &mut command)?;
         let ended = self.place.finish(command, &arguments)?;
+        let went_on = if ended.is_good() { self.scene.go_on(self.place) } else { Err(ended.error()) };
         let outcome = self.injector.disarm()?;
-        if kill.is_none() && !ended.is_good() {
-            return Err(ended.error());
+        match went_on {
+            // Of what is killed nothing else is expected.
+            Err(SweepError::Runtime { .. }) if kill.is_some() => Ok(outcome),
+            went_on => went_on.map(|()| outcome),
         }
-        Ok(outcome)
+    }
+
+    fn clean_up(&mut self) -> Result<Vec<String>, SweepError> {
+        let commands = self.scene.clean_up(self.place);
+        self.place.clean_up(&commands)
     }
 
     /// Cleans up, and looks for what is left or gone.
     fn compare(&mut self, call: u64, name: String) -> Result<Option<Leak>, SweepError> {
-        let clean_up = self.place.clean_up()?;
+        let clean_up = self.clean_up()?;
         let now = self.place.snapshot();
         let (left, gone) = (now.beyond(&self.baseline), self.baseline.beyond(&now));
         if left.is_empty() && gone.is_empty() && clean_up.is_empty() {

@@ -7,6 +7,7 @@
 //! ```text
 //! scene    which command, and what has to exist before it
 //! place    directories, cgroup and processes of a sweep; the snapshot and the scrubbing
+//! pods     the manifest and the commands of the pod layer
 //! points   at which calls
 //! drive    count, then cut by cut: set up, kill, clean up, compare
 //! report   the table and the JSON
@@ -14,6 +15,7 @@
 
 mod drive;
 mod place;
+mod pods;
 mod points;
 mod report;
 mod scene;

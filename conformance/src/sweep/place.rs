@@ -20,8 +20,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::SweepError;
 use super::scene::owned;
+use super::{SweepError, pods};
 use crate::adapter::oci::{self, OciRuntime};
 use crate::bundle::{Bundle, NsSource};
 use crate::interrupt;
@@ -173,6 +173,9 @@ impl Place {
         let text = fs::read_to_string(place.dir.join("log/out")).unwrap_or_default();
         place.verbs =
             text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+        if place.has_verb("pod") {
+            pods::write(&place)?;
+        }
         Ok(place)
     }
 
@@ -190,6 +193,21 @@ impl Place {
 
     pub(super) fn bundle(&self, name: &str) -> PathBuf {
         self.dir.join("bundles").join(name)
+    }
+
+    /// A file of the sweep, which is not looked at.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The program of the sandbox of a pod.
+    pub(super) fn pause(&self) -> &Path {
+        &self.programs.pause
+    }
+
+    /// What the last command has printed.
+    pub(super) fn printed(&self) -> Vec<u8> {
+        fs::read(self.dir.join("log/out")).unwrap_or_default()
     }
 
     pub(super) fn pid_file(&self) -> PathBuf {
@@ -335,18 +353,13 @@ impl Place {
     }
 
     /// Lets the runtime clean up after an interrupted command; what it says when it cannot.
-    pub(super) fn clean_up(&mut self) -> Result<Vec<String>, SweepError> {
+    pub(super) fn clean_up(&mut self, commands: &[Vec<String>]) -> Result<Vec<String>, SweepError> {
         let mut said = Vec::new();
-        let mut clean = |place: &mut Self, arguments: &[String]| {
-            let ended = place.finish(place.command(arguments), arguments)?;
+        for arguments in commands {
+            let ended = self.finish(self.command(arguments), arguments)?;
             if !ended.is_good() {
                 said.push(format!("`{}` {}", ended.line, ended.words()));
             }
-            Ok::<_, SweepError>(())
-        };
-        clean(self, &owned(&["delete", "--force", ID]))?;
-        if self.has_verb("gc") {
-            clean(self, &owned(&["gc"]))?;
         }
         // With the connections go the terminals that were sent.
         while self.console.accept().is_ok() {}
@@ -418,7 +431,7 @@ impl Place {
         left
     }
 
-    fn deadline(&self, seconds: f64) -> Duration {
+    pub(super) fn deadline(&self, seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds * self.deadline_factor)
     }
 
@@ -449,6 +462,12 @@ impl Place {
         }
     }
 
+    /// Lets some time pass, or less when a process ends.
+    pub(super) fn rest(&mut self, time: Duration) -> Result<(), SweepError> {
+        self.reap();
+        self.wait(Instant::now() + time)
+    }
+
     /// Until a process ends, or this moment.
     fn wait(&self, deadline: Instant) -> Result<(), SweepError> {
         let mut fds = vec![self.signals.as_fd()];
@@ -471,7 +490,7 @@ fn signal(pid: i32) {
     }
 }
 
-fn node(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SweepError {
+pub(super) fn node(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SweepError {
     let path = path.to_owned();
     move |source| SweepError::Node { op, path, source }
 }

@@ -1,7 +1,9 @@
 //! The commands that are swept, each with what has to exist before it.
 
 use super::SweepError;
+use super::drive::Victim;
 use super::place::{ENDS, FULL, ID, JOINS, Place, SHORT_PROGRAM, STAYS};
+use super::pods;
 
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +28,21 @@ pub enum Scene {
     DeleteFull,
     /// `run` of a program that ends at once.
     Run,
+    /// `pod create`, up to the sandbox.
+    PodCreate,
+    /// `pod run` of an init container and a main container, with volumes, limits and a link to a bridge.
+    PodRun,
+    /// `pod stop` of that.
+    PodStop,
+    /// `pod rm` of that, stopped.
+    PodRm,
+    /// The whole life of that pod, in which the main container crashes and is restarted: its supervisor is killed.
+    PodLife,
 }
 
 impl Scene {
     /// All, in the order of a container's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Create,
         Self::CreateJoined,
         Self::CreateFull,
@@ -41,6 +53,11 @@ impl Scene {
         Self::Delete,
         Self::DeleteFull,
         Self::Run,
+        Self::PodCreate,
+        Self::PodRun,
+        Self::PodStop,
+        Self::PodRm,
+        Self::PodLife,
     ];
 
     /// Its name on the command line and in reports.
@@ -57,6 +74,11 @@ impl Scene {
             Self::Delete => "delete",
             Self::DeleteFull => "delete-full",
             Self::Run => "run",
+            Self::PodCreate => "pod-create",
+            Self::PodRun => "pod-run",
+            Self::PodStop => "pod-stop",
+            Self::PodRm => "pod-rm",
+            Self::PodLife => "pod-life",
         }
     }
 
@@ -72,10 +94,27 @@ impl Scene {
         self.name().split('-').next().unwrap_or_default()
     }
 
+    /// Whether it is one of the pod layer, which runtimes need not have.
+    #[must_use]
+    pub fn is_of_pods(self) -> bool {
+        self.verb() == "pod"
+    }
+
+    /// Who is killed, where it is not the command and its children.
+    pub(super) fn only_victim(self) -> Option<Victim> {
+        (self == Self::PodLife).then_some(Victim::Supervisor)
+    }
+
     /// Makes what the command needs.
     pub(super) fn set_up(self, place: &mut Place) -> Result<(), SweepError> {
         match self {
             Self::Create | Self::CreateJoined | Self::CreateFull | Self::Run => {}
+            Self::PodCreate | Self::PodRun | Self::PodLife => {}
+            Self::PodStop => place.call(&pods::run(place))?,
+            Self::PodRm => {
+                place.call(&pods::run(place))?;
+                place.call(&pods::stop(place))?;
+            }
             Self::Start | Self::Exec | Self::Kill | Self::Delete => {
                 place.call(&Self::Create.arguments(place))?;
             }
@@ -91,6 +130,23 @@ impl Scene {
             place.settle()?;
         }
         Ok(())
+    }
+
+    /// What comes after the command while its processes are still counted. When nobody is killed it has to succeed.
+    pub(super) fn go_on(self, place: &mut Place) -> Result<(), SweepError> {
+        if self == Self::PodLife { pods::live(place) } else { Ok(()) }
+    }
+
+    /// The commands that clean up after it.
+    pub(super) fn clean_up(self, place: &Place) -> Vec<Vec<String>> {
+        if self.is_of_pods() {
+            return pods::clean_up(place);
+        }
+        let mut commands = vec![owned(&["delete", "--force", ID])];
+        if place.has_verb("gc") {
+            commands.push(owned(&["gc"]));
+        }
+        commands
     }
 
     /// The arguments of the command, after those that every call has.
@@ -122,6 +178,10 @@ impl Scene {
             Self::Kill => owned(&["kill", ID, "TERM"]),
             Self::Delete | Self::DeleteFull => owned(&["delete", ID]),
             Self::Run => with_bundle("run", ENDS),
+            Self::PodCreate => pods::create(place),
+            Self::PodRun | Self::PodLife => pods::run(place),
+            Self::PodStop => pods::stop(place),
+            Self::PodRm => pods::rm(place),
         }
     }
 }
