@@ -334,6 +334,9 @@ impl Place {
     pub(super) fn finish(&mut self, mut command: Command, arguments: &[String]) -> Result<Ended, SweepError> {
         let (out, err) = (self.dir.join("log/out"), self.dir.join("log/err"));
         let create = |path: &Path| File::create(path).map_err(node("make", path));
+        // What is known of orphans: numbers of processes come again.
+        self.reap();
+        self.ended.clear();
         let child = command.stdin(Stdio::null()).stdout(create(&out)?).stderr(create(&err)?).spawn();
         let pid = child.map_err(node("execute", &self.runtime.path))?.id().cast_signed();
         let deadline = Instant::now() + self.deadline(20.0);

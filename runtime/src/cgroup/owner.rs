@@ -54,11 +54,10 @@ impl Owner {
         }
     }
 
-    /// True when there is such a cgroup, and it is not this container's.
+    /// True when there is such a cgroup, and it is this container's.
     #[must_use]
-    pub fn is_stranger(&self, path: &CgroupPath) -> bool {
-        let directory = path.directory();
-        directory.exists() && Self::of(&directory).as_ref() != Some(self)
+    pub fn is_own(&self, path: &CgroupPath) -> bool {
+        Self::of(&path.directory()).as_ref() == Some(self)
     }
 }
 

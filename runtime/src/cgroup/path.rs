@@ -1,6 +1,7 @@
 //! Paths in the hierarchy.
 
 use std::fmt;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,14 @@ impl CgroupPath {
         let mut directory = PathBuf::from(MOUNT_POINT);
         directory.extend(self.0.components().skip(1));
         directory
+    }
+
+    /// True when the process is in this cgroup or below, by `/proc/PID/cgroup` (cgroups(7)).
+    #[must_use]
+    pub fn has_process(&self, pid: i32) -> bool {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+        path.is_some_and(|path| Path::new(path).starts_with(&self.0))
     }
 
     /// Directories above this one, from the root of the hierarchy down.

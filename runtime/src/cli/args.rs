@@ -142,8 +142,8 @@ pub struct BundleArgs {
     /// Unix socket to send the master of the terminal to
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// Not supported: the root is always pivoted
-    #[arg(long, hide = true)]
+    /// Change the root by chroot, as the initial ramfs needs it; weaker than pivot_root
+    #[arg(long)]
     pub no_pivot: bool,
     /// Keep the caller's session keyring
     #[arg(long)]

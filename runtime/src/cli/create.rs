@@ -25,7 +25,7 @@ pub fn create(
     is_detached: bool,
     log: &Log,
 ) -> anyhow::Result<(Cloned, Option<Attached>)> {
-    check_flags(args)?;
+    check_preserved(args.preserve_fds)?;
     let id: ContainerId = args.id.parse()?;
     let bundle = fs::canonicalize(&args.bundle)
         .with_context(|| format!("open the bundle {}", args.bundle.display()))?;
@@ -37,6 +37,9 @@ pub fn create(
     let mut plan = plan::plan(&id, &spec, args.pid_file.as_deref(), &kernel)?;
     if args.no_new_keyring {
         plan = plan.without_keyring();
+    }
+    if args.no_pivot {
+        plan = plan.without_pivot();
     }
     plan.warnings.iter().for_each(|warning| log.warning(warning));
     plan.steps.iter().for_each(|step| log.debug(&format!("{:?}: {}", step.actor, step.action)));
@@ -53,13 +56,6 @@ pub fn create(
     let init = launch::create(&request).with_context(|| format!("create container {id}"))?;
     let attached = console.attach()?;
     Ok((init, attached))
-}
-
-fn check_flags(args: &BundleArgs) -> anyhow::Result<()> {
-    if args.no_pivot {
-        bail!("--no-pivot: not supported; without pivot_root the node's mounts would stay reachable");
-    }
-    check_preserved(args.preserve_fds)
 }
 
 /// Refuses descriptors that the caller does not have.

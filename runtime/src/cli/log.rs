@@ -1,5 +1,6 @@
 //! Messages: to stderr for people, and to the `--log` file for engines.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -19,6 +20,25 @@ pub enum LogFormat {
     Text,
     /// One object per line with `level`, `msg` and `time`.
     Json,
+}
+
+/// Writes what is wrong with the command line to the log file that it names: an engine that finds none has nothing to tell.
+pub(super) fn usage_error(error: &clap::Error, args: impl Iterator<Item = OsString>) {
+    let args: Vec<OsString> = args.skip(1).collect();
+    let value = |flag: &str| {
+        args.iter().enumerate().find_map(|(index, arg)| match arg.to_str() {
+            Some(arg) if arg == flag => args.get(index + 1).cloned(),
+            Some(arg) => arg.strip_prefix(flag)?.strip_prefix('=').map(OsString::from),
+            None => None,
+        })
+    };
+    let Some(path) = value("--log") else { return };
+    let is_json = value("--log-format").is_some_and(|format| format == "json");
+    let format = if is_json { LogFormat::Json } else { LogFormat::Text };
+    // Standard error has it already.
+    let Ok(log) = Log::open(Some(Path::new(&path)), format, false) else { return };
+    let text = error.to_string();
+    log.line("error", text.lines().next().unwrap_or_default().trim_start_matches("error: "));
 }
 
 /// Where messages go.

@@ -38,7 +38,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are not errors; a closed stdout has no reader to tell.
             let _unwritten = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            log::usage_error(&error, std::env::args_os());
+            return ExitCode::FAILURE;
         }
     };
     let log = match Log::open(args.log.as_deref(), args.log_format, args.debug) {
@@ -85,7 +89,7 @@ fn run(args: Args, log: &Log) -> anyhow::Result<ExitCode> {
         Verb::List { format, quiet } => list::list(&root, format, quiet, log)?,
         Verb::Ps { format, id, options } => ps::ps(&root, &id.parse()?, format, &options)?,
         Verb::Spec { bundle } => spec::spec(&bundle)?,
-        Verb::Start { id } => log.warn_each(launch::start(&root, &id.parse()?)?),
+        Verb::Start { id } => launch::start(&root, &id.parse()?)?,
         Verb::State { id } => state::state(&root, &id.parse()?)?,
         Verb::Kill { all, id, signal } => {
             launch::kill(&root, &id.parse()?, kill::parse_signal(&signal)?, all)?;

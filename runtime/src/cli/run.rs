@@ -20,12 +20,9 @@ pub fn run(root: &StateRoot, args: &BundleArgs, is_detached: bool, log: &Log) ->
     // Before there is a container: a signal that comes from now on is for its program.
     let signals = if is_detached { None } else { Some(foreground::take_signals().context("take signals")?) };
     let (init, terminal) = create(root, args, is_detached, log)?;
-    let result = launch::start(root, &id).context("start the container").and_then(|warnings| {
-        log.warn_each(warnings);
-        match &signals {
-            None => Ok(ExitCode::SUCCESS),
-            Some(signals) => Ok(foreground::wait(&init, signals, terminal)?.into()),
-        }
+    let result = launch::start(root, &id).context("start the container").and_then(|()| match &signals {
+        None => Ok(ExitCode::SUCCESS),
+        Some(signals) => Ok(foreground::wait(&init, signals, terminal)?.into()),
     });
     if is_detached && result.is_ok() {
         return result;

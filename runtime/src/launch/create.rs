@@ -341,7 +341,13 @@ impl Runtime<'_> {
                 _ => return Err(StepError::new("the joiner ended without an answer", Errno::ECHILD)),
             }
         } else {
-            clone3(token, &request, || init::main(&init))?
+            clone3(token, &request, || init::main(&init)).map_err(|errno| match errno {
+                Errno::EAGAIN => StepError::new(
+                    "a limit of processes, such as linux.resources.pids.limit, is reached",
+                    errno,
+                ),
+                errno => errno.into(),
+            })?
         };
         self.made.init = Some(cloned);
         self.channel = Some(ours);

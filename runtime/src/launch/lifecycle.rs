@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
 use super::create::pid_file_new;
-use super::{LaunchError, hooks};
+use super::{Context, LaunchError, StepError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
@@ -36,29 +36,34 @@ pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Statu
 /// The container's process, if it lives.
 ///
 /// # Errors
-/// [`LaunchError::Stranger`] when it lives and the cgroup has no mark of this container: the state was copied from somewhere, or
-/// written by hand, and whatever is done to the process would be done to a stranger.
+/// [`LaunchError::Stranger`] when it lives and the cgroup has no mark of this container, or it is not in that cgroup: the state was
+/// copied from somewhere, or written by hand, and whatever is done to the process would be done to a stranger.
 pub(super) fn own_process(
     root: &StateRoot,
     id: &ContainerId,
     state: &State,
 ) -> Result<Option<OwnedFd>, LaunchError> {
-    let pidfd = match &state.process {
-        Some(process) => process.open().map_err(call("look at the process of", id))?,
-        None => None,
-    };
-    if pidfd.is_some() && root.owner(id).is_stranger(&state.cgroup) {
-        return Err(LaunchError::Stranger { id: id.to_string(), cgroup: state.cgroup.to_string() });
+    let Some(process) = &state.process else { return Ok(None) };
+    let look = || call("look at the process of", id);
+    let Some(pidfd) = process.open().map_err(look())? else { return Ok(None) };
+    let is_own = state.cgroup.has_process(process.pid) && root.owner(id).is_own(&state.cgroup);
+    if is_own {
+        return Ok(Some(pidfd));
     }
-    Ok(pidfd)
+    // It may have ended in between, and somebody may have its number by now.
+    if process::has_ended(pidfd.as_fd()).map_err(look())? {
+        return Ok(None);
+    }
+    Err(LaunchError::Stranger { id: id.to_string(), cgroup: state.cgroup.to_string() })
 }
 
-/// Lets the process of a created container execute its program, and runs the `poststart` hooks; returns those that failed.
+/// Lets the process of a created container execute its program, and runs the `poststart` hooks.
 ///
 /// # Errors
 /// [`LaunchError::Status`] unless it is created, [`LaunchError::Exec`] when the program cannot be executed. When a step before
-/// that fails, a `startContainer` hook for instance, [`LaunchError::Step`], and the container is deleted.
-pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchError> {
+/// that fails, a `startContainer` hook for instance, or a `poststart` hook, [`LaunchError::Step`], and the container is deleted
+/// (runtime.md, Lifecycle).
+pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
     let directory = root.lock(id)?;
     let state = root.load(id)?;
     let refuse = |status| LaunchError::Status { verb: "start", id: id.to_string(), status, way_out: "" };
@@ -71,8 +76,9 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
     })?;
     match released {
         Released::Executed => {
-            let pid = state.process.as_ref().map(|process| process.pid);
-            Ok(run_noting(&state, HookKind::Poststart, Status::Running, pid))
+            let Err((hook, StepError { detail, errno })) = poststart(&state) else { return Ok(()) };
+            let error = LaunchError::Step { step: format!("run {hook}"), detail, source: errno };
+            Err(destroy_after(error, root, id, directory, &state)?)
         }
         Released::Failed { program, errno } => {
             // It is about to exit: whoever asks after this command is to see it stopped.
@@ -88,14 +94,41 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<Vec<String>, LaunchEr
         }
         Released::StepFailed { step, detail, errno } => {
             let error = LaunchError::Step { step, detail, source: errno };
-            let warnings = destroy(root, id, directory, &state)?;
-            Err(match warnings.is_empty() {
-                true => error,
-                false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
-            })
+            Err(destroy_after(error, root, id, directory, &state)?)
         }
         Released::NobodyWaits => Err(refuse(status(root, id, &state)?)),
     }
+}
+
+/// Runs the `poststart` hooks up to the first that fails.
+fn poststart(state: &State) -> Result<(), (String, StepError)> {
+    let hooks = state.hooks.of(HookKind::Poststart);
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let token = SingleThreaded::check()
+        .during(|| "count the runtime's threads, which must be one")
+        .map_err(|error| (hooks[0].to_string(), error))?;
+    let pid = state.process.as_ref().map(|process| process.pid);
+    let document = StateDocument::new(state, Status::Running, pid).to_json();
+    hooks
+        .iter()
+        .try_for_each(|hook| hooks::run(token, hook, &document).map_err(|error| (hook.to_string(), error)))
+}
+
+/// Destroys a container whose start has failed; the error, with what its `poststop` hooks add.
+fn destroy_after(
+    error: LaunchError,
+    root: &StateRoot,
+    id: &ContainerId,
+    directory: ContainerDir,
+    state: &State,
+) -> Result<LaunchError, LaunchError> {
+    let warnings = destroy(root, id, directory, state)?;
+    Ok(match warnings.is_empty() {
+        true => error,
+        false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
+    })
 }
 
 /// Sends a signal to the container's process, or to all processes of the container.
@@ -234,7 +267,7 @@ pub(super) fn destroy(
     directory: ContainerDir,
     state: &State,
 ) -> Result<Vec<String>, LaunchError> {
-    // First the process itself: it may have been moved out of its cgroup.
+    // First the process itself, which may be one of many.
     if state.process.is_some() {
         if let Ok(Some(pidfd)) = own_process(root, id, state) {
             kill_process(id, &pidfd)?;
@@ -253,16 +286,15 @@ pub(super) fn destroy(
 
 /// Runs the `poststop` hooks of a container that is destroyed; says what failed.
 pub(super) fn poststop(state: &State) -> Vec<String> {
-    run_noting(state, HookKind::Poststop, Status::Stopped, None)
-}
-
-fn run_noting(state: &State, kind: HookKind, status: Status, pid: Option<i32>) -> Vec<String> {
+    let kind = HookKind::Poststop;
     let hooks = state.hooks.of(kind);
     if hooks.is_empty() {
         return Vec::new();
     }
     match SingleThreaded::check() {
-        Ok(token) => hooks::run_all_noting(token, hooks, &StateDocument::new(state, status, pid).to_json()),
+        Ok(token) => {
+            hooks::run_all_noting(token, hooks, &StateDocument::new(state, Status::Stopped, None).to_json())
+        }
         Err(errno) => vec![format!("hooks.{}: count the runtime's threads: {errno}", kind.oci_name())],
     }
 }

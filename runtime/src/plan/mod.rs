@@ -77,6 +77,19 @@ impl Plan {
         self
     }
 
+    /// The same plan with chroot(2) in place of pivot_root(2), which the initial ramfs refuses. The node's mounts stay below.
+    #[must_use]
+    pub fn without_pivot(mut self) -> Self {
+        for step in self.steps.iter_mut().filter(|step| step.action == Action::PivotRoot) {
+            step.action = Action::ChangeRoot;
+        }
+        self.warnings.push(
+            "--no-pivot: the node's mounts stay below those of the container, where CAP_SYS_CHROOT gives a way to them"
+                .to_owned(),
+        );
+        self
+    }
+
     /// Init's turns, as ranges of steps.
     #[must_use]
     pub fn turns(&self) -> Vec<Range<usize>> {

@@ -191,6 +191,8 @@ pub enum Action {
     Hook(HookSpec),
     /// Make the root file system the root, and detach the old one.
     PivotRoot,
+    /// Change the root, which lies on the old one.
+    ChangeRoot,
     /// Set the propagation of the root mount.
     RootPropagation(Propagation),
     /// Make the root mount read-only.
@@ -334,6 +336,7 @@ impl fmt::Display for Action {
             Self::MaskedPath(path) => write!(f, "mask {}", path.display()),
             Self::Hook(hook) => write!(f, "run {hook}"),
             Self::PivotRoot => f.write_str("pivot the root"),
+            Self::ChangeRoot => f.write_str("change the root"),
             Self::RootPropagation(p) => write!(f, "make the root {:?}", p.mode),
             Self::ReadonlyRoot => f.write_str("make the root read-only"),
             Self::WorkingDirectory(path) | Self::ExistingDirectory(path) => {

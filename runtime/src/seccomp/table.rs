@@ -130,6 +130,8 @@ pub fn is_known(name: &str) -> bool {
         || powerpc64::Sysno::from_str(name).is_ok()
         || riscv64::Sysno::from_str(name).is_ok()
         || s390x::Sysno::from_str(name).is_ok()
+        // The indirect call of 32-bit MIPS (syscall(2)), which the crate does not have.
+        || name == "syscall"
 }
 
 #[cfg(test)]
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(multiplexer("sendmmsg"), Some((102, 20, 0xffff_ffff)));
         assert_eq!(multiplexer("shmctl"), Some((117, 24, 0xffff)));
         assert_eq!(multiplexer("read"), None);
+        assert!(is_known("syscall"));
         assert!(is_known("recv") && is_known("s390_pci_mmio_read") && is_known("arm_fadvise64_64"));
         assert!(!is_known("opne"));
     }

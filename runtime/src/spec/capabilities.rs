@@ -2,6 +2,7 @@
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::Capability as C;
+use serde_json::Value;
 
 /// A set of capabilities, one bit each, numbered as the kernel numbers them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +43,27 @@ impl CapabilitySpec {
         let add = |set: CapSet| CapSet(set.0 | 1_u64 << number);
         Self { permitted: add(self.permitted), effective: add(self.effective), ..self }
     }
+}
+
+/// Takes the names that podrt does not know out of the lists of a `process`, and tells of each: what cannot be mapped to the
+/// kernel is a warning (config.md, Linux Process).
+pub(super) fn take_unknown(process: &mut Value) -> Vec<String> {
+    let known = names();
+    let mut warnings = Vec::new();
+    for (set, list) in process["capabilities"].as_object_mut().into_iter().flatten() {
+        let Some(list) = list.as_array_mut() else { continue };
+        list.retain(|name| {
+            let Some(name) = name.as_str() else { return true };
+            let is_known = known.iter().any(|known| known == name);
+            if !is_known {
+                warnings.push(format!(
+                    "process.capabilities.{set}: {name:?} is no capability that podrt knows, left out"
+                ));
+            }
+            is_known
+        });
+    }
+    warnings
 }
 
 /// Turns the lists into sets.

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::mounts::{Propagation, absolute};
 use super::{ContainerSpec, IdMap, NsKind, SpecError};
-use super::{devices, hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported};
+use super::{
+    capabilities, devices, hooks, mounts, namespaces, process, resources, seccomp, sysctl, time, unsupported,
+};
 
 /// The newest version of the specification that podrt knows; what it declares in `features`.
 pub const OCI_VERSION: &str = "1.2.1";
@@ -21,10 +23,14 @@ pub const OCI_VERSION: &str = "1.2.1";
 /// The first field that is wrong, missing or unsupported, by its path.
 pub fn parse(text: &str, bundle: &Path) -> Result<ContainerSpec, SpecError> {
     let syntax = |source| SpecError::Syntax { path: "config.json".to_owned(), source };
-    let value: Value = serde_json::from_str(text).map_err(syntax)?;
+    let mut value: Value = serde_json::from_str(text).map_err(syntax)?;
     check_version(&value)?;
     unsupported::check(&value)?;
-    let (spec, mut warnings) = typed::<oci::Spec>(text)?;
+    let mut warnings = value.get_mut("process").map(capabilities::take_unknown).unwrap_or_default();
+    // As it was written where that is possible: errors tell lines.
+    let changed = (!warnings.is_empty()).then(|| value.to_string());
+    let (spec, ignored) = typed::<oci::Spec>(changed.as_deref().unwrap_or(text))?;
+    warnings.extend(ignored);
     let linux = spec.linux().as_ref().ok_or(SpecError::Missing { path: "linux" })?;
     let root = spec.root().as_ref().ok_or(SpecError::Missing { path: "root" })?;
     let process = spec.process().as_ref().ok_or(SpecError::Missing { path: "process" })?;

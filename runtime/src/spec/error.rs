@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// The text is not JSON, or a value has the wrong type.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     Syntax {
         /// Field, or `config.json` for the whole text.
         path: String,

@@ -3,7 +3,7 @@
 use oci_spec::runtime as oci;
 use serde_json::{Value, json};
 
-use super::{ProcessSpec, SpecError, config, process, unsupported};
+use super::{ProcessSpec, SpecError, capabilities, config, process, unsupported};
 
 /// What the command line says. Absent values leave the process as it is.
 #[derive(Debug, Clone, Default)]
@@ -58,10 +58,12 @@ pub fn process(
     if !value.is_object() {
         return Err(SpecError::invalid("process", "is not an object"));
     }
+    let unknown = capabilities::take_unknown(&mut value);
     apply(&mut value, overrides);
     let whole = json!({ "process": value });
     unsupported::check(&whole)?;
-    let (process, warnings) = config::typed::<Document>(&whole.to_string())?;
+    let (process, mut warnings) = config::typed::<Document>(&whole.to_string())?;
+    warnings.splice(0..0, unknown);
     Ok((process::read(&process.process)?, warnings))
 }
 

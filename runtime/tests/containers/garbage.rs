@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     ("garbage::gc_tells_of_cgroups_whose_state_is_gone", gc_and_cgroups),
     ("garbage::a_state_file_that_tells_nothing_signals_nobody", untrusted_state),
     ("garbage::a_state_file_that_names_a_stranger_harms_nobody", stranger),
+    ("garbage::a_state_file_with_the_identity_of_a_stranger_harms_nobody", stranger_by_identity),
     ("garbage::a_copied_state_harms_nobody", copied_state),
     ("garbage::a_cgroup_that_another_has_now_is_left_to_it", taken_cgroup),
     ("garbage::a_start_that_hangs_does_not_stop_delete", hanging_start),
@@ -213,6 +215,41 @@ fn stranger() -> Result<(), Failed> {
     cell.ok(&["delete", "--force", "c"])?;
     end(other)?;
     fs::remove_dir(group)?;
+    cell.expect_nothing_left()
+}
+
+/// The number and the start of a process that is in no cgroup of the container's.
+fn stranger_by_identity() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut other = bystander()?;
+    let _output = cell.create("c", &cell.config("c", &["hold"]))?;
+    let file = cell.state_root().join("c/state.json");
+    let original: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let pid = Pid::from_raw(i32::try_from(other.id())?);
+    let identity = serde_json::to_value(runtime::state::ProcessIdentity::of(pid)?)?;
+    for cgroup in [original["cgroup"].clone(), json!("/nope")] {
+        let mut forged = original.clone();
+        forged["process"] = identity.clone();
+        forged["cgroup"] = cgroup.clone();
+        fs::write(&file, forged.to_string())?;
+        for args in [
+            &["state", "c"][..],
+            &["kill", "c", "TERM"],
+            &["delete", "c"],
+            &["pause", "c"],
+            &["exec", "c", "/program"],
+        ] {
+            let output = cell.call(args)?;
+            if output.status.success() {
+                return fail(format!("{args:?} with cgroup {cgroup} succeeded"));
+            }
+            expect_alive(&mut other)?;
+        }
+    }
+    fs::write(&file, original.to_string())?;
+    cell.ok(&["delete", "--force", "c"])?;
+    expect_alive(&mut other)?;
+    end(other)?;
     cell.expect_nothing_left()
 }
 

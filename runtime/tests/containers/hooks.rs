@@ -17,7 +17,8 @@ pub(crate) const CASES: &[Case] = &[
     ("hook::all_kinds_in_their_order_and_namespaces", all_kinds),
     ("hook::a_failed_hook_of_create_leaves_nothing", failed_in_create),
     ("hook::a_failed_hook_of_start_deletes_the_container", failed_in_start),
-    ("hook::failed_poststart_and_poststop_hooks_are_warnings", failed_afterwards),
+    ("hook::a_failed_poststart_hook_deletes_the_container", failed_poststart),
+    ("hook::failed_poststop_hooks_are_warnings", failed_poststop),
     ("hook::one_that_hangs_is_killed_with_its_children", hanging),
     ("hook::one_that_leaves_a_child_is_over", leaves_a_child),
     ("hook::one_that_does_not_read_or_writes_much_is_not_stuck", floods),
@@ -252,26 +253,47 @@ fn failed_in_start() -> Result<(), Failed> {
     cell.expect_nothing_left()
 }
 
-fn failed_afterwards() -> Result<(), Failed> {
+fn failed_poststart() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for verb in ["start", "run"] {
+        let mut config = cell.config("c", &["hold"]);
+        let poststart = [("before", 0), ("first", 3), ("second", 0)]
+            .map(|(label, code)| logging(&cell, "poststart", label, code));
+        config["hooks"]["poststart"] = poststart.into_iter().collect::<Result<Value, Failed>>()?;
+        config["hooks"]["poststop"] = json!([logging(&cell, "poststop", "undo", 0)?]);
+        let bundle = cell.bundle(&config)?.display().to_string();
+        let message = if verb == "start" {
+            let _output = cell.create("c", &config)?;
+            let pid = cell.pid("c")?;
+            let message = cell.refused(&["start", "c"])?;
+            cell.wait_end(pid)?;
+            message
+        } else {
+            cell.refused(&["run", "--bundle", &bundle, "c"])?
+        };
+        if !message.contains("hooks.poststart[1]") {
+            return fail(message);
+        }
+        expect(verb, &json!(labels(&take_log(&cell)?)), json!(["before", "first", "undo"]))?;
+        cell.expect_nothing_left()?;
+    }
+    Ok(())
+}
+
+fn failed_poststop() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let mut config = cell.config("c", &["hold"]);
-    for kind in ["poststart", "poststop"] {
-        config["hooks"][kind] =
-            json!([logging(&cell, kind, "first", 1)?, logging(&cell, kind, "second", 0)?]);
-    }
+    config["hooks"]["poststop"] =
+        json!([logging(&cell, "poststop", "first", 1)?, logging(&cell, "poststop", "second", 0)?]);
     let mut output = cell.create("c", &config)?;
-    for (verb, kind) in [(vec!["start", "c"], "poststart"), (vec!["delete", "--force", "c"], "poststop")] {
-        let result = cell.call(&verb)?;
-        let message = String::from_utf8(result.stderr)?;
-        if !result.status.success() || !message.contains(&format!("warning: hooks.{kind}[0]")) {
-            return fail(format!("{verb:?}: {} {message}", result.status));
-        }
-        expect(kind, &json!(labels(&take_log(&cell)?)), json!(["first", "second"]))?;
-        if kind == "poststart" {
-            output.expect("ready")?;
-            cell.expect_status("c", "running")?;
-        }
+    cell.ok(&["start", "c"])?;
+    output.expect("ready")?;
+    let result = cell.call(&["delete", "--force", "c"])?;
+    let message = String::from_utf8(result.stderr)?;
+    if !result.status.success() || !message.contains("warning: hooks.poststop[0]") {
+        return fail(format!("{} {message}", result.status));
     }
+    expect("poststop", &json!(labels(&take_log(&cell)?)), json!(["first", "second"]))?;
     cell.expect_nothing_left()
 }
 

@@ -12,6 +12,9 @@ use crate::{Case, fail};
 pub(crate) const CASES: &[Case] = &[
     ("process::priorities_domain_and_clocks", priorities_domain_and_clocks),
     ("process::home_is_from_the_image_unless_it_is_given", home),
+    ("process::the_root_is_changed_without_a_pivot_on_request", no_pivot),
+    ("process::an_unknown_capability_is_left_out", unknown_capability),
+    ("process::wrong_usage_is_in_the_log", usage_in_log),
     ("process::an_apparmor_profile_must_be_loaded", apparmor_profile_must_be_loaded),
     ("process::the_keyring_is_the_callers_only_on_request", keyring_is_the_callers_on_request),
     ("show::list_and_ps_show_what_runs", list_and_ps_show),
@@ -107,6 +110,75 @@ fn home() -> Result<(), Failed> {
         return fail(format!("HOME with a pipe is {:?}", homes(&facts)));
     }
     fs::remove_dir_all(&etc)?;
+    cell.expect_nothing_left()
+}
+
+fn no_pivot() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut config = cell.config("c", &["facts"]);
+    config["process"]["cwd"] = json!("/data");
+    config["root"]["readonly"] = json!(true);
+    let bundle = cell.bundle(&config)?.display().to_string();
+    let output = cell.podrt().args(["run", "--no-pivot", "--bundle", &bundle, "c"]).output()?;
+    expect(&facts_of(&output)?, "/cwd", &json!("/data"))?;
+    let said = String::from_utf8(output.stderr)?;
+    if !said.contains("warning: --no-pivot: the node's mounts stay below") {
+        return fail(said);
+    }
+    // /program is all that the container's root has besides empty directories.
+    config["process"]["args"] = json!(["/program", "--inside", "stat", "/", "/bin", "/sys/fs/cgroup"]);
+    let bundle = cell.bundle(&config)?.display().to_string();
+    let inside = |flags: &[&str]| -> Result<String, Failed> {
+        Ok(String::from_utf8(
+            cell.podrt().arg("run").args(flags).args(["--bundle", &bundle, "c"]).output()?.stdout,
+        )?)
+    };
+    let (pivoted, changed) = (inside(&[])?, inside(&["--no-pivot"])?);
+    if pivoted != changed || pivoted.is_empty() {
+        return fail(format!("{pivoted} and without a pivot {changed}"));
+    }
+    cell.expect_nothing_left()
+}
+
+fn unknown_capability() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut config = cell.config("c", &["facts"]);
+    let set = json!(["CAP_CHOWN", "CAP_OF_TOMORROW"]);
+    config["process"]["capabilities"] = json!({"bounding": set, "effective": set, "permitted": set});
+    let bundle = cell.bundle(&config)?.display().to_string();
+    let output = cell.podrt().args(["run", "--bundle", &bundle, "c"]).output()?;
+    expect(&facts_of(&output)?, "/status/CapEff", &json!("0000000000000001"))?;
+    let said = String::from_utf8(output.stderr)?;
+    let warning = "warning: process.capabilities.bounding: \"CAP_OF_TOMORROW\" is no capability that podrt knows, left out";
+    if !said.contains(warning) {
+        return fail(said);
+    }
+    cell.expect_nothing_left()
+}
+
+fn usage_in_log() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let log = cell.path().join("data/log");
+    let path = log.display().to_string();
+    for (args, format) in [
+        (["--log", &path, "--log-format=json", "checkpoint"], "json"),
+        (["--log-format", "text", "--log", &path], "text"),
+    ] {
+        cell.refused(&args)?;
+        let line = fs::read_to_string(&log)?;
+        let is_good = match format {
+            "json" => {
+                let line: Value = serde_json::from_str(&line)?;
+                line["level"] == "error"
+                    && line["msg"].as_str().is_some_and(|text| text.contains("'checkpoint'"))
+            }
+            _ => line.contains("level=error msg=\""),
+        };
+        if !is_good {
+            return fail(line);
+        }
+        fs::remove_file(&log)?;
+    }
     cell.expect_nothing_left()
 }
 

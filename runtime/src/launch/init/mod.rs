@@ -207,6 +207,7 @@ fn perform(init: &Init<'_>, action: &Action, executable: &mut Executable) -> Res
         Action::MaskedPath(path) => rootfs::mask(init.rootfs()?, path),
         Action::Hook(hook) => run_hook(init, hook, Status::Creating),
         Action::PivotRoot => rootfs::pivot(init.rootfs()?),
+        Action::ChangeRoot => rootfs::change_root(init.rootfs()?),
         Action::RootPropagation(propagation) => rootfs::set_root_propagation(*propagation),
         Action::ReadonlyRoot => rootfs::make_root_readonly(),
         Action::WorkingDirectory(path) => rootfs::enter(path),

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{chdir, fchdir, pivot_root};
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
 use super::super::{Context, StepError};
 use super::{Init, copy};
@@ -179,9 +179,16 @@ pub(super) fn pivot(rootfs: BorrowedFd<'_>) -> Result<(), StepError> {
     fchdir(rootfs)?;
     // Onto itself: the old root is stacked on the new one, where no directory has to be made for it (pivot_root(2)).
     pivot_root(".", ".").during(|| {
-        "pivot_root (it is refused when the node's root is the initial ramfs: switch to another root first)"
+        "pivot_root (it is refused when the node's root is the initial ramfs: switch to another root first, or use --no-pivot)"
     })?;
     umount2(".", MntFlags::MNT_DETACH).during(|| "detach the old root")?;
+    chdir("/").during(|| "enter the new root")
+}
+
+/// As [`pivot`], where that is refused: the old root stays below the new one.
+pub(super) fn change_root(rootfs: BorrowedFd<'_>) -> Result<(), StepError> {
+    fchdir(rootfs)?;
+    chroot(".").during(|| "chroot")?;
     chdir("/").during(|| "enter the new root")
 }
 
