@@ -138,7 +138,7 @@ impl Sweeper<'_> {
         let only = self.scene.only_victim();
         let counted = self.count(only.unwrap_or(Victim::Command))?;
         let mut victims = vec![only.unwrap_or(Victim::Command)];
-        if options.children && only.is_none() {
+        if options.children && !self.scene.is_of_pods() {
             let n = u32::try_from(counted.processes.len()).unwrap_or(u32::MAX);
             victims.extend((1..n).map(Victim::Child));
         }

@@ -1,11 +1,13 @@
 //! The stages that run in VMs: the tests of the probes and of podrt under each kernel, the engines that drive podrt, the
 //! suite on podrt, and the suite on what the saboteur makes of it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use vm_images::{Event, Observer, Rootfs, Stream, Vm};
 
 use crate::build;
@@ -39,11 +41,27 @@ pub(crate) fn programs(context: &Context) -> Result<Tally> {
         let probes = build::logging_probes(&context.tools)?;
         built.extend(build::guest_tests(&[LINES], &probes, &["podproof-ebpf/log"])?);
     }
+    let built = &built;
+    // An emulated machine takes one processor, and waits much of its time.
+    let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
+        let machines = SERIES.map(|series| scope.spawn(move || one_series(context, series, built)));
+        machines
+            .into_iter()
+            .map(|machine| machine.join().unwrap_or_else(|_panic| bail!("a thread has panicked")))
+            .collect()
+    });
     let mut total = Tally::default();
-    for series in SERIES {
-        for (name, path) in &built {
-            total.add(&program(context, series, name, path)?);
-        }
+    for tally in tallies {
+        total.add(&tally?);
+    }
+    Ok(total)
+}
+
+/// Each of these programs under one kernel.
+fn one_series(context: &Context, series: &str, built: &BTreeMap<String, PathBuf>) -> Result<Tally> {
+    let mut total = Tally::default();
+    for (name, path) in built {
+        total.add(&program(context, series, name, path)?);
     }
     Ok(total)
 }
