@@ -1,5 +1,5 @@
 //! `podproof sweep` notices what a runtime leaves behind when it is killed: scripts around podrt make something at the
-//! beginning of `create` and remove it at the end, so that it is left only by a kill in between.
+//! beginning of a command and remove it at the end, so that it is left only by a kill in between.
 //!
 //! Needs root and a cgroup v2 host of its own: a VM. `PODPROOF` and `PODRT` name the programs under test where they are not those
 //! of this build.
@@ -16,7 +16,9 @@ use serde_json::Value;
 #[derive(Clone, Copy)]
 struct Saboteur {
     name: &'static str,
-    /// What it does before a `create`.
+    /// The command that is swept, and the verb at which it does something.
+    command: (&'static str, &'static str),
+    /// What it does before that.
     before: &'static str,
     /// What it does after it.
     after: &'static str,
@@ -26,9 +28,10 @@ struct Saboteur {
     sample: usize,
 }
 
-const SABOTEURS: [Saboteur; 4] = [
+const SABOTEURS: [Saboteur; 5] = [
     Saboteur {
         name: "cgroup",
+        command: ("create", "create"),
         before: "mkdir /sys/fs/cgroup/left-by-saboteur",
         after: "rmdir /sys/fs/cgroup/left-by-saboteur",
         left: "cgroup /sys/fs/cgroup/left-by-saboteur",
@@ -36,6 +39,7 @@ const SABOTEURS: [Saboteur; 4] = [
     },
     Saboteur {
         name: "mount",
+        command: ("create", "create"),
         before: "mkdir -p /mnt/left; mount -t tmpfs none /mnt/left",
         after: "umount /mnt/left",
         left: "mount of tmpfs on /mnt/left",
@@ -43,6 +47,7 @@ const SABOTEURS: [Saboteur; 4] = [
     },
     Saboteur {
         name: "file",
+        command: ("create", "create"),
         before: "echo x >/run/left-by-saboteur",
         after: "rm /run/left-by-saboteur",
         left: "file /run/left-by-saboteur",
@@ -50,10 +55,19 @@ const SABOTEURS: [Saboteur; 4] = [
     },
     Saboteur {
         name: "process",
+        command: ("create", "create"),
         before: "sleep 1000 & sleeper=$!",
         after: "kill $sleeper",
         left: "process ",
         sample: 3,
+    },
+    Saboteur {
+        name: "cgroup_beside_a_pod",
+        command: ("pod-run", "run"),
+        before: "mkdir /sys/fs/cgroup/left-by-saboteur",
+        after: "rmdir /sys/fs/cgroup/left-by-saboteur",
+        left: "cgroup /sys/fs/cgroup/left-by-saboteur",
+        sample: 4,
     },
 ];
 
@@ -136,15 +150,15 @@ fn passed_over() -> Result<(), Failed> {
 }
 
 fn caught(saboteur: Saboteur) -> Result<(), Failed> {
-    let Saboteur { name, before, after, left, sample } = saboteur;
+    let Saboteur { name, command: (command, verb), before, after, left, sample } = saboteur;
     let dir = tempfile::tempdir()?;
     let script = dir.path().join(name);
-    wrap(&script, "create", &format!("{before}; $podrt \"$@\"; status=$?; {after}; exit $status"))?;
+    wrap(&script, verb, &format!("{before}; $podrt \"$@\"; status=$?; {after}; exit $status"))?;
     let json = dir.path().join("json");
     let ran = Command::new(podproof())
         .arg("sweep")
         .arg(&script)
-        .args(["--command", "create", "--sample", &sample.to_string(), "--json"])
+        .args(["--command", command, "--sample", &sample.to_string(), "--json"])
         .arg(&json)
         .output()?;
     let said = || {

@@ -279,6 +279,22 @@ mod tests {
     use crate::spec::samples::read;
     use crate::spec::{Offence, PodSpec};
 
+    /// After an intended change, run with `PODRT_UPDATE_FIELDS=1` and read the diff.
+    #[test]
+    fn the_table_of_the_readme_is_this() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (begin, end) = ("<!-- pod-fields -->\n", "<!-- end of pod-fields -->");
+        let (head, rest) = text.split_once(begin).unwrap();
+        let (_, tail) = rest.split_once(end).unwrap();
+        let wanted = format!("{head}{begin}{}{end}{tail}", markdown());
+        if std::env::var_os("PODRT_UPDATE_FIELDS").is_some() {
+            std::fs::write(&path, wanted).unwrap();
+        } else {
+            assert!(text == wanted, "the table in {} is not that of this file", path.display());
+        }
+    }
+
     /// A manifest in which every field of the table can be set alone.
     fn full() -> Value {
         json!({
