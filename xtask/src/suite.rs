@@ -21,7 +21,7 @@ use crate::vm;
 const USAGE: u8 = 2;
 
 /// Options of every command that judges in a VM.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct MachineArgs {
     /// auto, kvm or tcg
     #[arg(long, value_name = "ACCEL", default_value_t = Accel::Auto)]
@@ -35,6 +35,12 @@ pub(crate) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// The same, with so much time at least.
+    pub(crate) fn with_patience(mut self, time: Duration) -> Self {
+        self.timeout = self.timeout.max(time.as_secs());
+        self
+    }
+
     /// Makes the machine as it is wanted.
     pub(crate) fn apply(&self, machine: &mut Vm) {
         machine.accel = self.accel;

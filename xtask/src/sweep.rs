@@ -5,6 +5,7 @@ mod page;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -18,6 +19,8 @@ use crate::suite::{self, MachineArgs, Run};
 
 /// Cut points per command, unless all are wanted.
 const SAMPLE: &str = "24";
+/// How long the whole table may take for one runtime under one kernel.
+const FULL: Duration = Duration::from_hours(6);
 /// The runtimes of the whole table beside podrt. They make thousands of calls, not the same ones each time, so these are sampled.
 const PEERS: [&str; 2] = ["runc", "crun"];
 
@@ -83,6 +86,8 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
     wanted.extend(suite::tools(&args.kernel));
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
+    // Thousands of cuts, a second each where the machine is emulated.
+    let machine = if args.full { args.machine.clone().with_patience(FULL) } else { args.machine.clone() };
     let mut document = Document::default();
     for kernel in &args.kernel {
         for (names, options) in &swept {
@@ -101,7 +106,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
             argv.extend(options.iter().map(|option| (*option).to_owned()));
             argv.extend(["--json".to_owned(), suite::records_option()[1].clone()]);
             println!("==> kernel {kernel}");
-            match suite::run(&args.machine, kernel, "sweep", rootfs, argv, (&tools, &built))? {
+            match suite::run(&machine, kernel, "sweep", rootfs, argv, (&tools, &built))? {
                 Run::Records(path) => document.read(&path)?,
                 Run::Ended(code) => return Ok(code),
             }

@@ -219,7 +219,9 @@ pub(crate) fn sweep(context: &Context) -> Result<Tally> {
     }
     let is_clean = command.succeeds()?;
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
-    fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
+    for path in [json.with_extension("md"), json] {
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
     let document: serde_json::Value = serde_json::from_slice(&text).context("the sweep is no JSON")?;
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let mut tally = Tally::check("the crash sweep", is_clean);
