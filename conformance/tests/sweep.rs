@@ -68,6 +68,12 @@ fn main() -> ExitCode {
             },
         ));
     }
+    trials.push(Trial::ignorable_test("a_command_that_fails_is_passed_over_and_told", || {
+        match missing_prerequisite() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => Ok(passed_over().map(|()| Completion::Completed)?),
+        }
+    }));
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);
@@ -96,17 +102,44 @@ fn unknown() -> Result<(), String> {
     if ran.status.code() == Some(2) && is_named { Ok(()) } else { Err(format!("{}: {said}", ran.status)) }
 }
 
+/// Writes a script around podrt that does something else for one verb.
+fn wrap(script: &Path, verb: &str, instead: &str) -> Result<(), Failed> {
+    let podrt = std::env::var("PODRT")?;
+    let text = format!(
+        "#!/bin/sh\npodrt={podrt}\ncase \"$*\" in\n*' {verb} '*) {instead};;\n*) exec $podrt \"$@\";;\nesac\n"
+    );
+    fs::write(script, text)?;
+    Ok(fs::set_permissions(script, fs::Permissions::from_mode(0o755))?)
+}
+
+fn passed_over() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let (script, json) = (dir.path().join("broken"), dir.path().join("json"));
+    wrap(&script, "start", "mkdir /sys/fs/cgroup/left-by-start; exit 7")?;
+    let ran = Command::new(podproof())
+        .arg("sweep")
+        .arg(&script)
+        .args(["--command", "start", "--command", "create", "--sample", "2", "--json"])
+        .arg(&json)
+        .output()?;
+    let document: Value = serde_json::from_slice(&fs::read(&json)?)?;
+    let run = &document["runs"][0];
+    let is_told = run["unplayed"][0]["command"] == "start"
+        && run["unplayed"][0]["reason"].as_str().is_some_and(|reason| reason.contains("exited with 7"));
+    let is_gone = !Path::new("/sys/fs/cgroup/left-by-start").exists();
+    let goes_on = run["rows"][0]["command"] == "create" && run["rows"][0]["killed"] == 2 && run["leaks"] == 0;
+    if ran.status.code() == Some(3) && is_told && is_gone && goes_on {
+        return Ok(());
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Err(Failed::from(format!("{}\n{run}\n{}{}", ran.status, text(&ran.stdout), text(&ran.stderr))))
+}
+
 fn caught(saboteur: Saboteur) -> Result<(), Failed> {
     let Saboteur { name, before, after, left, sample } = saboteur;
-    let podrt = std::env::var("PODRT")?;
     let dir = tempfile::tempdir()?;
     let script = dir.path().join(name);
-    let text = format!(
-        "#!/bin/sh\ncase \"$*\" in\n*' create '*) {before}; {podrt} \"$@\"; status=$?; {after}; exit $status;;\n\
-         *) exec {podrt} \"$@\";;\nesac\n"
-    );
-    fs::write(&script, text)?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    wrap(&script, "create", &format!("{before}; $podrt \"$@\"; status=$?; {after}; exit $status"))?;
     let json = dir.path().join("json");
     let ran = Command::new(podproof())
         .arg("sweep")

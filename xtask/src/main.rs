@@ -10,6 +10,7 @@ mod engine;
 mod example;
 mod fuzz;
 mod lint;
+mod markdown;
 mod mutants;
 mod setup;
 mod suite;

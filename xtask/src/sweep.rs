@@ -1,5 +1,7 @@
 //! `cargo xtask sweep`: kills the commands of runtimes at their system calls, in a VM under each kernel.
 
+mod page;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::build;
 use crate::conformance::{Subject, check_program};
+use crate::markdown;
 use crate::setup::{self, Tool};
 use crate::suite::{self, MachineArgs, Run};
 
@@ -31,9 +34,12 @@ pub(crate) struct SweepArgs {
     /// runc and crun for the table
     #[arg(long, conflicts_with = "runtime")]
     full: bool,
-    /// Write the rows with every leak to this file
+    /// Write the rows with every leak to this file, and a page of them beside it as .md
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Sweep nothing: make the page again from FILE
+    #[arg(long, requires = "json", conflicts_with_all = ["runtime", "kernel", "full", "options"])]
+    render: bool,
     #[command(flatten)]
     machine: MachineArgs,
     /// Options of `podproof sweep`, such as --command create --sample 100; without --sample every call is tried
@@ -43,6 +49,9 @@ pub(crate) struct SweepArgs {
 
 /// Boots and sweeps.
 pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
+    if let (true, Some(path)) = (args.render, &args.json) {
+        return render(path).map(|()| ExitCode::SUCCESS);
+    }
     // What is swept, and how.
     let mut swept: Vec<(Vec<&str>, Vec<&str>)> = vec![(
         args.runtime.iter().map(String::as_str).collect(),
@@ -97,8 +106,21 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&document.value())?;
         fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        render(path)?;
     }
     Ok(document.status(args.full))
+}
+
+/// Makes the page of a document, and the parts of it that other documents have.
+fn render(path: &Path) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let document = page::Document::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let page = path.with_extension("md");
+    fs::write(&page, document.markdown(&name)).with_context(|| format!("cannot write {}", page.display()))?;
+    markdown::put(path, "crash-sweep", &document.sums())?;
+    println!("{}", page.display());
+    Ok(())
 }
 
 /// The documents of all VMs in one.
@@ -140,12 +162,14 @@ impl Document {
         json!({ "schema": 1, "podproof": self.podproof, "runs": self.runs })
     }
 
-    /// 1 when something was left, 3 when a machine died. In the whole table, which shows the others beside podrt, podrt decides.
+    /// 1 when something was left, 3 when a machine died or a command failed that nobody killed. In the whole table, which shows the others beside podrt, podrt decides.
     fn status(&self, is_table: bool) -> ExitCode {
         let counts = |run: &&Value| !is_table || run["runtime"]["name"] == "podrt";
         if self.runs.iter().filter(counts).any(|run| run["leaks"] != 0) {
             return ExitCode::from(1);
         }
-        ExitCode::from(if self.has_died { 3 } else { 0 })
+        let is_partial =
+            |run: &Value| run["unplayed"].as_array().is_some_and(|commands| !commands.is_empty());
+        ExitCode::from(if self.has_died || self.runs.iter().filter(counts).any(is_partial) { 3 } else { 0 })
     }
 }

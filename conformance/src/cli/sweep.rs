@@ -136,11 +136,14 @@ fn one(
     let (runtime, has_gc) = (place.runtime().clone(), place.has_verb("gc"));
     let left = place.close();
     tidy(&mut base);
-    let rows = match swept {
+    let (rows, unplayed) = match swept {
         // The exit status tells of it.
         Err(SweepError::Interrupted) => bail!("the sweep of {given} was interrupted"),
         swept => swept.with_context(|| format!("sweep {given}"))?,
     };
+    for passed_over in &unplayed {
+        println!("{:<14} not swept: {}", passed_over.command, passed_over.reason);
+    }
     for what in left {
         eprintln!("podproof: could not be removed: {what}");
     }
@@ -154,6 +157,7 @@ fn one(
         has_gc,
         leaks: rows.iter().map(|row| row.leaks.len() as u64).sum(),
         rows,
+        unplayed,
     })
 }
 
@@ -169,7 +173,9 @@ fn tidy(base: &mut tempfile::TempDir) {
 fn status(reports: &[Report]) -> u8 {
     let n_killed: u64 = reports.iter().flat_map(|report| &report.rows).map(|row| row.killed).sum();
     match reports.iter().map(|report| report.leaks).sum() {
-        0_u64 if n_killed == 0 => exit::INCONCLUSIVE,
+        0_u64 if n_killed == 0 || reports.iter().any(|report| !report.unplayed.is_empty()) => {
+            exit::INCONCLUSIVE
+        }
         0 => exit::PASSED,
         _ => exit::FAILED,
     }

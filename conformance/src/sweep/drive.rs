@@ -6,7 +6,7 @@ use std::time::Instant;
 use podproof_ebpf::inject::{Injector, Outcome, Plan, Position};
 
 use super::place::{PROGRAM, Place};
-use super::report::{Leak, Row};
+use super::report::{Leak, Row, Unplayed};
 use super::scene::Scene;
 use super::{SweepError, points};
 use crate::observe::snapshot::{Object, Snapshot};
@@ -69,35 +69,54 @@ pub struct Options {
 }
 
 /// Sweeps these commands of the place's runtime; tells of each row when it is done. A verb that the runtime does not have is
-/// passed over.
+/// passed over, and so is the rest of a command that fails without being killed: the second list tells of those.
 ///
 /// # Errors
-/// When the node refuses something, or a command fails that nobody killed.
+/// When the node refuses something.
 pub fn sweep(
     place: &mut Place,
     injector: &mut Injector,
     scenes: &[Scene],
     options: &Options,
     mut done: impl FnMut(&Row),
-) -> Result<Vec<Row>, SweepError> {
-    let mut rows = Vec::new();
+) -> Result<(Vec<Row>, Vec<Unplayed>), SweepError> {
+    let (mut rows, mut unplayed) = (Vec::new(), Vec::new());
     for scene in scenes.iter().copied() {
         if !place.has_verb(scene.verb()) {
             continue;
         }
-        if scene == Scene::CreateJoined {
-            place.run_sandbox()?;
-        }
-        let mut sweeper =
-            Sweeper { place: &mut *place, injector: &mut *injector, scene, baseline: Snapshot::default() };
-        let swept = sweeper.all(options, &mut done);
-        if scene == Scene::CreateJoined {
+        let before = place.snapshot();
+        let joined = scene == Scene::CreateJoined;
+        let swept = if joined { place.run_sandbox() } else { Ok(()) }.and_then(|()| {
+            let mut sweeper = Sweeper {
+                place: &mut *place,
+                injector: &mut *injector,
+                scene,
+                baseline: Snapshot::default(),
+            };
+            sweeper.all(options, |row| {
+                done(&row);
+                rows.push(row);
+            })
+        });
+        if joined {
             place.end_sandbox()?;
         }
-        rows.extend(swept?);
+        match swept {
+            Err(error @ SweepError::Runtime { .. }) => {
+                place.clean_up()?;
+                let left = place.snapshot().beyond(&before);
+                place.scrub(&left)?;
+                unplayed.push(Unplayed { command: scene.name().to_owned(), reason: error.to_string() });
+            }
+            swept => swept?,
+        }
     }
-    Ok(rows)
+    Ok((rows, unplayed))
 }
+
+/// How often a cut point is tried at most, until the victim comes as far as that.
+const TRIES: usize = 5;
 
 struct Sweeper<'a> {
     place: &'a mut Place,
@@ -108,7 +127,7 @@ struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    fn all(&mut self, options: &Options, done: &mut impl FnMut(&Row)) -> Result<Vec<Row>, SweepError> {
+    fn all(&mut self, options: &Options, mut done: impl FnMut(Row)) -> Result<(), SweepError> {
         // The first time, files may be made that every later time finds.
         self.baseline = self.place.snapshot();
         let counted = self.count(Victim::Command)?;
@@ -117,15 +136,12 @@ impl Sweeper<'_> {
             let n = u32::try_from(counted.processes.len()).unwrap_or(u32::MAX);
             victims.extend((1..n).map(Victim::Child));
         }
-        let mut rows = Vec::new();
         for victim in victims {
             for position in options.positions.list() {
-                let row = self.row(victim, *position, options.sample)?;
-                done(&row);
-                rows.push(row);
+                done(self.row(victim, *position, options.sample)?);
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// The command in full, and what it and the clean-up leave when nobody is killed.
@@ -159,10 +175,16 @@ impl Sweeper<'_> {
         };
         for point in points::choose(n_calls, &counted.calls, sample) {
             row.cut_points += 1;
-            let outcome = self.play(victim, Some((position, point)))?;
-            row.killed += u64::from(outcome.killed.is_some());
-            let name = outcome.killed.map_or_else(|| "none".to_owned(), |killed| points::name(killed.nr));
-            row.leaks.extend(self.compare(point, name)?);
+            // A process that waits for another may make a call more or less than when it was counted.
+            for _try in 0..TRIES {
+                let outcome = self.play(victim, Some((position, point)))?;
+                let name = outcome.killed.map_or_else(|| "none".to_owned(), |killed| points::name(killed.nr));
+                row.leaks.extend(self.compare(point, name)?);
+                if outcome.killed.is_some() {
+                    row.killed += 1;
+                    break;
+                }
+            }
         }
         row.is_sampled = row.cut_points < n_calls;
         row.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

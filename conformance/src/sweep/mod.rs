@@ -20,7 +20,7 @@ mod scene;
 
 pub use drive::{Options, Positions, Victim, sweep};
 pub use place::{Place, take_ends};
-pub use report::{Leak, Report, Row, document, render};
+pub use report::{Leak, Report, Row, Unplayed, document, render};
 pub use scene::Scene;
 
 use std::io;

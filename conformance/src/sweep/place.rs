@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -39,10 +40,15 @@ pub(super) const STAYS: &str = "stays";
 pub(super) const ENDS: &str = "ends";
 /// The bundle that joins the sandbox.
 pub(super) const JOINS: &str = "joins";
+/// The bundle of a container with what the others do not have: see [`Place::write_full`].
+pub(super) const FULL: &str = "full";
 /// `comm` of every program inside.
 pub(super) const PROGRAM: &str = "swept-program";
 /// A program for `exec` that ends at once.
 pub(super) const SHORT_PROGRAM: &str = "/short/swept-program";
+
+/// Where terminals come to, in the directory of the sweep.
+const CONSOLE: &str = "data/console.sock";
 
 /// Where files are looked for that a runtime leaves: the state root and the bundles are below the first.
 const DIRS: [&str; 3] = ["/run", "/tmp", "/dev/shm"];
@@ -57,6 +63,8 @@ pub struct Place {
     layout: Layout,
     deadline_factor: f64,
     signals: SignalFd,
+    /// Where terminals come to.
+    console: UnixListener,
     /// Verbs that the runtime's help names.
     verbs: BTreeSet<String>,
     /// Processes that are there for the whole scene.
@@ -128,6 +136,16 @@ impl Place {
             let group = Cgroup::at(&cgroup);
             group.create().map_err(node("make the cgroup", group.dir()))?;
         }
+        for part in ["bundles", "programs", "data", "shared", "log"] {
+            let path = dir.join(part);
+            fs::create_dir_all(&path).map_err(node("make", &path))?;
+        }
+        // Root of a user namespace comes through here as somebody else.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(node("chmod", dir))?;
+        let console = dir.join(CONSOLE);
+        let console = UnixListener::bind(&console)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(node("listen on", &console))?;
         let mut place = Self {
             runtime,
             programs: programs.clone(),
@@ -136,18 +154,16 @@ impl Place {
             layout,
             deadline_factor,
             signals,
+            console,
             verbs: BTreeSet::new(),
             known: BTreeSet::new(),
             ended: BTreeMap::new(),
         };
-        for part in ["bundles", "programs", "data", "shared", "log"] {
-            let path = place.dir.join(part);
-            fs::create_dir_all(&path).map_err(node("make", &path))?;
-        }
         place.copy_programs()?;
         place.write_bundle(&Bundle::witness(STAYS), false)?;
         let ends = Bundle::witness(ENDS).args(&[&format!("/{PROGRAM}"), "exit", "0"]);
         place.write_bundle(&ends, true)?;
+        place.write_full()?;
         let mut help = place.command(&[]);
         help.arg("--help");
         let help = place.finish(help, &owned(&["--help"]))?;
@@ -178,6 +194,34 @@ impl Place {
 
     pub(super) fn pid_file(&self) -> PathBuf {
         self.dir.join("data/pid")
+    }
+
+    pub(super) fn console_socket(&self) -> PathBuf {
+        self.dir.join(CONSOLE)
+    }
+
+    /// A container in a user namespace, with hooks of all kinds, a filter of system calls, and a terminal.
+    fn write_full(&self) -> Result<(), SweepError> {
+        let mapping = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+        let inside = json!([{ "path": SHORT_PROGRAM, "args": [PROGRAM, "exit", "0"] }]);
+        let program = self.bundle(FULL).join("rootfs").join(SHORT_PROGRAM.trim_start_matches('/'));
+        let outside = json!([{ "path": program, "args": [PROGRAM, "exit", "0"] }]);
+        let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["swapon", "swapoff"], "action": "SCMP_ACT_ERRNO" }] });
+        let terminals = json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] });
+        let mut bundle = Bundle::witness(FULL)
+            .namespace("user", NsSource::New)
+            .with("/linux/uidMappings", mapping.clone())
+            .with("/linux/gidMappings", mapping)
+            .with("/linux/seccomp", filter)
+            .with("/process/terminal", true)
+            .with("/mounts/-", terminals)
+            .with("/hooks/startContainer", inside);
+        for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            bundle = bundle.with(&format!("/hooks/{kind}"), outside.clone());
+        }
+        self.write_bundle(&bundle, false)
     }
 
     fn copy_programs(&mut self) -> Result<(), SweepError> {
@@ -304,6 +348,8 @@ impl Place {
         if self.has_verb("gc") {
             clean(self, &owned(&["gc"]))?;
         }
+        // With the connections go the terminals that were sent.
+        while self.console.accept().is_ok() {}
         self.settle()?;
         // The caller asked for it, so it is the caller's.
         match fs::remove_file(self.pid_file()) {

@@ -17,8 +17,20 @@ pub struct Report {
     pub has_gc: bool,
     /// One per command, victim and position.
     pub rows: Vec<Row>,
+    /// Commands that were not swept to their end.
+    #[serde(default)]
+    pub unplayed: Vec<Unplayed>,
     /// Cuts after which something was left, over all rows.
     pub leaks: u64,
+}
+
+/// A command that fails when nobody kills it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unplayed {
+    /// Name of the scene.
+    pub command: String,
+    /// Which call of the runtime failed, and how.
+    pub reason: String,
 }
 
 /// One command, killed at many calls.

@@ -23,7 +23,7 @@ use super::{Context, LaunchError, StepError, foreground};
 use crate::cgroup::{self, CgroupPath};
 use crate::plan::{Action, Actor, Plan};
 use crate::spec::{ContainerId, NsKind, ProcessSpec};
-use crate::state::{StateRoot, Status};
+use crate::state::{ProcessIdentity, StateRoot, Status};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{process, schedule};
 
@@ -53,9 +53,9 @@ impl Target {
             |status, way_out| LaunchError::Status { verb: "exec in", id: id.to_string(), status, way_out };
         let stopped = || refuse(Status::Stopped, "");
         let process = state.process.as_ref().ok_or_else(|| refuse(Status::Creating, ""))?;
-        let pidfd = own_process(root, id, &state)?;
+        let pidfd = own_process(root, id, &state)?.ok_or_else(stopped)?;
         // Paused or not.
-        match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
+        match ProcessIdentity::status_alive(&root.barrier(id)) {
             Status::Running => {}
             // Its process is the runtime still, and nothing of the container's must meet that.
             Status::Created => return Err(refuse(Status::Created, "; start it first")),
@@ -64,7 +64,6 @@ impl Target {
         if !is_paused_ignored && is_frozen(&state.cgroup) {
             return Err(LaunchError::Paused { id: id.to_string() });
         }
-        let pidfd = pidfd.ok_or_else(stopped)?;
         let document = root.load_config(id)?;
         let namespaces = different_namespaces(process.pid).map_err(call("look at the namespaces of", id))?;
         // The number was its own all the while.

@@ -23,11 +23,13 @@ use crate::sys::process;
 /// # Errors
 /// What the kernel gives.
 pub fn status(root: &StateRoot, id: &ContainerId, state: &State) -> Result<Status, LaunchError> {
-    let Some(process) = &state.process else { return Ok(Status::Creating) };
-    own_process(root, id, state)?;
-    match process.status(&root.barrier(id)).map_err(call("look at the process of", id))? {
-        Status::Created | Status::Running if freeze::is_frozen(&state.cgroup)? => Ok(Status::Paused),
-        status => Ok(status),
+    if state.process.is_none() {
+        return Ok(Status::Creating);
+    }
+    match own_process(root, id, state)? {
+        None => Ok(Status::Stopped),
+        Some(_lives) if freeze::is_frozen(&state.cgroup)? => Ok(Status::Paused),
+        Some(_lives) => Ok(ProcessIdentity::status_alive(&root.barrier(id))),
     }
 }
 
@@ -161,6 +163,9 @@ pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
     }
 }
 
+/// How long a forced delete waits for another command.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How long a killed process may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -173,13 +178,17 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
     if is_forced {
         // Before the lock: a start that waits for a process that does not answer has it.
         if let Ok(state) = root.load(id)
-            && let Some(process) = &state.process
-            && own_process(root, id, &state).is_ok()
+            && let Ok(Some(pidfd)) = own_process(root, id, &state)
         {
-            kill_process(id, process)?;
+            kill_process(id, &pidfd)?;
         }
     }
-    let directory = match root.lock(id) {
+    let locked = match is_forced {
+        // Whoever has it may wait for a hook without a timeout.
+        true => root.lock_within(id, LOCK_DEADLINE),
+        false => root.lock(id),
+    };
+    let directory = match locked {
         // As OCI runtimes do, so that an engine can clean up without asking first.
         Err(StateError::Unknown { .. }) if is_forced => return Ok(Vec::new()),
         result => result?,
@@ -197,6 +206,7 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
             directory.remove()?;
             return Ok(Vec::new());
         }
+        Err(StateError::Unknown { .. }) => return Err(LaunchError::Interrupted { id: id.to_string() }),
         Err(error) => return Err(error.into()),
     };
     match status(root, id, &state) {
@@ -225,9 +235,9 @@ pub(super) fn destroy(
     state: &State,
 ) -> Result<Vec<String>, LaunchError> {
     // First the process itself: it may have been moved out of its cgroup.
-    if let Some(process) = &state.process {
-        if own_process(root, id, state).is_ok() {
-            kill_process(id, process)?;
+    if state.process.is_some() {
+        if let Ok(Some(pidfd)) = own_process(root, id, state) {
+            kill_process(id, &pidfd)?;
         }
     } else {
         group::mark_made_parents(&state.cgroup, &state.missing_cgroups);
@@ -258,8 +268,7 @@ fn run_noting(state: &State, kind: HookKind, status: Status, pid: Option<i32>) -
 }
 
 /// Kills a container's process and waits for its end; one that is paused too.
-fn kill_process(id: &ContainerId, process: &ProcessIdentity) -> Result<(), LaunchError> {
-    let Some(pidfd) = process.open().map_err(call("look at the process of", id))? else { return Ok(()) };
+fn kill_process(id: &ContainerId, pidfd: &OwnedFd) -> Result<(), LaunchError> {
     match process::pidfd_send_signal(pidfd.as_fd(), Signal::SIGKILL as i32) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(call("kill", id)(errno)),

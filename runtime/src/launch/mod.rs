@@ -123,6 +123,14 @@ pub enum LaunchError {
         /// Why the create failed.
         source: Box<LaunchError>,
     },
+    /// A create was killed before it wrote a state.
+    #[error(
+        "container {id} does not exist: its create was interrupted; podrt delete --force {id} or podrt gc removes what is left"
+    )]
+    Interrupted {
+        /// Container id.
+        id: String,
+    },
     /// Init ended before it was ready.
     #[error(
         "the container's process ended before it was ready ({how}); a linux.resources.memory.limit of a few MiB is too \

@@ -64,6 +64,10 @@ pub(super) fn identity_steps(
     if process.no_new_privileges {
         push(Action::NoNewPrivileges);
     }
+    // Common behaviour of runtimes, which images and containerd rely on.
+    if !process.has_home() {
+        push(Action::FindHome);
+    }
     // As the user of the container: whether a file can be executed is a question of who asks.
     push(Action::FindProgram);
 }

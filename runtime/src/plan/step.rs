@@ -228,6 +228,8 @@ pub enum Action {
         /// Capabilities, if they are not set yet.
         then: Option<CapabilitySpec>,
     },
+    /// Set `HOME` from the container's passwd(5), as the user of the container.
+    FindHome,
     /// Find the program, as the user of the container.
     FindProgram,
     /// Set the I/O priority.
@@ -354,6 +356,7 @@ impl fmt::Display for Action {
                 }
                 then.iter().try_for_each(|caps| write!(f, ", then permitted {:#x}", caps.permitted.0))
             }
+            Self::FindHome => f.write_str("set HOME from /etc/passwd"),
             Self::FindProgram => f.write_str("find process.args[0]"),
             Self::IoPriority(p) => write!(f, "set process.ioPriority class {} level {}", p.class, p.level),
             Self::Scheduler(s) => write!(

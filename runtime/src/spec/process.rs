@@ -68,6 +68,14 @@ pub struct ProcessSpec {
 }
 
 impl ProcessSpec {
+    /// True when the environment has a `HOME` with something in it.
+    #[must_use]
+    pub fn has_home(&self) -> bool {
+        self.env
+            .iter()
+            .any(|entry| entry.as_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty()))
+    }
+
     /// `PATH` of the container's environment.
     #[must_use]
     pub fn search_path(&self) -> Option<&[u8]> {

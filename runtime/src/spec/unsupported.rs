@@ -14,6 +14,8 @@ const UNSUPPORTED: &[&str] = &[
     "zos",
     "freebsd",
     "process.selinuxLabel",
+    "process.commandLine",
+    "process.user.username",
     "process.execCPUAffinity",
     "linux.intelRdt",
     "linux.mountLabel",
@@ -72,6 +74,8 @@ mod tests {
             (json!({"linux": {"netDevices": {"eth0": {}}}}), "linux.netDevices"),
             (json!({"linux": {"memoryPolicy": {"mode": "MPOL_BIND"}}}), "linux.memoryPolicy"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
+            (json!({"process": {"user": {"uid": 0, "username": "app"}}}), "process.user.username"),
+            (json!({"process": {"commandLine": "a b"}}), "process.commandLine"),
             (json!({"process": {"execCPUAffinity": {"initial": "0"}}}), "process.execCPUAffinity"),
             (json!({"linux": {"resources": {"network": {"classID": 5}}}}), "linux.resources.network"),
         ] {

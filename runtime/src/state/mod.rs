@@ -92,6 +92,18 @@ pub enum StateError {
         /// State root.
         root: PathBuf,
     },
+    /// Another command has the container for long.
+    #[error(
+        "container {id} is locked by {holder} since {seconds} s or more; wait for its end, or end it, and try again"
+    )]
+    Busy {
+        /// Container id.
+        id: String,
+        /// Who has the lock.
+        holder: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The state file belongs to another container.
     #[error("state file {} is that of container {id:?}; podrt delete --force removes what belongs to this one", path.display())]
     Foreign {
@@ -123,6 +135,7 @@ impl StateError {
         match self {
             Self::Io { source, .. } => Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)),
             Self::Exists { .. } => Errno::EEXIST,
+            Self::Busy { .. } => Errno::EBUSY,
             Self::Unknown { .. } => Errno::ENOENT,
             Self::Damaged { .. } | Self::Foreign { .. } => Errno::EINVAL,
         }

@@ -89,10 +89,13 @@ impl ProcessIdentity {
     /// # Errors
     /// What the kernel gives.
     pub fn status(&self, barrier: &Path) -> Result<Status, Errno> {
-        if self.open()?.is_none() {
-            return Ok(Status::Stopped);
-        }
-        Ok(if is_held(barrier) { Status::Created } else { Status::Running })
+        Ok(if self.open()?.is_some() { Self::status_alive(barrier) } else { Status::Stopped })
+    }
+
+    /// The status of one that lives.
+    #[must_use]
+    pub fn status_alive(barrier: &Path) -> Status {
+        if is_held(barrier) { Status::Created } else { Status::Running }
     }
 }
 

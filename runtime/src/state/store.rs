@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::makedev;
 
 use super::{State, StateError};
 use crate::cgroup::Owner;
@@ -120,6 +123,25 @@ impl StateRoot {
         })
     }
 
+    /// Locks the directory of a container; waits so long while another command has it.
+    ///
+    /// # Errors
+    /// [`StateError::Unknown`] when there is none, [`StateError::Busy`] when the time is over, else the failed operation.
+    #[expect(clippy::disallowed_methods, reason = "flock(2) takes no deadline, and its end is no event")]
+    pub fn lock_within(&self, id: &ContainerId, limit: Duration) -> Result<ContainerDir, StateError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(directory) = self.try_lock(id)? {
+                return Ok(directory);
+            }
+            if Instant::now() >= deadline {
+                let holder = holder(&self.directory(id));
+                return Err(StateError::Busy { id: id.to_string(), holder, seconds: limit.as_secs() });
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
     fn lock_with(
         &self,
         id: &ContainerId,
@@ -194,6 +216,26 @@ impl StateRoot {
     /// The barrier file of a container.
     pub(crate) fn barrier(&self, id: &ContainerId) -> PathBuf {
         self.directory(id).join(BARRIER)
+    }
+}
+
+/// Between two looks at a lock that another command has.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// Who has the lock of this directory, by proc_locks(5).
+fn holder(directory: &Path) -> String {
+    let is_same = |lock: &procfs::Lock, file: &fs::Metadata| {
+        let device = makedev(lock.devmaj.into(), lock.devmin.into());
+        lock.lock_type == procfs::LockType::FLock && lock.inode == file.ino() && device == file.dev()
+    };
+    let pid = fs::metadata(directory).ok().and_then(|file| {
+        let locks = procfs::locks().ok()?;
+        locks.into_iter().find(|lock| is_same(lock, &file)).and_then(|lock| lock.pid)
+    });
+    let Some(pid) = pid else { return "another command".to_owned() };
+    match procfs::process::Process::new(pid).and_then(|process| process.cmdline()) {
+        Ok(words) if !words.is_empty() => format!("process {pid} (`{}`)", words.join(" ")),
+        _ => format!("process {pid}"),
     }
 }
 

@@ -129,11 +129,13 @@ fn exit_code_is_that_of_the_program() -> Result<(), Failed> {
     let podrt = Pid::from_raw(i32::try_from(child.id())?);
     kill(podrt, Signal::SIGUSR1)?;
     lines.expect("10")?;
+    let init = cell.pid("c")?;
     cell.ok(&["kill", "--all", "c", "KILL"])?;
     let code = child.wait()?.code();
     if code != Some(137) {
         return fail(format!("a killed program gives {code:?}"));
     }
+    cell.wait_end(init)?;
     cell.ok(&["delete", "c"]).map(drop)
 }
 
@@ -164,7 +166,7 @@ fn flags_and_files_make_the_process() -> Result<(), Failed> {
     )?;
     for (pointer, expected) in [
         ("/cwd", json!("/tmp")),
-        ("/env", json!(["PATH=/", "A=2", "B=3"])),
+        ("/env", json!(["PATH=/", "A=2", "B=3", "HOME=/"])),
         ("/status/Uid", json!("7\t7\t7\t7")),
         ("/status/Gid", json!("8\t8\t8\t8")),
         ("/status/Groups", json!("9 10")),
@@ -195,7 +197,7 @@ fn flags_and_files_make_the_process() -> Result<(), Failed> {
     )?;
     for (pointer, expected) in [
         ("/cwd", json!("/data")),
-        ("/env", json!(["PATH=/"])),
+        ("/env", json!(["PATH=/", "HOME=/"])),
         ("/status/Groups", json!("3")),
         ("/status/Umask", json!("0077")),
         ("/oom_score_adj", json!("77")),

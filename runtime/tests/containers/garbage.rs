@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("garbage::a_copied_state_harms_nobody", copied_state),
     ("garbage::a_cgroup_that_another_has_now_is_left_to_it", taken_cgroup),
     ("garbage::a_start_that_hangs_does_not_stop_delete", hanging_start),
+    ("garbage::a_forced_delete_names_who_has_the_container_for_long", long_locked),
     ("garbage::commands_at_the_same_time", at_the_same_time),
 ];
 
@@ -95,6 +96,12 @@ fn gc_and_directories() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let (empty, locked) = (cell.state_root().join("empty"), cell.state_root().join("locked"));
     fs::create_dir(&empty)?;
+    let message = cell.refused(&["delete", "empty"])?;
+    if !message
+        .contains("container empty does not exist: its create was interrupted; podrt delete --force empty")
+    {
+        return fail(message);
+    }
     fs::create_dir(&locked)?;
     let lock = fs::File::open(&locked)?;
     lock.lock()?;
@@ -288,6 +295,29 @@ fn hanging_start() -> Result<(), Failed> {
     if start.wait()?.success() {
         return fail("the start has succeeded");
     }
+    cell.expect_nothing_left()
+}
+
+fn long_locked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut config = cell.config("c", &["hold"]);
+    let file = cell.path().join("data/asleep");
+    let hook = json!({"path": std::env::current_exe()?, "args": ["h", "--hook", "sleep", file]});
+    config["hooks"]["createRuntime"] = json!([hook]);
+    let bundle = cell.bundle(&config)?.display().to_string();
+    let mut create = cell.podrt().args(["create", "--bundle", &bundle, "c"]).stderr(Stdio::null()).spawn()?;
+    while !file.exists() {
+        std::thread::yield_now();
+    }
+    let message = cell.refused(&["delete", "--force", "c"])?;
+    let holder = format!("container c is locked by process {} (`", create.id());
+    if !message.contains(&holder) || !message.contains(" create --bundle ") {
+        return fail(message);
+    }
+    create.kill()?;
+    create.wait()?;
+    cell.ok(&["delete", "--force", "c"])?;
+    fs::remove_file(file)?;
     cell.expect_nothing_left()
 }
 

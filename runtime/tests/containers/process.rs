@@ -11,6 +11,7 @@ use crate::{Case, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("process::priorities_domain_and_clocks", priorities_domain_and_clocks),
+    ("process::home_is_from_the_image_unless_it_is_given", home),
     ("process::an_apparmor_profile_must_be_loaded", apparmor_profile_must_be_loaded),
     ("process::the_keyring_is_the_callers_only_on_request", keyring_is_the_callers_on_request),
     ("show::list_and_ps_show_what_runs", list_and_ps_show),
@@ -57,6 +58,56 @@ fn priorities_domain_and_clocks() -> Result<(), Failed> {
         cell.expect_nothing_left()?;
     }
     Ok(())
+}
+
+/// The values of `HOME`, as the program has them.
+fn homes(facts: &Value) -> Vec<&str> {
+    let entries = facts["env"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    entries.filter_map(|entry| entry.strip_prefix("HOME=")).collect()
+}
+
+fn home() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.open_to_all()?;
+    let etc = cell.path().join("rootfs/etc");
+    let passwd = etc.join("passwd");
+    fs::create_dir(&etc)?;
+    let cases = [
+        (Some("root:x:0:0::/root:/bin/sh\napp:x:7:7::/srv/app:\n"), 7, "PATH=/", "/srv/app"),
+        (Some("root:x:0:0::/root:/bin/sh\n"), 0, "HOME=", "/root"),
+        (Some("root:x:0:0::/root:/bin/sh\n"), 7, "PATH=/", "/"),
+        (Some("root:x:0:0::/root:/bin/sh\n"), 0, "HOME=/mine", "/mine"),
+        (None, 0, "PATH=/", "/"),
+    ];
+    for (text, uid, entry, expected) in cases {
+        match text {
+            Some(text) => fs::write(&passwd, text)?,
+            None => fs::remove_file(&passwd)?,
+        }
+        let mut config = cell.config("c", &["facts"]);
+        config["process"]["user"]["uid"] = json!(uid);
+        config["process"]["env"] = json!([entry]);
+        let facts = run_facts(&cell, &[], &config)?;
+        if homes(&facts) != [expected] {
+            return fail(format!("HOME of {uid} with {text:?} and {entry} is {:?}", homes(&facts)));
+        }
+    }
+    // One that would never end, or leads out, is none.
+    for target in ["/dev/zero", "/proc/self/mem", "../../../../../../../../../etc/passwd"] {
+        std::os::unix::fs::symlink(target, &passwd)?;
+        let facts = run_facts(&cell, &[], &cell.config("c", &["facts"]))?;
+        if homes(&facts) != ["/"] {
+            return fail(format!("HOME with {target} is {:?}", homes(&facts)));
+        }
+        fs::remove_file(&passwd)?;
+    }
+    nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU)?;
+    let facts = run_facts(&cell, &[], &cell.config("c", &["facts"]))?;
+    if homes(&facts) != ["/"] {
+        return fail(format!("HOME with a pipe is {:?}", homes(&facts)));
+    }
+    fs::remove_dir_all(&etc)?;
+    cell.expect_nothing_left()
 }
 
 fn apparmor_profile_must_be_loaded() -> Result<(), Failed> {

@@ -150,6 +150,9 @@ fn exec() -> Result<(), Failed> {
         expect("the output", said, "in exec\n/tmp")?;
         let said = ctr(0, &["tasks", "exec", "--exec-id", "e2", "--user", "12:34", "two", "/bin/id", "-u"])?;
         expect("the user", said, "12")?;
+        let home = ["/bin/sh", "-c", "echo $HOME"];
+        let said = ctr(0, &[&["tasks", "exec", "--exec-id", "e3", "two"], home.as_slice()].concat())?;
+        expect("the home", said, "/home-of-root")?;
         remove("two")
     })
 }

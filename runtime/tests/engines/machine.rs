@@ -83,6 +83,7 @@ pub(crate) fn rootfs() -> Result<PathBuf, Failed> {
         symlink("busybox", root.join("bin").join(applet))?;
     }
     fs::write(root.join("www/page"), "served\n")?;
+    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/home-of-root:/bin/sh\n")?;
     Ok(root)
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::bench::rows::{Document, EVENTS_LOST, NONE, PROGRAM_TIME, Row, STORM, ring_name};
+use crate::markdown::{fill, table};
 
 const TEMPLATE: &str = include_str!("probes.md");
 /// The part about programs that take longer than asked.
@@ -83,22 +84,6 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
     // What has nothing to say leaves no gap.
     while text.contains("\n\n\n") {
         text = text.replace("\n\n\n", "\n\n");
-    }
-    text
-}
-
-/// A template with each `{{name}}` replaced.
-pub(crate) fn fill(template: &str, parts: &[(&str, String)]) -> String {
-    parts.iter().fold(template.to_owned(), |text, (name, part)| {
-        text.replace(&format!("{{{{{name}}}}}"), part.trim_end())
-    })
-}
-
-/// A table with a head.
-pub(crate) fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-    for line in lines {
-        let _infallible = writeln!(text, "| {} |", line.join(" | "));
     }
     text
 }

@@ -22,6 +22,7 @@ use vm_images::{Event, MountSpec, Observer, Outcome, Rootfs, Stream, Vm};
 use crate::bench::{built_bench, write};
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
+use crate::markdown;
 use crate::setup::{self, Tool};
 use crate::suite::{self, MachineArgs};
 use crate::vm;
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &RuntimeArgs) -> Result<ExitCode> {
     let image_name = image.file_name().unwrap_or_default().to_string_lossy();
     write(&text, &page::markdown(&document, &image_name))?;
     write(&image, &plot::svg(&document)?)?;
+    markdown::put(&args.json, "bench-runtime", &page::ratios(&document))?;
     for path in [&args.json, &text, &image] {
         println!("{}", path.display());
     }

@@ -1,7 +1,6 @@
 //! The process of an `exec`, from its birth in the container's cgroup to its program.
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -12,6 +11,7 @@ use nix::unistd::execve;
 use super::super::exec::ExecRequest;
 use super::super::protocol::{Channel, Message};
 use super::super::{Context, StepError};
+use super::program::Executable;
 use super::{identity, process, rootfs, terminal};
 use crate::plan::{Action, Actor, SeccompFilter};
 use crate::spec::CapabilitySpec;
@@ -43,9 +43,10 @@ fn run(init: &ExecInit<'_>) -> Result<Infallible, (usize, StepError)> {
         Ok(Some(Message::Go)) => {}
         _ => return Err(gone()),
     }
-    let mut program = None;
+    let mut executable = Executable::of(request.process);
     for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Init) {
-        let result = request.fail_at.check(index).and_then(|()| perform(request, &step.action, &mut program));
+        let result =
+            request.fail_at.check(index).and_then(|()| perform(request, &step.action, &mut executable));
         result.map_err(|error| (index, error))?;
     }
     let first = 3 + request.preserve_fds;
@@ -57,24 +58,25 @@ fn run(init: &ExecInit<'_>) -> Result<Infallible, (usize, StepError)> {
         Ok(Some(Message::Committed)) => {}
         _ => return Err(gone()),
     }
-    let Some(program) = program else { return Err(last("find the program")(Errno::ENOENT)) };
+    let Some(program) = executable.path else { return Err(last("find the program")(Errno::ENOENT)) };
     for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Released) {
         let Action::Seccomp { filter, then } = &step.action else { continue };
-        load_filter(request, filter, then.as_ref()).map_err(|error| (index, error))?;
+        load_filter(request, executable.env.len(), filter, then.as_ref()).map_err(|error| (index, error))?;
     }
-    execve(&program, &request.process.args, &request.process.env)
+    execve(&program, &request.process.args, &executable.env)
         .map_err(|errno| (steps.len(), StepError::new(program.to_string_lossy(), errno)))
 }
 
 /// From here on a failure may be filtered on its way to the runtime; then the exit code tells.
 fn load_filter(
     request: &ExecRequest<'_>,
+    n_env: usize,
     filter: &SeccompFilter,
     then: Option<&CapabilitySpec>,
 ) -> Result<(), StepError> {
     let program = seccomp::encode(&filter.program);
     // Room for the arrays of the exec, which asks for it under the filter.
-    drop(Vec::<usize>::with_capacity(request.process.args.len() + request.process.env.len() + 2));
+    drop(Vec::<usize>::with_capacity(request.process.args.len() + n_env + 2));
     seccomp::load(&program, filter.flags, false).during(|| "seccomp")?;
     then.map_or(Ok(()), identity::reduce_capabilities)
 }
@@ -91,17 +93,13 @@ fn prepare(init: &ExecInit<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-fn perform(
-    request: &ExecRequest<'_>,
-    action: &Action,
-    program: &mut Option<CString>,
-) -> Result<(), StepError> {
+fn perform(request: &ExecRequest<'_>, action: &Action, executable: &mut Executable) -> Result<(), StepError> {
     match action {
         Action::JoinProcess(kinds) => request.join(kinds),
         Action::Terminal { is_console, size, uid } => {
             let root = rootfs::open_path("/")?;
             terminal::set_up(root.as_fd(), request.console, *is_console, *size, *uid)
         }
-        _ => process::perform(request.process, action, program),
+        _ => process::perform(request.process, action, executable),
     }
 }

@@ -14,7 +14,6 @@ pub mod rootfs;
 pub mod terminal;
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -37,6 +36,7 @@ use crate::spec::{CapabilitySpec, HookSpec, NsKind};
 use crate::state::Status;
 use crate::sys::clone::SingleThreaded;
 use crate::sys::{self, fd};
+use program::Executable;
 
 /// What init takes over from the runtime. All borrowed: nothing of it may be dropped here.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
     if let Err(errno) = prepare(init) {
         return report(init, 0, &StepError::new("prepare the process", errno));
     }
-    let mut program = None;
+    let mut executable = Executable::of(&init.request.spec.process);
     for (number, turn) in init.request.plan.turns().into_iter().enumerate() {
         if number > 0 && init.channel.send(&Message::Ready).is_err() {
             return 1;
@@ -85,14 +85,15 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         }
         for index in turn {
             let action = &init.request.plan.steps[index].action;
-            let result = init.request.fail_at.check(index).and_then(|()| perform(init, action, &mut program));
+            let result =
+                init.request.fail_at.check(index).and_then(|()| perform(init, action, &mut executable));
             if let Err(error) = result {
                 rootfs::detach_if_joined(init);
                 return report(init, index, &error);
             }
         }
     }
-    let Some(program) = program else { return 1 };
+    let Executable { path: Some(path), env } = executable else { return 1 };
     // Before the answer: from then on the container can be signalled and looked at, and has nothing of the
     // runtime's open but these.
     let signals = match barrier::take_fatal_signals() {
@@ -111,18 +112,21 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         _ => return 1,
     }
     let process = &init.request.spec.process;
-    let program = Program { path: &program, args: &process.args, env: &process.env };
-    barrier::wait_and_exec(init.listener, init.barrier, &signals, &program, |about| released(init, about))
+    let program = Program { path: &path, args: &process.args, env: &env };
+    barrier::wait_and_exec(init.listener, init.barrier, &signals, &program, |about| {
+        released(init, env.len(), about)
+    })
 }
 
 /// The steps that are left when `start` has let init go on. Returns the filter, if one is loaded now.
-fn released(init: &Init<'_>, about_to_load: impl Fn()) -> Result<Option<Loader>, Failure> {
+fn released(init: &Init<'_>, n_env: usize, about_to_load: impl Fn()) -> Result<Option<Loader>, Failure> {
     let mut loader = None;
     for step in init.request.plan.steps.iter().filter(|step| step.actor == Actor::Released) {
         let result = match &step.action {
             Action::Hook(hook) => run_hook(init, hook, Status::Created),
             Action::Seccomp { filter, then } => {
-                load_filter(init, filter, then.as_ref(), &about_to_load).map(|loaded| loader = Some(loaded))
+                load_filter(init, n_env, filter, then.as_ref(), &about_to_load)
+                    .map(|loaded| loader = Some(loaded))
             }
             // The plan gives no other action to it.
             _ => Err(Errno::ENOTSUP.into()),
@@ -134,6 +138,7 @@ fn released(init: &Init<'_>, about_to_load: impl Fn()) -> Result<Option<Loader>,
 
 fn load_filter(
     init: &Init<'_>,
+    n_env: usize,
     filter: &SeccompFilter,
     then: Option<&CapabilitySpec>,
     about_to_load: impl Fn(),
@@ -141,7 +146,7 @@ fn load_filter(
     let loader = Loader::new(filter, init.barrier)?;
     let process = &init.request.spec.process;
     // Room for the arrays of the exec, which asks for it under the filter.
-    drop(Vec::<usize>::with_capacity(process.args.len() + process.env.len() + 2));
+    drop(Vec::<usize>::with_capacity(process.args.len() + n_env + 2));
     if filter.has_listener {
         about_to_load();
     }
@@ -182,7 +187,7 @@ fn report(init: &Init<'_>, step: usize, error: &StepError) -> i32 {
     if init.channel.send(&message).is_err() { 2 } else { 1 }
 }
 
-fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> Result<(), StepError> {
+fn perform(init: &Init<'_>, action: &Action, executable: &mut Executable) -> Result<(), StepError> {
     match action {
         Action::Join(kind) => join(init.namespaces, *kind),
         Action::TimeNamespace(offsets) => process::enter_time_namespace(offsets),
@@ -205,7 +210,7 @@ fn perform(init: &Init<'_>, action: &Action, program: &mut Option<CString>) -> R
         Action::RootPropagation(propagation) => rootfs::set_root_propagation(*propagation),
         Action::ReadonlyRoot => rootfs::make_root_readonly(),
         Action::WorkingDirectory(path) => rootfs::enter(path),
-        _ => process::perform(&init.request.spec.process, action, program),
+        _ => process::perform(&init.request.spec.process, action, executable),
     }
 }
 

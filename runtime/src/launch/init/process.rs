@@ -1,6 +1,5 @@
 //! What the container's own process and one of an `exec` do to themselves alike.
 
-use std::ffi::CString;
 use std::fs;
 
 use nix::errno::Errno;
@@ -10,16 +9,17 @@ use nix::sys::prctl;
 use nix::unistd::setsid;
 
 use super::super::{Context, StepError};
-use super::{identity, program, rootfs};
+use super::program::{self, Executable};
+use super::{identity, rootfs};
 use crate::plan::Action;
 use crate::spec::{ProcessSpec, TimeOffset};
 use crate::sys::process::new_session_keyring;
 
-/// Does one step. The program that is found is handed back through `program`.
+/// Does one step. What is found is handed back through `executable`.
 pub(super) fn perform(
     process: &ProcessSpec,
     action: &Action,
-    program: &mut Option<CString>,
+    executable: &mut Executable,
 ) -> Result<(), StepError> {
     match action {
         Action::AppArmor(profile) => set_apparmor(profile),
@@ -37,7 +37,11 @@ pub(super) fn perform(
         Action::Capabilities(caps) => identity::set_capabilities(caps),
         Action::NoNewPrivileges => Ok(prctl::set_no_new_privs()?),
         Action::FindProgram => {
-            *program = Some(program::find(process)?);
+            executable.path = Some(program::find(process)?);
+            Ok(())
+        }
+        Action::FindHome => {
+            executable.set_home(process.uid);
             Ok(())
         }
         // The plan gives every other action to somebody else.

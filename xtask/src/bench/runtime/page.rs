@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::report::{fill, table};
 use crate::bench::runtime::figures::{
     Document, FIRST, FLOOR, GROWTH, PAUSE_FILE, PAUSE_PRIVATE, PAUSE_RESIDENT, Row,
 };
 use crate::bench::runtime::phases::PHASE;
 use crate::bench::runtime::profile;
+use crate::markdown::{fill, table};
 
 const TEMPLATE: &str = include_str!("page.md");
 
@@ -97,7 +97,7 @@ fn times(document: &Document) -> String {
     table(&head, lines)
 }
 
-fn ratios(document: &Document) -> String {
+pub(crate) fn ratios(document: &Document) -> String {
     let mut head = vec!["podrt against"];
     head.extend(CASES.iter().map(|(_, label)| *label));
     let lines = SUBJECTS.iter().skip(1).map(|other| {
@@ -221,6 +221,7 @@ mod tests {
         let document = Document::parse(&read("bench-runtime.json")).unwrap();
         let hint = "run `cargo xtask bench runtime --json docs/bench-runtime.json --render`";
         assert!(markdown(&document, "bench-runtime.svg") == read("bench-runtime.md"), "{hint}");
+        assert!(crate::markdown::has("bench-runtime", &ratios(&document)), "{hint}");
         assert!(crate::bench::runtime::plot::svg(&document).unwrap() == read("bench-runtime.svg"), "{hint}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::report::{fill, table};
 use crate::bench::runtime::figures::Document;
 use crate::bench::runtime::page::{OWN, PEER, SUBJECTS};
 use crate::bench::runtime::phases::{PHASE, PHASES, WHOLE, case};
+use crate::markdown::{fill, table};
 
 const TEMPLATE: &str = include_str!("profile.md");
 const TITLE: &str = "## Where the time goes";
