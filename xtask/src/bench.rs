@@ -2,6 +2,8 @@
 //!
 //! FILE keeps the figures; a report and a plot are made from it and put beside it, with the endings `.md` and `.svg`.
 
+mod figure;
+mod guest;
 mod plot;
 mod probes;
 #[path = "../../ebpf/benches/probes/record.rs"]
