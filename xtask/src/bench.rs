@@ -5,6 +5,7 @@
 mod figure;
 mod guest;
 mod plot;
+mod pod;
 mod probes;
 #[path = "../../ebpf/benches/probes/record.rs"]
 mod record;
@@ -35,6 +36,8 @@ pub(crate) struct BenchArgs {
 enum Bench {
     /// What the probes cost the machine that they watch, beside bpftrace, execsnoop and exitsnoop; takes some minutes
     Probes(probes::ProbesArgs),
+    /// How long podrt takes for a pod, beside podman and the calls of crun, and what an idle one holds, in a VM; takes some minutes
+    Pod(pod::PodArgs),
     /// How long podrt takes for a container, beside crun, runc and youki, in a VM; takes some minutes
     Runtime(runtime::RuntimeArgs),
 }
@@ -43,6 +46,7 @@ enum Bench {
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.bench {
         Bench::Probes(args) => probes::run(args),
+        Bench::Pod(args) => pod::run(args),
         Bench::Runtime(args) => runtime::run(args),
     }
 }
