@@ -7,8 +7,8 @@ use crate::node::{SANDBOX_PROGRAM, processes, rest};
 use crate::record::{Keeper, Record};
 use crate::tell;
 
-/// After what time a pod is idle.
-const SETTLED: Duration = Duration::from_secs(1);
+/// After what time a pod is idle; that of many takes a while to come to rest.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Each of them by its first argument.
 const KEEPERS: [(Keeper, &str); 3] =
