@@ -20,6 +20,8 @@ use crate::podrt::{CGROUP, Podrt};
 
 const SANDBOX: &str = "_sandbox";
 const CONTAINERS: [&str; 2] = ["first", "second"];
+/// The version of the runtime specification that crun 1.8 knows; it refuses others, and nothing in these configurations is newer.
+const VERSION: &str = "1.0.2";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// crun, and the bundles.
@@ -47,14 +49,21 @@ impl Crun {
             let (bundle, root) = (crun.bundle(name), crun.bundle(name).join("rootfs"));
             fs::create_dir_all(&bundle)?;
             if *name == SANDBOX {
-                fs::create_dir_all(&root)?;
+                // crun makes devices in any case.
+                fs::create_dir_all(root.join("dev"))?;
                 fs::copy(image.join("bin/pause"), root.join("pause"))?;
             } else {
                 copy(image, &root)?;
             }
             let text = fs::read_to_string(theirs.join("bundles").join(name).join("config.json"))?;
             let text = text.replace(&theirs.display().to_string(), &pod.display().to_string());
-            fs::write(bundle.join("config.json"), text.replace(CGROUP, "/crun-pods"))?;
+            let mut config: Value = serde_json::from_str(&text.replace(CGROUP, "/crun-pods"))?;
+            config["ociVersion"] = json!(VERSION);
+            if config["mounts"].is_null() {
+                // crun asks for the word.
+                config["mounts"] = json!([]);
+            }
+            fs::write(bundle.join("config.json"), config.to_string())?;
         }
         podrt.stop()?;
         node::expect_programs(0)?;

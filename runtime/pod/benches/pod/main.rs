@@ -148,6 +148,7 @@ fn rounds(n_rounds: u32, subjects: &[&dyn Subject]) -> Res<BTreeSet<&'static str
                 }
                 Err(error) => {
                     gone.insert(name);
+                    eprintln!("bench: without {name}: {error}");
                     tell(&Record::Unavailable { subject: name.to_owned(), reason: error.to_string() })?;
                 }
             }
