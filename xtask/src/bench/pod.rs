@@ -91,7 +91,7 @@ fn measure(args: &PodArgs) -> Result<Document> {
         .program(PODRT, &built.podrt, &[])?
         .program(PODRT_POD, &built.podrt_pod, &[])?
         .program(PAUSE, &built.pause, &[])?;
-    let (rounds, growth, restarts) = if args.quick { ("2", "10", "10") } else { ("21", "200", "200") };
+    let (rounds, growth, restarts) = if args.quick { ("2", "10", "10") } else { ("15", "200", "100") };
     let argv = ["/bin/bench", "--rounds", rounds, "--growth", growth, "--restarts", restarts]
         .into_iter()
         .chain(["--podrt", PODRT, "--pause", PAUSE, "--crun", "/usr/bin/crun"])

@@ -205,4 +205,15 @@ mod tests {
         document.rows.retain(|row| row.subject != OWN);
         assert!(requirements(&document).contains("calls of crun | not measured | unknown |"));
     }
+
+    #[test]
+    fn the_page_of_the_repository_is_that_of_its_figures() {
+        let docs = crate::workspace::root().join("docs");
+        let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+        let document = Document::parse(&read("bench-pod.json")).unwrap();
+        let hint = "run `cargo xtask bench pod --json docs/bench-pod.json --render`";
+        assert!(markdown(&document, "bench-pod.svg") == read("bench-pod.md"), "{hint}");
+        assert!(crate::markdown::has("bench-pod", &requirements(&document)), "{hint}");
+        assert!(crate::bench::pod::plot::svg(&document).unwrap() == read("bench-pod.svg"), "{hint}");
+    }
 }
