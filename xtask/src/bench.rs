@@ -2,7 +2,10 @@
 //!
 //! FILE keeps the figures; a report and a plot are made from it and put beside it, with the endings `.md` and `.svg`.
 
+mod figure;
+mod guest;
 mod plot;
+mod pod;
 mod probes;
 #[path = "../../ebpf/benches/probes/record.rs"]
 mod record;
@@ -33,6 +36,8 @@ pub(crate) struct BenchArgs {
 enum Bench {
     /// What the probes cost the machine that they watch, beside bpftrace, execsnoop and exitsnoop; takes some minutes
     Probes(probes::ProbesArgs),
+    /// How long podrt takes for a pod, beside podman and the calls of crun, and what an idle one holds, in a VM; takes some minutes
+    Pod(pod::PodArgs),
     /// How long podrt takes for a container, beside crun, runc and youki, in a VM; takes some minutes
     Runtime(runtime::RuntimeArgs),
 }
@@ -41,6 +46,7 @@ enum Bench {
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.bench {
         Bench::Probes(args) => probes::run(args),
+        Bench::Pod(args) => pod::run(args),
         Bench::Runtime(args) => runtime::run(args),
     }
 }

@@ -27,6 +27,31 @@ pub(crate) fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>)
     text
 }
 
+/// A cell that may have nothing to show.
+pub(crate) fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
+/// Something that is asked of a figure.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) what: String,
+    /// The figure in words.
+    pub(crate) said: Option<String>,
+    pub(crate) value: Option<f64>,
+    /// The most that is allowed.
+    pub(crate) limit: f64,
+}
+
+/// The table of what is asked, and the answer of the figures.
+pub(crate) fn asked(lines: impl IntoIterator<Item = Asked>) -> String {
+    let line = |Asked { what, said, value, limit }| {
+        let met = value.map_or("unknown", |value: f64| if value <= limit { "yes" } else { "no" });
+        vec![what, said.unwrap_or_else(|| "not measured".to_owned()), met.to_owned()]
+    };
+    table(&["asked", "measured", "met"], lines.into_iter().map(line))
+}
+
 /// The text with the part of this name replaced, which stands between `<!-- NAME -->` and `<!-- end of NAME -->`; `None` when
 /// there is no such part.
 fn replaced(text: &str, name: &str, part: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::Res;
+use crate::measure::Res;
 
 const DIR: &str = "/run/bench";
 

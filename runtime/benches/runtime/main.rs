@@ -12,24 +12,22 @@
 //! `cargo xtask bench runtime` runs it in a VM and computes the medians.
 
 mod bundle;
+mod measure;
 mod memory;
 mod record;
 mod subject;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::prctl;
 
 use crate::bundle::Bundles;
+use crate::measure::Res;
 use crate::record::{Case, Record};
 use crate::subject::{FLOOR, Runtime, floor};
-
-/// Any error of a measurement.
-pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
 
 /// The command line.
 #[derive(Debug, Default)]
@@ -98,7 +96,8 @@ pub(crate) fn tell(record: &Record) -> Res<()> {
 fn measure(options: &Options) -> Res<()> {
     // The processes of containers become our children when their runtime ends, so that their end can be waited for.
     prctl::set_child_subreaper(true)?;
-    tell(&machine()?)?;
+    let measure::Machine { kernel, cpu, n_cpus } = measure::machine()?;
+    tell(&Record::Machine { kernel, cpu, n_cpus })?;
     let bundles = Bundles::make(&options.busybox, &options.pauses[0].1)?;
     for (name, path) in &options.pauses {
         tell(&memory::of(name, path)?)?;
@@ -183,15 +182,4 @@ fn growth(runtime: &Runtime, n: u32, bundles: &Bundles) -> Res<()> {
         container.end()?;
     }
     result
-}
-
-fn machine() -> Res<Record> {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
-    let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let kernel = std::fs::read_to_string(Path::new("/proc/sys/kernel/osrelease"))?;
-    Ok(Record::Machine {
-        kernel: kernel.trim().to_owned(),
-        cpu: cpu.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned()),
-        n_cpus: std::thread::available_parallelism()?.get(),
-    })
 }

@@ -1,9 +1,8 @@
 //! Runtimes as they are called, and the floor under all of them.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,8 +10,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::Res;
 use crate::bundle::Bundles;
+use crate::measure::{Res, timed};
 use crate::record::Case;
 
 /// The subject of new namespaces and a program in them, without a runtime.
@@ -45,25 +44,6 @@ pub(crate) fn floor(unshare: &Path) -> Res<u64> {
     let mut command = Command::new(unshare);
     command.args(["-m", "-p", "-i", "-u", "-n", "-f", "--mount-proc", "/bin/true"]);
     timed(&mut command)
-}
-
-/// Runs a command, which must succeed; how long it took from the fork on.
-fn timed(command: &mut Command) -> Res<u64> {
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    // Not a pipe: the processes of containers would keep it open.
-    let errors = tempfile::tempfile()?;
-    command.stderr(errors.try_clone()?);
-    let started = Instant::now();
-    let status = command.status()?;
-    let ns = u64::try_from(started.elapsed().as_nanos())?;
-    if !status.success() {
-        let mut said = String::new();
-        let mut errors = errors;
-        io::Seek::rewind(&mut errors)?;
-        io::Read::read_to_string(&mut errors, &mut said)?;
-        return Err(format!("{:?} {status}: {}", command.get_program(), said.trim_end()).into());
-    }
-    Ok(ns)
 }
 
 impl Runtime {

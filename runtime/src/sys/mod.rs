@@ -8,6 +8,7 @@ pub mod caps;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod memory;
 pub mod mount;
 pub mod ns;
 pub mod process;

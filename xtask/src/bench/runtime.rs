@@ -10,16 +10,15 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use vm_images::{Event, MountSpec, Observer, Outcome, Rootfs, Stream, Vm};
+use vm_images::{MountSpec, Rootfs, Vm};
 
-use crate::bench::{built_bench, write};
+use crate::bench::{built_bench, guest, write};
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
 use crate::markdown;
@@ -28,7 +27,6 @@ use crate::suite::{self, MachineArgs};
 use crate::vm;
 use crate::workspace;
 use figures::Document;
-use record::Record;
 
 /// The project's own runtime, by its name in the file.
 const OWN: &str = "podrt";
@@ -123,16 +121,8 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
         options: format!("lowerdir={BIN},upperdir={OVERLAY}/upper,workdir={OVERLAY}/work"),
         read_only: false,
     });
-    let mut collector = Collector::default();
-    let report = machine.run(&mut collector)?;
-    if !matches!(report.outcome, Outcome::Exited { code: 0 }) {
-        bail!("no figures: {}", report.explain());
-    }
-    // For who wants to see more than medians.
-    let path = vm::work_dir().join("bench-runtime.jsonl");
-    fs::write(&path, &collector.output).with_context(|| format!("cannot write {}", path.display()))?;
-    let records = records(&collector.output)?;
-    Document::of(&records, args.quick, &format!("{:?}", report.engine).to_lowercase(), versions)
+    let (records, engine) = guest::run(&machine, "bench-runtime")?;
+    Document::of(&records, args.quick, &engine, versions)
 }
 
 /// Puts podrt and its peers into the image and on the command line; their versions. A peer that cannot be had is left out.
@@ -168,34 +158,4 @@ fn c_pause() -> Result<PathBuf> {
     let (source, program) = (workspace::root().join("xtask/src/bench/pause.c"), dir.join("pause-c"));
     Cmd::new("cc").args(["-static", "-Os", "-s", "-o"]).arg(&program).arg(&source).run()?;
     Ok(program)
-}
-
-fn records(output: &[u8]) -> Result<Vec<Record>> {
-    let text = std::str::from_utf8(output).context("what the measuring program prints is not UTF-8")?;
-    let lines = text.lines();
-    let records: Vec<Record> = lines
-        .map(|line| serde_json::from_str(line).with_context(|| format!("not a record: {line}")))
-        .collect::<Result<_>>()?;
-    ensure!(!records.is_empty(), "the measuring program printed nothing");
-    Ok(records)
-}
-
-/// Keeps what the command writes to standard output.
-#[derive(Debug, Default)]
-struct Collector {
-    output: Vec<u8>,
-}
-
-impl Observer for Collector {
-    fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        match stream {
-            Stream::Stdout => self.output.extend_from_slice(bytes),
-            // Words for people only: without a reader they are lost.
-            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        eprintln!("vm: {event}");
-    }
 }

@@ -32,7 +32,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::time::{ClockId, clock_gettime};
 use runtime::cli::kill::parse_signal;
-use runtime::sys::clone::Cloned;
+use runtime::sys::clone::{Cloned, SingleThreaded};
+use runtime::sys::memory;
 
 use crate::control::{Reply, Request};
 use crate::machine::{Action, Event, Hook, Machine, Now};
@@ -49,6 +50,8 @@ use server::Server;
 const BUFFER: usize = 4096;
 /// After what time a report that could not be written is tried again.
 const REPORT_AGAIN: Duration = Duration::from_secs(1);
+/// After what time without an event the supervisor takes the pod for idle.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A pod's supervisor.
 struct Supervisor<'a> {
@@ -224,14 +227,8 @@ impl Supervisor<'_> {
         });
         let own = self.volumes.due().into_iter().chain(self.report_due);
         let due = sleeps.chain(self.machine.deadline()).chain(own).min();
-        let timeout = match due {
-            None => PollTimeout::NONE,
-            Some(due) => {
-                // Rounded up: one millisecond early would be a turn for nothing.
-                let left = due.saturating_sub(now) + Duration::from_micros(999);
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-        };
+        // Rounded up: one millisecond early would be a turn for nothing.
+        let left = due.map(|due| due.saturating_sub(now) + Duration::from_micros(999));
         // The end of any child is a signal.
         let outputs = self.running.iter().flatten().flat_map(|running| running.output.fds());
         let mut fds: Vec<PollFd<'_>> = std::iter::once(self.signals.as_fd())
@@ -239,7 +236,14 @@ impl Supervisor<'_> {
             .chain(self.server.fds())
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        match poll(&mut fds, timeout) {
+        let is_long = left.is_none_or(|left| left > SETTLED);
+        let mut ready = poll(&mut fds, timeout(if is_long { Some(SETTLED) } else { left }));
+        if is_long && ready == Ok(0) {
+            // The pod may be left alone for days. Without it the wait is the same, in more memory.
+            drop(SingleThreaded::check().map_err(Into::into).and_then(memory::give_back));
+            ready = poll(&mut fds, timeout(left.map(|left| left.saturating_sub(SETTLED))));
+        }
+        match ready {
             Err(nix::errno::Errno::EINTR) => Ok(()),
             result => result.map(drop).context("wait for the pod"),
         }
@@ -323,6 +327,10 @@ impl Supervisor<'_> {
         };
         Ok(self.workshop.pod.save_report(&report)?)
     }
+}
+
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))
 }
 
 /// What a request gets now; nothing while it has to wait.

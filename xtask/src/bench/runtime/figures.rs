@@ -5,23 +5,20 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::figure::{Machine, Row, by_rounds, last_against_first};
 use crate::bench::rows::name;
 use crate::bench::runtime::phases;
 use crate::bench::runtime::record::{Case, Record};
-use crate::bench::statistics::Summary;
 
 const SCHEMA: u32 = 1;
 const BENCH: &str = "runtime";
 /// The subject of new namespaces and a program in them, without a runtime.
 pub(crate) const FLOOR: &str = "floor";
-/// The last containers of many, and the name of the ratio to the first.
+/// The last containers of many.
 pub(crate) const GROWTH: &str = "growth";
-pub(crate) const FIRST: &str = "first";
 pub(crate) const PAUSE_FILE: &str = "pause_file";
 pub(crate) const PAUSE_RESIDENT: &str = "pause_resident";
 pub(crate) const PAUSE_PRIVATE: &str = "pause_private";
-/// Of this many, so many are the first and the last: a single one says little.
-const GROWTH_SHARE: usize = 20;
 
 /// Everything that is timed, in the order of the file.
 const CASES: [Case; 6] = [Case::RunTrue, Case::Create, Case::Start, Case::Exec, Case::Delete, Case::Sandbox];
@@ -40,65 +37,6 @@ pub(crate) struct Document {
     /// Containers that ran together at the end of `growth`.
     pub(crate) n_growth: usize,
     pub(crate) rows: Vec<Row>,
-}
-
-/// Where it was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) cpu: String,
-    pub(crate) n_cpus: usize,
-    /// How the VM was executed: `kvm` or `tcg`.
-    pub(crate) engine: String,
-}
-
-/// One figure. What was not available has no values, and says why.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Row {
-    pub(crate) case: String,
-    pub(crate) subject: String,
-    /// Of the values: `ns` or `bytes`.
-    pub(crate) unit: String,
-    pub(crate) median: Option<f64>,
-    pub(crate) min: Option<f64>,
-    pub(crate) max: Option<f64>,
-    /// Values that the median is of.
-    pub(crate) runs: usize,
-    /// By the other subject: the median of the ratios of the same rounds.
-    pub(crate) ratio: BTreeMap<String, f64>,
-    /// By the other subject: 95 % interval of that median.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) ratio_interval: BTreeMap<String, [f64; 2]>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unavailable: Option<String>,
-}
-
-impl Row {
-    /// A figure without values.
-    pub(crate) fn new(case: &str, subject: &str, unit: &str) -> Self {
-        Self { case: case.to_owned(), subject: subject.to_owned(), unit: unit.to_owned(), ..Self::default() }
-    }
-
-    /// Gives it its values.
-    ///
-    /// # Errors
-    /// There are none.
-    pub(crate) fn with(mut self, values: impl IntoIterator<Item = f64>) -> Result<Self> {
-        let values = Summary::of(values).with_context(|| format!("no values of {}", self.case))?;
-        (self.median, self.min, self.max) = (Some(values.median), Some(values.min), Some(values.max));
-        self.runs = values.n;
-        Ok(self)
-    }
-
-    /// Adds the ratio to another subject, of pairs of its own value and that of the other.
-    pub(crate) fn compare(&mut self, other: &str, pairs: impl IntoIterator<Item = (f64, f64)>) {
-        let ratios = pairs.into_iter().map(|(own, its)| own / its);
-        if let Some(summary) = Summary::of(ratios) {
-            // Digits below a hundredth of a percent mean nothing.
-            let round = |value: f64| (value * 1e4).round() / 1e4;
-            self.ratio.insert(other.to_owned(), round(summary.median));
-            self.ratio_interval.insert(other.to_owned(), summary.interval.map(round));
-        }
-    }
 }
 
 impl Document {
@@ -173,13 +111,7 @@ fn times(records: &[Record]) -> Result<Vec<Row>> {
         subjects.retain(|subject, _| !absent.contains_key(subject));
         let case = name(case)?;
         ensure!(!subjects.is_empty() || !absent.is_empty(), "no times of {case} among the records");
-        for (subject, rounds) in &subjects {
-            let mut row = Row::new(&case, subject, "ns").with(rounds.values().copied())?;
-            for (other, theirs) in subjects.iter().filter(|(other, _)| *other != subject) {
-                row.compare(other, rounds.iter().filter_map(|(round, ns)| Some((*ns, *theirs.get(round)?))));
-            }
-            rows.push(row);
-        }
+        rows.extend(by_rounds(&case, &subjects)?);
         for (subject, reason) in absent {
             let unavailable = Some(reason.to_owned());
             rows.push(Row { unavailable, ..Row::new(&case, subject, "ns") });
@@ -205,15 +137,7 @@ fn growth(records: &[Record]) -> Result<(Vec<Row>, usize)> {
     subjects.retain(|subject, _| !rows.iter().any(|row| row.subject == *subject));
     let n = subjects.values().map(Vec::len).max().unwrap_or_default();
     for (subject, all) in subjects {
-        let share = all.len().div_ceil(GROWTH_SHARE);
-        let (first, last) = (&all[..share], &all[all.len() - share..]);
-        let mut row = Row::new(GROWTH, subject, "ns").with(last.iter().copied())?;
-        // Not pairs by nature: all against all, so that none is chosen.
-        let pairs = last.iter().flat_map(|last| first.iter().map(|first| (*last, *first)));
-        row.compare(FIRST, pairs);
-        // These ratios are not independent, so that the interval of their median would be too narrow.
-        row.ratio_interval.clear();
-        rows.push(row);
+        rows.push(last_against_first(GROWTH, subject, &all)?);
     }
     ensure!(!rows.is_empty(), "no growth among the records");
     Ok((rows, n))
@@ -249,6 +173,7 @@ fn pauses(records: &[Record]) -> Result<Vec<Row>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bench::figure::FIRST;
 
     /// The records of a small run: what a subject takes in ms is 100 times its place, and more in later rounds.
     pub(crate) fn records() -> Vec<Record> {

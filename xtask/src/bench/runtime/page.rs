@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::runtime::figures::{
-    Document, FIRST, FLOOR, GROWTH, PAUSE_FILE, PAUSE_PRIVATE, PAUSE_RESIDENT, Row,
-};
+use crate::bench::figure::FIRST;
+use crate::bench::runtime::figures::{Document, FLOOR, GROWTH, PAUSE_FILE, PAUSE_PRIVATE, PAUSE_RESIDENT};
 use crate::bench::runtime::phases::PHASE;
 use crate::bench::runtime::profile;
-use crate::markdown::{fill, table};
+use crate::markdown::{Asked, asked, fill, or_dash, table};
 
 const TEMPLATE: &str = include_str!("page.md");
 
@@ -37,7 +36,7 @@ const GROWTH_RATIO: f64 = 1.3;
 /// The page; `image` is the name of the plot beside it.
 pub(crate) fn markdown(document: &Document, image: &str) -> String {
     let parts = [
-        ("machine", machine(document)),
+        ("machine", document.machine.sentence(&document.kernel, &document.peers, document.is_quick)),
         ("requirements", requirements(document)),
         ("times", times(document)),
         ("ratios", ratios(document)),
@@ -53,34 +52,6 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
         text = text.replace("\n\n\n", "\n\n");
     }
     text
-}
-
-fn machine(document: &Document) -> String {
-    let machine = &document.machine;
-    let mut text = format!(
-        "Linux {} in a VM ({}), {}, {} CPUs.",
-        document.kernel, machine.engine, machine.cpu, machine.n_cpus
-    );
-    for (name, version) in &document.peers {
-        let _infallible = write!(text, " {name} {version}.");
-    }
-    if document.is_quick {
-        text += " **A quick run: too short for its figures to mean much.**";
-    }
-    text
-}
-
-fn or_dash(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "-".to_owned())
-}
-
-/// A ratio with its interval.
-fn ratio(row: &Row, other: &str) -> Option<String> {
-    let ratio = row.ratio.get(other)?;
-    Some(match row.ratio_interval.get(other) {
-        Some([low, high]) => format!("{ratio:.2} ({low:.2}-{high:.2})"),
-        None => format!("{ratio:.2}"),
-    })
 }
 
 fn times(document: &Document) -> String {
@@ -101,7 +72,7 @@ pub(crate) fn ratios(document: &Document) -> String {
     let mut head = vec!["podrt against"];
     head.extend(CASES.iter().map(|(_, label)| *label));
     let lines = SUBJECTS.iter().skip(1).map(|other| {
-        let cell = |case: &str| ratio(document.row(case, OWN)?, other);
+        let cell = |case: &str| document.row(case, OWN)?.ratio_to(other);
         let cells = CASES.iter().map(|(case, _)| or_dash(cell(case)));
         std::iter::once((*other).to_owned()).chain(cells).collect()
     });
@@ -144,37 +115,33 @@ fn kib(document: &Document, case: &str, program: &str) -> Option<f64> {
 /// What is asked, and the answer of the figures.
 fn requirements(document: &Document) -> String {
     let peer = |case: &str, label: &str| {
-        let value = document.row(case, OWN).and_then(|row| row.ratio.get(PEER).copied());
-        let said = document.row(case, OWN).and_then(|row| ratio(row, PEER));
-        (format!("{label}: at most {RATIO:.1} of crun's time"), said, value, RATIO)
+        let row = document.row(case, OWN);
+        Asked {
+            what: format!("{label}: at most {RATIO:.1} of crun's time"),
+            said: row.and_then(|row| row.ratio_to(PEER)),
+            value: row.and_then(|row| row.ratio.get(PEER).copied()),
+            limit: RATIO,
+        }
     };
     let size = |case, label: &str, limit: f64| {
         let value = kib(document, case, OWN_PAUSE);
-        (
-            format!("pause: at most {limit:.0} KiB {label}"),
-            value.map(|kib| format!("{kib:.1} KiB")),
-            value,
-            limit,
-        )
+        let said = value.map(|kib| format!("{kib:.1} KiB"));
+        Asked { what: format!("pause: at most {limit:.0} KiB {label}"), said, value, limit }
     };
     let last = document.row(GROWTH, OWN).and_then(|row| row.ratio.get(FIRST).copied());
-    let lines = [
+    let n_growth = document.n_growth;
+    asked([
         peer("run_true", "`run` of a program that only ends"),
         peer("sandbox", "a sandbox with two containers"),
         size(PAUSE_FILE, "on disk", FILE_KIB),
         size(PAUSE_RESIDENT, "resident", RESIDENT_KIB),
-        (
-            format!("the last of {} containers: at most {GROWTH_RATIO:.1} of the first", document.n_growth),
-            last.map(|ratio| format!("{ratio:.2}")),
-            last,
-            GROWTH_RATIO,
-        ),
-    ];
-    let line = |(asked, said, value, limit): (String, Option<String>, Option<f64>, f64)| {
-        let met = value.map_or("unknown", |value| if value <= limit { "yes" } else { "no" });
-        vec![asked, said.unwrap_or_else(|| "not measured".to_owned()), met.to_owned()]
-    };
-    table(&["asked", "measured", "met"], lines.into_iter().map(line))
+        Asked {
+            what: format!("the last of {n_growth} containers: at most {GROWTH_RATIO:.1} of the first"),
+            said: last.map(|ratio| format!("{ratio:.2}")),
+            value: last,
+            limit: GROWTH_RATIO,
+        },
+    ])
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::bench::runtime::figures::Row;
+use crate::bench::figure::Row;
 use crate::bench::runtime::record::Record;
 
 /// The phases in their order, by their names in the file. Each begins where the one before it ends; profile.md tells which

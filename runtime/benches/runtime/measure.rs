@@ -1,0 +1,59 @@
+//! What measuring programs have in common: commands that are timed, the memory of processes, and the machine.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Any error of a measurement.
+pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
+
+/// Where it is measured.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) n_cpus: usize,
+}
+
+/// Runs a command, which must succeed; how long it took from the fork on.
+pub(crate) fn timed(command: &mut Command) -> Res<u64> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // Not a pipe: the processes of containers would keep it open.
+    let errors = tempfile::tempfile()?;
+    command.stderr(errors.try_clone()?);
+    let started = Instant::now();
+    let status = command.status()?;
+    let ns = u64::try_from(started.elapsed().as_nanos())?;
+    if !status.success() {
+        let mut said = String::new();
+        let mut errors = errors;
+        io::Seek::rewind(&mut errors)?;
+        io::Read::read_to_string(&mut errors, &mut said)?;
+        return Err(format!("{:?} {status}: {}", command.get_program(), said.trim_end()).into());
+    }
+    Ok(ns)
+}
+
+/// Bytes of these fields of a process's smaps_rollup together.
+pub(crate) fn memory(pid: u32, fields: &[&str]) -> Res<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let of = |line: &str| {
+        let (field, rest) = line.split_once(':')?;
+        fields.contains(&field).then(|| rest.split_whitespace().next()?.parse::<u64>().ok())?
+    };
+    Ok(rollup.lines().filter_map(of).sum::<u64>() << 10)
+}
+
+/// Describes the machine.
+pub(crate) fn machine() -> Res<Machine> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+    let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(Machine {
+        kernel: kernel.trim().to_owned(),
+        cpu: cpu.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned()),
+        n_cpus: std::thread::available_parallelism()?.get(),
+    })
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask bench pod`: how long a pod takes to start, to end and to restart a container, in a VM, and what an idle one
+//! holds.
+
+mod figures;
+mod page;
+mod plot;
+#[path = "../../../runtime/pod/benches/pod/record.rs"]
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use vm_images::Vm;
+
+use crate::bench::{built_bench, guest, write};
+use crate::build;
+use crate::engine::Engine;
+use crate::markdown;
+use crate::setup::{self, Tool};
+use crate::suite::{self, MachineArgs};
+use crate::vm;
+use figures::Document;
+
+/// Where podrt's programs are in the guest.
+const PODRT: &str = "/usr/local/sbin/podrt";
+const PODRT_POD: &str = "/usr/local/sbin/podrt-pod";
+const PAUSE: &str = "/usr/local/sbin/pause";
+/// Least memory of the VM in MiB: that of 200 pods, whose processes, namespaces and mounts the kernel keeps.
+const MEMORY_MIB: u32 = 2048;
+
+/// Options of the measurement.
+#[derive(Debug, Args)]
+pub(crate) struct PodArgs {
+    /// Where the figures go; page and plot go beside it as .md and .svg
+    #[arg(long, value_name = "FILE")]
+    json: PathBuf,
+    /// A run of few rounds, to see that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// 6.1, 6.12, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
+    kernel: String,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Measure nothing: make page and plot again from FILE
+    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
+    render: bool,
+}
+
+/// Measures and writes the three files.
+pub(crate) fn run(args: &PodArgs) -> Result<ExitCode> {
+    let document = if args.render {
+        let text =
+            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
+        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
+    } else {
+        let document = measure(args)?;
+        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
+        text.push('\n');
+        write(&args.json, &text)?;
+        // What was written is what is rendered, here and with --render.
+        Document::parse(&text)?
+    };
+    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
+    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
+    write(&text, &page::markdown(&document, &image_name))?;
+    write(&image, &plot::svg(&document)?)?;
+    markdown::put(&args.json, "bench-pod", &page::requirements(&document))?;
+    for path in [&args.json, &text, &image] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &PodArgs) -> Result<Document> {
+    let mut wanted = Tool::BUILD.to_vec();
+    wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
+    wanted.push(Engine::Podman.tool());
+    let tools = setup::ensure(&wanted)?;
+    let built = build::all(&tools)?;
+    let program = built_bench("podrt-pod", "pod", None)?;
+    let mut rootfs = Engine::Podman.rootfs();
+    rootfs
+        .busybox(&tools.tool(Tool::Busybox)?.path)?
+        .program("/bin/bench", &program, &[])?
+        .program(PODRT, &built.podrt, &[])?
+        .program(PODRT_POD, &built.podrt_pod, &[])?
+        .program(PAUSE, &built.pause, &[])?;
+    let (rounds, growth, restarts) = if args.quick { ("2", "10", "10") } else { ("15", "200", "100") };
+    let argv = ["/bin/bench", "--rounds", rounds, "--growth", growth, "--restarts", restarts]
+        .into_iter()
+        .chain(["--podrt", PODRT, "--pause", PAUSE, "--crun", "/usr/bin/crun"])
+        .chain(["--podman", "/usr/bin/podman", "--busybox", "/bin/busybox"])
+        .map(str::to_owned)
+        .collect();
+    let kernel = vm::kernel(&args.kernel, &tools)?;
+    let mut machine = Vm::new(kernel, rootfs, &built.vm_init, argv, &vm::work_dir());
+    Engine::Podman.boot(&mut machine, &tools)?;
+    args.machine.apply(&mut machine);
+    machine.memory_mib = machine.memory_mib.max(MEMORY_MIB);
+    machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
+    machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_secs(3600)));
+    machine.log_path = vm::work_dir().join("bench-pod.log");
+    let (records, engine) = guest::run(&machine, "bench-pod")?;
+    let podman = tools.tool(Engine::Podman.tool())?.version.clone();
+    Document::of(&records, args.quick, &engine, BTreeMap::from([("podman".to_owned(), podman)]))
+}
