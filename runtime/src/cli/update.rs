@@ -105,7 +105,37 @@ fn parse_bytes(flag: &str, text: &str) -> anyhow::Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Units with their powers of two.
+    const UNITS: [(&str, u32); 9] =
+        [("", 0), ("b", 0), ("K", 10), ("kib", 10), ("MB", 20), ("g", 30), ("GiB", 30), ("t", 40), ("P", 50)];
+
+    proptest! {
+        #[test]
+        fn a_size_is_its_number_times_its_unit_or_refused(number: u64, unit in 0..UNITS.len()) {
+            let (name, shift) = UNITS[unit];
+            let exact = u128::from(number) << shift;
+            let read = parse_bytes("--memory", &format!("{number}{name}")).ok();
+            prop_assert_eq!(read, i64::try_from(exact).ok());
+        }
+
+        #[test]
+        fn a_half_of_a_unit_is_exact(number in 0..1_i64 << 10, unit in 2..UNITS.len()) {
+            let (name, shift) = UNITS[unit];
+            let read = parse_bytes("--memory", &format!("{number}.5{name}")).unwrap();
+            prop_assert_eq!(read, (number << shift) + (1 << (shift - 1)));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_or_negative(text in "\\PC*") {
+            if let Ok(bytes) = parse_bytes("--memory", &text) {
+                prop_assert!(bytes >= -1, "{} is {}", text, bytes);
+            }
+        }
+    }
 
     #[test]
     fn sizes_have_binary_units() {
