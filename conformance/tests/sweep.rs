@@ -112,7 +112,7 @@ fn unknown() -> Result<(), String> {
     let ran = Command::new(podproof()).args(["sweep", "runtime", "--command", "restart"]).output();
     let ran = ran.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    let is_named = said.contains("restart: not one of create, create-joined, start");
+    let is_named = said.contains("restart: not one of create, create-joined, create-full, start,");
     if ran.status.code() == Some(2) && is_named { Ok(()) } else { Err(format!("{}: {said}", ran.status)) }
 }
 

@@ -188,7 +188,8 @@ mod tests {
     }
 
     fn refused(pointer: &str, value: Value) -> String {
-        read(&with(pointer, value)).unwrap_err().to_string()
+        // With its cause, as a user sees it.
+        format!("{:#}", anyhow::Error::from(read(&with(pointer, value)).unwrap_err()))
     }
 
     #[test]

@@ -283,7 +283,9 @@ mod tests {
             (r#"{"memory": {"limit": "1"}}"#, "linux.resources.memory.limit: invalid type"),
             (r#"{"network": {"classID": 1}}"#, "linux.resources.network: not supported"),
         ] {
-            let error = read(json).map(|spec| format!("{spec:?}")).unwrap_err().to_string();
+            let error = read(json).map(|spec| format!("{spec:?}")).unwrap_err();
+            // With its cause, as a user sees it.
+            let error = format!("{:#}", anyhow::Error::from(error));
             assert!(error.starts_with(message), "{error}");
         }
     }
