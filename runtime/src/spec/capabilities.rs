@@ -2,6 +2,7 @@
 
 use oci_spec::runtime as oci;
 use oci_spec::runtime::Capability as C;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// A set of capabilities, one bit each, numbered as the kernel numbers them.
@@ -48,19 +49,18 @@ impl CapabilitySpec {
 /// Takes the names that podrt does not know out of the lists of a `process`, and tells of each: what cannot be mapped to the
 /// kernel is a warning (config.md, Linux Process).
 pub(super) fn take_unknown(process: &mut Value) -> Vec<String> {
-    let known = names();
     let mut warnings = Vec::new();
     for (set, list) in process["capabilities"].as_object_mut().into_iter().flatten() {
         let Some(list) = list.as_array_mut() else { continue };
         list.retain(|name| {
-            let Some(name) = name.as_str() else { return true };
-            let is_known = known.iter().any(|known| known == name);
-            if !is_known {
+            // What is no text is an error, which the reader of the whole names.
+            let is_kept = !name.is_string() || C::deserialize(name).is_ok();
+            if !is_kept {
                 warnings.push(format!(
-                    "process.capabilities.{set}: {name:?} is no capability that podrt knows, left out"
+                    "process.capabilities.{set}: {name} is no capability that podrt knows, left out"
                 ));
             }
-            is_known
+            is_kept
         });
     }
     warnings
@@ -180,7 +180,20 @@ fn number(cap: C) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn only_what_cannot_be_read_is_taken_out_and_told() {
+        let mut process =
+            json!({"capabilities": {"bounding": ["CAP_KILL", "chown", "CAP_OF_TOMORROW"], "ambient": [7]}});
+        let warning =
+            "process.capabilities.bounding: \"CAP_OF_TOMORROW\" is no capability that podrt knows, left out";
+        assert_eq!(take_unknown(&mut process), [warning]);
+        assert_eq!(process["capabilities"], json!({"bounding": ["CAP_KILL", "chown"], "ambient": [7]}));
+        assert!(take_unknown(&mut json!({"args": []})).is_empty());
+    }
 
     #[test]
     fn lists_become_the_bits_of_the_kernel() {
