@@ -18,11 +18,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::build;
 use crate::cmd::Cmd;
+use crate::markdown;
 use crate::workspace;
 
 /// What to measure.
@@ -49,6 +52,69 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         Bench::Pod(args) => pod::run(args),
         Bench::Runtime(args) => runtime::run(args),
     }
+}
+
+/// Schema of the files, of all measurements.
+const SCHEMA: u32 = 1;
+
+/// The figures of a measurement, as they are in its file.
+trait Figures: Serialize + Sized {
+    /// Reads a file.
+    fn parse(text: &str) -> Result<Self>;
+    /// The page; `image` is the name of the plot beside it.
+    fn page(&self, image: &str) -> String;
+    /// The plot as SVG.
+    fn plot(&self) -> Result<String>;
+    /// Name and text of the part that documents of the repository have.
+    fn part(&self) -> Option<(&'static str, String)> {
+        None
+    }
+}
+
+/// Measures, or reads what was measured, and writes the files.
+fn files<T: Figures>(
+    json: &Path,
+    is_rendered: bool,
+    measure: impl FnOnce() -> Result<T>,
+) -> Result<ExitCode> {
+    let document = if is_rendered {
+        let text = fs::read_to_string(json).with_context(|| format!("cannot read {}", json.display()))?;
+        T::parse(&text).with_context(|| format!("cannot use {}", json.display()))?
+    } else {
+        let mut text =
+            serde_json::to_string_pretty(&measure()?).context("cannot write the figures as JSON")?;
+        text.push('\n');
+        write(json, &text)?;
+        // What was written is what is rendered, here and with --render.
+        T::parse(&text)?
+    };
+    let (page, image) = (json.with_extension("md"), json.with_extension("svg"));
+    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
+    write(&page, &document.page(&image_name))?;
+    write(&image, &document.plot()?)?;
+    if let Some((name, part)) = document.part() {
+        markdown::put(json, name, &part)?;
+    }
+    for path in [json, &page, &image] {
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file of this schema and measurement.
+///
+/// # Errors
+/// It is no JSON, or of another schema or measurement.
+fn parse<T: DeserializeOwned>(text: &str, bench: &str) -> Result<T> {
+    let not_one = "not the JSON of a measurement";
+    let document: serde_json::Value = serde_json::from_str(text).context(not_one)?;
+    ensure!(
+        document["schema"] == SCHEMA && document["bench"] == bench,
+        "schema {} of bench {}; this is for schema {SCHEMA} of {bench:?}",
+        document["schema"],
+        document["bench"]
+    );
+    serde_json::from_value(document).context(not_one)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -18,6 +18,15 @@ pub(crate) fn fill(template: &str, parts: &[(&str, String)]) -> String {
     })
 }
 
+/// As [`fill`], where parts that have nothing to say leave no gap.
+pub(crate) fn fill_closely(template: &str, parts: &[(&str, String)]) -> String {
+    let mut text = fill(template, parts);
+    while text.contains("\n\n\n") {
+        text = text.replace("\n\n\n", "\n\n");
+    }
+    text
+}
+
 /// A table with a head.
 pub(crate) fn table(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));

@@ -4,20 +4,20 @@ mod doc;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use vm_images::{Engine, Event, MountSpec, Observer, Outcome, Rootfs, Stream, Vm};
+use vm_images::{Engine, MountSpec, Outcome, Rootfs, Vm};
 
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
 use crate::conformance::{Subject, check_program};
 use crate::setup::{self, Tool, Toolbox};
 use crate::suite::{self, MachineArgs};
-use crate::vm;
+use crate::vm::{self, Collector};
 
 /// The bundle's configuration: one container with a shell that leaves an orphan to its PID 1.
 const CONFIG: &str = include_str!("trace/config.json");
@@ -106,26 +106,6 @@ fn version(name: &str, tools: &Toolbox, built: &Artifacts) -> Result<String> {
     let line = Cmd::new(&built.podrt).arg("--version").read()?;
     let line = line.lines().next().unwrap_or_default();
     Ok(line.split_whitespace().last().unwrap_or_default().to_owned())
-}
-
-/// Keeps what the command writes to standard output.
-#[derive(Default)]
-struct Collector {
-    output: Vec<u8>,
-}
-
-impl Observer for Collector {
-    fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        match stream {
-            Stream::Stdout => self.output.extend_from_slice(bytes),
-            // Words for people only: without a reader they are lost.
-            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        eprintln!("vm: {event}");
-    }
 }
 
 /// Fetches and builds what the runtimes and the VM need.

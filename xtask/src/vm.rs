@@ -170,3 +170,24 @@ impl Observer for Terminal {
         }
     }
 }
+
+/// Keeps what the command writes to standard output, and passes the rest on.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    /// Its bytes.
+    pub(crate) output: Vec<u8>,
+}
+
+impl Observer for Collector {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        match stream {
+            Stream::Stdout => self.output.extend_from_slice(bytes),
+            // Words for people only: without a reader they are lost.
+            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        eprintln!("vm: {event}");
+    }
+}

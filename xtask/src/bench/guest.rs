@@ -1,13 +1,12 @@
 //! A measuring program in a VM, and the records that it prints.
 
 use std::fs;
-use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::de::DeserializeOwned;
-use vm_images::{Event, Observer, Outcome, Stream, Vm};
+use vm_images::{Outcome, Vm};
 
-use crate::vm;
+use crate::vm::{self, Collector};
 
 /// Runs the program of a machine; its records, and how the machine was executed. They are also kept in a file of this name, for who
 /// wants to see more than medians.
@@ -33,24 +32,4 @@ fn records<T: DeserializeOwned>(output: &[u8]) -> Result<Vec<T>> {
         .collect::<Result<_>>()?;
     ensure!(!records.is_empty(), "the measuring program printed nothing");
     Ok(records)
-}
-
-/// Keeps what the command writes to standard output.
-#[derive(Debug, Default)]
-struct Collector {
-    output: Vec<u8>,
-}
-
-impl Observer for Collector {
-    fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        match stream {
-            Stream::Stdout => self.output.extend_from_slice(bytes),
-            // Words for people only: without a reader they are lost.
-            Stream::Stderr => _ = std::io::stderr().write_all(bytes),
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        eprintln!("vm: {event}");
-    }
 }

@@ -8,23 +8,21 @@ mod plot;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use vm_images::Vm;
 
-use crate::bench::{built_bench, guest, write};
+use crate::bench::{Figures, built_bench, files, guest, parse};
 use crate::build;
 use crate::engine::Engine;
-use crate::markdown;
 use crate::setup::{self, Tool};
 use crate::suite::{self, MachineArgs};
 use crate::vm;
-use figures::Document;
+use figures::{BENCH, Document};
 
 /// Where podrt's programs are in the guest.
 const PODRT: &str = "/usr/local/sbin/podrt";
@@ -54,27 +52,25 @@ pub(crate) struct PodArgs {
 
 /// Measures and writes the three files.
 pub(crate) fn run(args: &PodArgs) -> Result<ExitCode> {
-    let document = if args.render {
-        let text =
-            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
-        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
-    } else {
-        let document = measure(args)?;
-        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
-        text.push('\n');
-        write(&args.json, &text)?;
-        // What was written is what is rendered, here and with --render.
-        Document::parse(&text)?
-    };
-    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
-    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
-    write(&text, &page::markdown(&document, &image_name))?;
-    write(&image, &plot::svg(&document)?)?;
-    markdown::put(&args.json, "bench-pod", &page::requirements(&document))?;
-    for path in [&args.json, &text, &image] {
-        println!("{}", path.display());
+    files(&args.json, args.render, || measure(args))
+}
+
+impl Figures for Document {
+    fn parse(text: &str) -> Result<Self> {
+        parse(text, BENCH)
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn page(&self, image: &str) -> String {
+        page::markdown(self, image)
+    }
+
+    fn plot(&self) -> Result<String> {
+        plot::svg(self)
+    }
+
+    fn part(&self) -> Option<(&'static str, String)> {
+        Some(("bench-pod", page::requirements(self)))
+    }
 }
 
 fn measure(args: &PodArgs) -> Result<Document> {

@@ -11,8 +11,8 @@ use clap::Args;
 use nix::unistd::geteuid;
 
 use crate::bench::record::Record;
-use crate::bench::rows::Document;
-use crate::bench::{built_bench, plot, report, write};
+use crate::bench::rows::{BENCH, Document};
+use crate::bench::{Figures, built_bench, files, parse, plot, report};
 use crate::build;
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
@@ -37,26 +37,21 @@ pub(crate) struct ProbesArgs {
 
 /// Measures and writes the three files.
 pub(crate) fn run(args: &ProbesArgs) -> Result<ExitCode> {
-    let document = if args.render {
-        let text =
-            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
-        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
-    } else {
-        let document = measure(args)?;
-        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
-        text.push('\n');
-        write(&args.json, &text)?;
-        // What was written is what is rendered, here and with --render.
-        Document::parse(&text)?
-    };
-    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
-    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
-    write(&text, &report::markdown(&document, &image_name))?;
-    write(&image, &plot::svg(&document)?)?;
-    for path in [&args.json, &text, &image] {
-        println!("{}", path.display());
+    files(&args.json, args.render, || measure(args))
+}
+
+impl Figures for Document {
+    fn parse(text: &str) -> Result<Self> {
+        parse(text, BENCH)
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn page(&self, image: &str) -> String {
+        report::markdown(self, image)
+    }
+
+    fn plot(&self) -> Result<String> {
+        plot::svg(self)
+    }
 }
 
 fn measure(args: &ProbesArgs) -> Result<Document> {

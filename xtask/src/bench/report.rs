@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::bench::rows::{Document, EVENTS_LOST, NONE, PROGRAM_TIME, Row, STORM, ring_name};
-use crate::markdown::{fill, table};
+use crate::markdown::{fill, fill_closely, table};
 
 const TEMPLATE: &str = include_str!("probes.md");
 /// The part about programs that take longer than asked.
@@ -80,12 +80,7 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
         ("profile", profile(document)),
         ("storms", storms(document)),
     ];
-    let mut text = fill(TEMPLATE, &parts);
-    // What has nothing to say leaves no gap.
-    while text.contains("\n\n\n") {
-        text = text.replace("\n\n\n", "\n\n");
-    }
-    text
+    fill_closely(TEMPLATE, &parts)
 }
 
 fn machine(document: &Document) -> String {
@@ -398,6 +393,7 @@ fn peers(document: &Document) -> (String, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::rows::tests::document;
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::SCHEMA;
 use crate::bench::record::{Case, Record, Subject};
 use crate::bench::statistics::Summary;
 
-pub(crate) const SCHEMA: u32 = 1;
 pub(crate) const BENCH: &str = "probes";
 /// The subject of rows without any probes, and the name of ratios to them.
 pub(crate) const NONE: &str = "none";
@@ -112,21 +112,6 @@ impl Document {
             row.case == case && row.subject == subject && row.program.as_deref() == Some(program)
         };
         self.rows.iter().find(is_it)
-    }
-
-    /// Reads a file of this schema.
-    ///
-    /// # Errors
-    /// It is no JSON, or of another schema or measurement.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let document: Self = serde_json::from_str(text).context("not the JSON of a measurement")?;
-        ensure!(
-            document.schema == SCHEMA && document.bench == BENCH,
-            "schema {} of bench {:?}; this is for schema {SCHEMA} of {BENCH:?}",
-            document.schema,
-            document.bench
-        );
-        Ok(document)
     }
 
     /// Computes the figures from all records of a run.
@@ -320,6 +305,7 @@ fn storm_rows(records: &[Record]) -> Result<Vec<Row>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::record::ProgramRuns;
 
     /// The records of a small run on a machine where every subject costs what its number says.

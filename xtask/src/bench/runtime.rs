@@ -18,15 +18,14 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use vm_images::{MountSpec, Rootfs, Vm};
 
-use crate::bench::{built_bench, guest, write};
+use crate::bench::{Figures, built_bench, files, guest, parse};
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
-use crate::markdown;
 use crate::setup::{self, Tool};
 use crate::suite::{self, MachineArgs};
 use crate::vm;
 use crate::workspace;
-use figures::Document;
+use figures::{BENCH, Document};
 
 /// The project's own runtime, by its name in the file.
 const OWN: &str = "podrt";
@@ -59,27 +58,25 @@ pub(crate) struct RuntimeArgs {
 
 /// Measures and writes the three files.
 pub(crate) fn run(args: &RuntimeArgs) -> Result<ExitCode> {
-    let document = if args.render {
-        let text =
-            fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
-        Document::parse(&text).with_context(|| format!("cannot use {}", args.json.display()))?
-    } else {
-        let document = measure(args)?;
-        let mut text = serde_json::to_string_pretty(&document).context("cannot write the figures as JSON")?;
-        text.push('\n');
-        write(&args.json, &text)?;
-        // What was written is what is rendered, here and with --render.
-        Document::parse(&text)?
-    };
-    let (text, image) = (args.json.with_extension("md"), args.json.with_extension("svg"));
-    let image_name = image.file_name().unwrap_or_default().to_string_lossy();
-    write(&text, &page::markdown(&document, &image_name))?;
-    write(&image, &plot::svg(&document)?)?;
-    markdown::put(&args.json, "bench-runtime", &page::ratios(&document))?;
-    for path in [&args.json, &text, &image] {
-        println!("{}", path.display());
+    files(&args.json, args.render, || measure(args))
+}
+
+impl Figures for Document {
+    fn parse(text: &str) -> Result<Self> {
+        parse(text, BENCH)
     }
-    Ok(ExitCode::SUCCESS)
+
+    fn page(&self, image: &str) -> String {
+        page::markdown(self, image)
+    }
+
+    fn plot(&self) -> Result<String> {
+        plot::svg(self)
+    }
+
+    fn part(&self) -> Option<(&'static str, String)> {
+        Some(("bench-runtime", page::ratios(self)))
+    }
 }
 
 fn measure(args: &RuntimeArgs) -> Result<Document> {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::SCHEMA;
 use crate::bench::figure::{Machine, Row, by_rounds, last_against_first};
 use crate::bench::pod::record::{Case, Keeper, Record};
 use crate::bench::rows::name;
 use crate::bench::statistics::{Summary, quantile};
 
-const SCHEMA: u32 = 1;
-const BENCH: &str = "pod";
+pub(crate) const BENCH: &str = "pod";
 /// The project's own pods, podman's, and the calls of crun without anybody around them.
 pub(crate) const OWN: &str = "podrt";
 pub(crate) const PODMAN: &str = "podman";
@@ -59,21 +59,6 @@ impl Document {
     /// The row of a figure.
     pub(crate) fn row(&self, case: &str, subject: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.case == case && row.subject == subject)
-    }
-
-    /// Reads a file of this schema.
-    ///
-    /// # Errors
-    /// It is no JSON, or of another schema or measurement.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let document: Self = serde_json::from_str(text).context("not the JSON of a measurement")?;
-        ensure!(
-            document.schema == SCHEMA && document.bench == BENCH,
-            "schema {} of bench {:?}; this is for schema {SCHEMA} of {BENCH:?}",
-            document.schema,
-            document.bench
-        );
-        Ok(document)
     }
 
     /// Computes the figures from all records of a run.
@@ -194,6 +179,7 @@ fn memory(records: &[Record]) -> Result<Vec<Row>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::figure::FIRST;
 
     /// The records of a small run: what a subject takes is its place, more in later rounds, and half of it to stop.

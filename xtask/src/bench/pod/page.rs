@@ -6,7 +6,7 @@ use crate::bench::figure::FIRST;
 use crate::bench::pod::figures::{
     CRUN, Document, GROWTH, OF_MANY, OWN, PODMAN, PRIVATE, PROPORTIONAL, RESIDENT,
 };
-use crate::markdown::{Asked, asked, fill, or_dash, table};
+use crate::markdown::{Asked, asked, fill_closely, or_dash, table};
 
 const TEMPLATE: &str = include_str!("page.md");
 
@@ -39,12 +39,7 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
         ("growth", growth(document)),
         ("restart", restart(document)),
     ];
-    let mut text = fill(TEMPLATE, &parts);
-    // What has nothing to say leaves no gap.
-    while text.contains("\n\n\n") {
-        text = text.replace("\n\n\n", "\n\n");
-    }
-    text
+    fill_closely(TEMPLATE, &parts)
 }
 
 fn times(document: &Document) -> String {
@@ -169,6 +164,7 @@ pub(crate) fn requirements(document: &Document) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::pod::figures::tests::document;
 
     #[test]

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::SCHEMA;
 use crate::bench::figure::{Machine, Row, by_rounds, last_against_first};
 use crate::bench::rows::name;
 use crate::bench::runtime::phases;
 use crate::bench::runtime::record::{Case, Record};
 
-const SCHEMA: u32 = 1;
-const BENCH: &str = "runtime";
+pub(crate) const BENCH: &str = "runtime";
 /// The subject of new namespaces and a program in them, without a runtime.
 pub(crate) const FLOOR: &str = "floor";
 /// The last containers of many.
@@ -43,21 +43,6 @@ impl Document {
     /// The row of a figure.
     pub(crate) fn row(&self, case: &str, subject: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.case == case && row.subject == subject)
-    }
-
-    /// Reads a file of this schema.
-    ///
-    /// # Errors
-    /// It is no JSON, or of another schema or measurement.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let document: Self = serde_json::from_str(text).context("not the JSON of a measurement")?;
-        ensure!(
-            document.schema == SCHEMA && document.bench == BENCH,
-            "schema {} of bench {:?}; this is for schema {SCHEMA} of {BENCH:?}",
-            document.schema,
-            document.bench
-        );
-        Ok(document)
     }
 
     /// Computes the figures from all records of a run.
@@ -173,6 +158,7 @@ fn pauses(records: &[Record]) -> Result<Vec<Row>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::figure::FIRST;
 
     /// The records of a small run: what a subject takes in ms is 100 times its place, and more in later rounds.

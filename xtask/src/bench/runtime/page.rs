@@ -6,7 +6,7 @@ use crate::bench::figure::FIRST;
 use crate::bench::runtime::figures::{Document, FLOOR, GROWTH, PAUSE_FILE, PAUSE_PRIVATE, PAUSE_RESIDENT};
 use crate::bench::runtime::phases::PHASE;
 use crate::bench::runtime::profile;
-use crate::markdown::{Asked, asked, fill, or_dash, table};
+use crate::markdown::{Asked, asked, fill_closely, or_dash, table};
 
 const TEMPLATE: &str = include_str!("page.md");
 
@@ -46,12 +46,7 @@ pub(crate) fn markdown(document: &Document, image: &str) -> String {
         ("growth", growth(document)),
         ("pause", pause(document)),
     ];
-    let mut text = fill(TEMPLATE, &parts);
-    // What has nothing to say leaves no gap.
-    while text.contains("\n\n\n") {
-        text = text.replace("\n\n\n", "\n\n");
-    }
-    text
+    fill_closely(TEMPLATE, &parts)
 }
 
 fn times(document: &Document) -> String {
@@ -147,6 +142,7 @@ fn requirements(document: &Document) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::runtime::figures::tests::document;
 
     #[test]
