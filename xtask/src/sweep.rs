@@ -171,7 +171,8 @@ impl Document {
         json!({ "schema": 1, "podproof": self.podproof, "runs": self.runs })
     }
 
-    /// 1 when something was left, 3 when a machine died or a command failed that nobody killed. In the whole table, which shows the others beside podrt, podrt decides.
+    /// 1 when something was left, 3 when a machine died or a command failed that nobody killed. In the whole table, which shows
+    /// the others beside podrt, podrt decides.
     fn status(&self, is_table: bool) -> ExitCode {
         let counts = |run: &&Value| !is_table || run["runtime"]["name"] == "podrt";
         if self.runs.iter().filter(counts).any(|run| run["leaks"] != 0) {

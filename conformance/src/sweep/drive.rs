@@ -180,31 +180,43 @@ impl Sweeper<'_> {
             if point > row.calls {
                 break;
             }
-            row.cut_points += 1;
-            // A process that waits for another may make a call more or less than when it was counted.
-            let before = row.killed;
-            for _try in 0..TRIES {
-                let outcome = self.play(victim, Some((position, point)))?;
-                let name = outcome.killed.map_or_else(|| "none".to_owned(), |killed| points::name(killed.nr));
-                row.leaks.extend(self.compare(point, name)?);
-                if outcome.killed.is_some() {
-                    row.killed += 1;
-                    reached = point;
-                    break;
-                }
+            if self.cut(victim, position, point, &mut row.leaks)? {
+                reached = point;
+                row.killed += 1;
+                row.cut_points += 1;
+                continue;
             }
-            if row.killed == before {
-                // The run that was counted may have waited longer than others do.
-                let usual = calls_of(&self.count(victim)?, victim, position);
-                if usual < point {
-                    row.cut_points -= 1;
-                    row.calls = usual.max(reached);
-                }
+            // The run that was counted may have waited longer than others do.
+            let usual = calls_of(&self.count(victim)?, victim, position);
+            if usual < point {
+                row.calls = usual.max(reached);
+            } else {
+                row.cut_points += 1;
             }
         }
         row.is_sampled = row.cut_points < row.calls;
         row.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(row)
+    }
+
+    /// Tries one cut point; true when the victim came as far as that.
+    fn cut(
+        &mut self,
+        victim: Victim,
+        position: Position,
+        point: u64,
+        leaks: &mut Vec<Leak>,
+    ) -> Result<bool, SweepError> {
+        // A process that waits for another may make a call more or less than when it was counted.
+        for _try in 0..TRIES {
+            let outcome = self.play(victim, Some((position, point)))?;
+            let name = outcome.killed.map_or_else(|| "none".to_owned(), |killed| points::name(killed.nr));
+            leaks.extend(self.compare(point, name)?);
+            if outcome.killed.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The command, with what it needs. It has to succeed when nobody kills.

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
 use super::create::pid_file_new;
-use super::{Context, LaunchError, StepError, hooks};
+use super::{LaunchError, StepError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
@@ -75,11 +75,10 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
         StateError::io("talk to the process through", directory.path().join("start.sock"))(error)
     })?;
     match released {
-        Released::Executed => {
-            let Err((hook, StepError { detail, errno })) = poststart(&state) else { return Ok(()) };
-            let error = LaunchError::Step { step: format!("run {hook}"), detail, source: errno };
-            Err(destroy_after(error, root, id, directory, &state)?)
-        }
+        Released::Executed => match poststart(&state) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(destroy_after(error, root, id, directory, &state)?),
+        },
         Released::Failed { program, errno } => {
             // It is about to exit: whoever asks after this command is to see it stopped.
             if let Some(process) = &state.process
@@ -101,19 +100,21 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
 }
 
 /// Runs the `poststart` hooks up to the first that fails.
-fn poststart(state: &State) -> Result<(), (String, StepError)> {
+fn poststart(state: &State) -> Result<(), LaunchError> {
     let hooks = state.hooks.of(HookKind::Poststart);
     if hooks.is_empty() {
         return Ok(());
     }
-    let token = SingleThreaded::check()
-        .during(|| "count the runtime's threads, which must be one")
-        .map_err(|error| (hooks[0].to_string(), error))?;
+    let token = SingleThreaded::check().map_err(LaunchError::Threads)?;
     let pid = state.process.as_ref().map(|process| process.pid);
     let document = StateDocument::new(state, Status::Running, pid).to_json();
-    hooks
-        .iter()
-        .try_for_each(|hook| hooks::run(token, hook, &document).map_err(|error| (hook.to_string(), error)))
+    hooks.iter().try_for_each(|hook| {
+        hooks::run(token, hook, &document).map_err(|StepError { detail, errno }| LaunchError::Step {
+            step: format!("run {hook}"),
+            detail,
+            source: errno,
+        })
+    })
 }
 
 /// Destroys a container whose start has failed; the error, with what its `poststop` hooks add.

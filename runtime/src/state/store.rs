@@ -127,7 +127,6 @@ impl StateRoot {
     ///
     /// # Errors
     /// [`StateError::Unknown`] when there is none, [`StateError::Busy`] when the time is over, else the failed operation.
-    #[expect(clippy::disallowed_methods, reason = "flock(2) takes no deadline, and its end is no event")]
     pub fn lock_within(&self, id: &ContainerId, limit: Duration) -> Result<ContainerDir, StateError> {
         let deadline = Instant::now() + limit;
         loop {
@@ -138,6 +137,10 @@ impl StateRoot {
                 let holder = holder(&self.directory(id));
                 return Err(StateError::Busy { id: id.to_string(), holder, seconds: limit.as_secs() });
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "flock(2) takes no deadline, and its end is no event"
+            )]
             std::thread::sleep(LOCK_POLL);
         }
     }
