@@ -41,6 +41,25 @@ impl std::fmt::Display for Subject {
     }
 }
 
+/// What drives the subject of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Adapter {
+    /// The command line of an OCI runtime; pods are made by joining namespaces by path.
+    Oci,
+    /// The pod layer of podrt, with its manifests.
+    Podrt,
+}
+
+impl std::fmt::Display for Adapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Oci => "oci",
+            Self::Podrt => "podrt",
+        })
+    }
+}
+
 /// One requirement.
 #[derive(Debug, Clone, Copy)]
 pub struct Requirement {
@@ -56,6 +75,8 @@ pub struct Requirement {
     pub source: &'static str,
     /// What is judged.
     pub subject: Subject,
+    /// What can drive it.
+    pub adapters: &'static [Adapter],
     /// What the suite arranges and does.
     pub scenario: &'static str,
     /// What the witness inside shows.
@@ -86,6 +107,7 @@ impl Requirement {
             "NET" => "pod network",
             "FS" => "file system",
             "SEC" => "isolation and security",
+            "ROBUST" => "robustness",
             _ => "",
         }
     }

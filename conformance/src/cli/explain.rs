@@ -18,7 +18,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<()> {
     let requirement = check.requirement;
     let title = requirement.name.replace('_', " ");
     println!("{}: {title}", requirement.id);
-    println!("{} for {}; area: {}\n", requirement.level, requirement.subject, requirement.area_title());
+    let adapters: Vec<String> = requirement.adapters.iter().map(ToString::to_string).collect();
+    let (level, subject, area) = (requirement.level, requirement.subject, requirement.area_title());
+    println!("{level} for {subject}, by adapter {}; area: {area}\n", adapters.join(" or "));
     let section = |name: &str, text: &str| {
         println!("{name}");
         println!("{}\n", wrapped(text));

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Going over memory.max is stopped inside the container's cgroup; siblings and node keep running.",
     source: "kernel cgroup-v2 memory.max",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "Two containers of a pod: a with a memory limit, b without. A child of a's program allocates twice the \
                limit while b notes a heartbeat.",
     inside: "a's child is killed by SIGKILL; b's heartbeat has no gap.",

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "CPU quota and period are written to cpu.max and hold in practice.",
     source: "runtime-spec config-linux.md#cpu; kernel cpu.max",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with a fifth of one CPU; a child of its program spins for five seconds.",
     inside: "cpu.max of the container's cgroup, and the CPU time that the child measured: at most a tenth more than \
              the quota allows.",

@@ -5,7 +5,7 @@ use podproof_witness::{Command, WITNESS_PATH};
 use serde::Deserialize;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "pids.max stops the fork that would exceed it, threads included, with EAGAIN.",
     source: "runtime-spec config-linux.md#pids; kernel pids controller",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with a pids limit. Its program forks until it is refused, ends those children, and then \
                starts threads until it is refused.",
     inside: "As many forks and threads succeed as the limit leaves room for, and the next one fails with EAGAIN.",

@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -18,6 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The process is in its cgroup with limits written before the first user instruction.",
     source: "runtime-spec runtime.md#lifecycle step 2",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with a memory limit whose program touches more than that as its first statement, and then \
                writes a marker. A limit that comes late kills too, but after the marker.",
     inside: "The program is killed by SIGKILL, and there is no marker.",

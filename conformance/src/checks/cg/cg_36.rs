@@ -6,7 +6,7 @@ use std::fs;
 use podproof_ebpf::event::EventKind;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -21,6 +21,7 @@ const REQUIREMENT: Requirement = Requirement {
                 writable, else from the node).",
     source: "runtime-spec runtime.md#delete",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "While a container runs, the suite makes a sub-group and another one in that below the container's \
                cgroup, on the node, with no process in them. The container is killed; when its process has ended, it \
                is deleted.",

@@ -9,7 +9,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::{Command, SOCKET_DIR};
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -23,6 +23,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The container's root is the configured root file system and no host mount is listed or reachable.",
     source: "runtime-spec config.md#root; pivot_root(2)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with the usual mounts. A marker file lies on the node, outside the bundle.",
     inside: "mountinfo lists the root, the configured mounts, and kernel file systems below /proc, /sys and /dev only; \
              the marker is not found below any of them.",

@@ -4,7 +4,7 @@ use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -18,6 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
                 reported.",
     source: "runtime-spec runtime.md#create, #state",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container whose program first appends a line to a file. It is created, a while is given in which \
                the program must not run, `state` is asked, and only then it is started.",
     inside: "The file is absent until start and there after it; `state` says created and gives the pid that stands \

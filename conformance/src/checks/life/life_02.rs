@@ -6,7 +6,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "start runs the user program exactly once and the status becomes running.",
     source: "runtime-spec runtime.md#start",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container whose program first appends a line to a file, then serves.",
     inside: "The file has one line, and `state` says running.",
     kernel: "One exec of the configured program in the container, after start was called.",

@@ -6,7 +6,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -20,6 +20,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "When the process ends the status becomes stopped within a second.",
     source: "runtime-spec runtime.md#state",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container's program exits by itself. First nobody reaps it: it is a zombie while `state` is asked \
                until it says stopped. Then the suite reaps it and asks once more.",
     inside: "The connection of the witness ends, and /proc shows a zombie; the time from there to the question \

@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 
 use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "After delete the container is unknown and its id can be used again at once.",
     source: "runtime-spec runtime.md#delete",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container is killed and deleted; `state` is asked, and then a second container with the same id is \
                created and started at once.",
     inside: "`state` fails, `create` succeeds, and the witness of the second container calls.",

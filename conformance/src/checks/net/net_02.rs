@@ -4,7 +4,7 @@ use podproof_ebpf::event::{EventKind, NsKind};
 use podproof_witness::Command;
 use serde::Deserialize;
 
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A server in one container answers on localhost to another container of the pod.",
     source: "Kubernetes concepts/workloads/pods#pod-networking",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox, whose lo the suite brings up as a network plugin would, and the containers a and b in its \
                network namespace. a serves HTTP on 127.0.0.1, b asks for a page.",
     inside: "b receives the page that a serves.",

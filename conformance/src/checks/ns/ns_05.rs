@@ -3,7 +3,7 @@
 use podproof_ebpf::event::NsKind;
 
 use super::membership;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -16,6 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
                 from the sandbox's.",
     source: "CRI api.proto NamespaceMode CONTAINER",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox and the containers a and b, which share its network, IPC and UTS namespaces and list a \
                PID namespace without a path.",
     inside: "Each witness reads its /proc/self/ns/pid; the sandbox's and the node's are read on the node.",

@@ -5,7 +5,7 @@ use std::fs;
 use podproof_ebpf::event::{EventKind, NsKind};
 use podproof_witness::Command;
 
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -25,6 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Every container has its own mount namespace even when PID, net, IPC and UTS are all shared.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox and the containers a and b, which share its PID, network, IPC and UTS namespaces. The \
                witness in a mounts a tmpfs with a file in it.",
     inside: "Each witness reads its /proc/self/ns/mnt, the sandbox's and the node's are read on the node; a sees \

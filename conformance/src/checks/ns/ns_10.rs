@@ -6,7 +6,7 @@ use podproof_ebpf::event::{EventKind, NsKind};
 
 use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -39,6 +39,7 @@ const REQUIREMENT: Requirement = Requirement {
                 of the eight types.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "The suite holds a new namespace of each type. Container a lists six of them by path, b the user \
                namespace, c the time namespace. A user or time namespace that the runtime refuses with an \
                error, or that is newer than the specification that it declares, is a skip with that reason.",

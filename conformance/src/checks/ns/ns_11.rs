@@ -7,7 +7,7 @@ use podproof_ebpf::event::EventKind;
 
 use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -20,6 +20,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A path that is a namespace of another type makes create fail and leaves no container.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container that joins the node's network namespace by path is created and deleted. Then the same \
                bundle has the path of the node's UTS namespace in that place; should create succeed, it is \
                started as well.",

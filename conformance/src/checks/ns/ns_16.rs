@@ -5,7 +5,7 @@ use podproof_witness::Command;
 
 use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, Pod, joining};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -25,6 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
                 unchanged identity.",
     source: "Kubernetes build/pause (the pause program holds the namespaces of a pod)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox and the containers a and b; the witness in a leaves a shared memory segment. Both are \
                killed and deleted, the suite keeps no descriptor, and a container c joins the sandbox's \
                namespaces by their paths.",

@@ -7,7 +7,7 @@ use podproof_witness::Command;
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -26,6 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
                 and from the node.",
     source: "sysvipc(7)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox with the containers a and b, and a container c that is alone. The witness in a makes a \
                shared memory segment and writes a text into it; b, c and a process on the node look for its key.",
     inside: "b reads the text; c is told ENOENT; the key is not in the node's /proc/sysvipc/shm.",

@@ -3,7 +3,7 @@
 use podproof_ebpf::event::EventKind;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -16,6 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The first process of a container with a private PID namespace is PID 1.",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "One container with a new PID namespace.",
     inside: "getpid(2) of the entrypoint.",
     kernel: "The number of the executing task in its innermost PID namespace (sched_process_exec).",

@@ -3,7 +3,7 @@
 use podproof_ebpf::event::EventKind;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -18,6 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
                 pid is the outer one.",
     source: "pid_namespaces(7); runtime-spec runtime.md#state",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "One container with a new PID namespace; the runtime is asked for its state.",
     inside: "getpid(2) of the program, its number on the node (SO_PEERCRED of its connection), both in NSpid of \
              /proc/PID/status read on the node, and the pid that `state` reports.",

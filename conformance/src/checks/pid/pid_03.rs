@@ -7,7 +7,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -30,6 +30,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "/proc in a container lists exactly the processes of its PID namespace and of those nested in it.",
     source: "pid_namespaces(7) /proc and PID namespaces; runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "One container with a new PID namespace, whose program forks three children that sleep and one in a \
                PID namespace nested in its own.",
     inside: "The numbers that /proc lists, against those of the program and of the children that it knows.",

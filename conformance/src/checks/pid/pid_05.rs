@@ -2,7 +2,7 @@
 
 use podproof_ebpf::event::{EventKind, NsKind};
 
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -18,6 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
                 sandbox process.",
     source: "pid_namespaces(7) (setns children)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox, and a container that joins its PID namespace by path (process sharing).",
     inside: "getppid(2) of the program and PPid of its /proc/self/status are 0; its PID namespace is the sandbox's.",
     kernel: "When the program is executed its parent is a task of another PID namespace (sched_process_exec); its \

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -25,6 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
                 included (faults such as SIGSEGV still end it).",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with a new PID namespace. A child of its program sends TERM, KILL and STOP to the \
                program, by its number inside; nothing is sent unless NSpid shows that this number is one of a \
                nested namespace.",

@@ -9,7 +9,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -33,6 +33,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "When PID 1 of a namespace ends the kernel kills every other process in it.",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container with a new PID namespace, whose program starts ten processes that do not depend on it: \
                each in its own session, some in cgroups of their own where the machine has cgroup v2. Then the \
                program exits; the runtime is not called any more.",

@@ -4,7 +4,7 @@ use podproof_witness::Command;
 
 use super::orphans::Orphans;
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, joining};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -22,6 +22,7 @@ const REQUIREMENT: Requirement = Requirement {
                 none remain.",
     source: "pid_namespaces(7); Kubernetes share-process-namespace",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox and two containers with the same program, which reaps nothing. One has a PID namespace of \
                its own, the other one joins the sandbox's. Each makes five orphans and lets them go.",
     inside: "Five processes in state Z in /proc without sharing, none with it, while both programs run.",

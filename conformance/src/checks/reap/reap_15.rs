@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
                 last thread ends.",
     source: "pthread_exit(3); runtime-spec runtime.md#state (the process has not exited)",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "The main thread of the container's process ends by itself; a worker thread goes on serving. Such a \
                process shows as a zombie (state Z) in /proc although it works. Then the runtime is asked for the \
                state. A runtime that takes the zombie for the end refuses to signal the container, and its delete \

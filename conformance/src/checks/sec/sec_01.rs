@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
                 leaves as they are.",
     source: "runtime-spec config.md#linux-process",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container of root with permitted, effective and bounding the same, and one capability inheritable \
                that the caller of create holds as an ambient one; and a container of uid 1000 with one capability \
                inheritable, permitted, effective and ambient. Other configurations the kernel itself recomputes at \

@@ -5,7 +5,7 @@ use podproof_witness::OpenFd;
 
 use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -19,6 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Only descriptors 0, 1 and 2 are open in the main process and in exec processes.",
     source: "runtime-spec runtime-linux.md#file-descriptors",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container is created by a caller that holds three further descriptors without close-on-exec. Its \
                main process is looked at.",
     inside: "The descriptors that the program finds open at its first instruction (/proc/self/fd).",

@@ -2,7 +2,7 @@
 
 use podproof_ebpf::event::{EventKind, SignalResult};
 
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -17,6 +17,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The sandbox process exits with code 0 on SIGTERM.",
     source: "Kubernetes build/pause (the pause program)",
     subject: Subject::Sandbox,
+    adapters: &[Adapter::Oci],
     scenario: "A sandbox runs; the runtime sends it SIGTERM.",
     inside: "Its wait status, taken by the suite as its reaper.",
     kernel: "SIGTERM generated and not ignored, no SIGKILL before the end, and the code of its exit.",

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::bundle::Bundle;
-use crate::catalog::{Level, Requirement, Subject};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
@@ -26,6 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "OCI kill delivers exactly the requested signal, by name or number, realtime signals by number.",
     source: "runtime-spec runtime.md#kill",
     subject: Subject::Runtime,
+    adapters: &[Adapter::Oci],
     scenario: "A container whose program catches every signal that can be caught (1 to 64 without SIGKILL and \
                SIGSTOP). The runtime is asked to send each of them by number, and some by name with and without \
                the prefix SIG, one after the other.",
