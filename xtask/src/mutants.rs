@@ -20,8 +20,11 @@ pub(crate) struct MutantsArgs {
     /// Only these defects; by default all
     defect: Vec<String>,
     /// Every defect against all checks, instead of its own and those that share its scenario
-    #[arg(long)]
+    #[arg(long, conflicts_with = "own")]
     full: bool,
+    /// Every defect against its own check only
+    #[arg(long)]
+    own: bool,
     /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     kernel: String,
@@ -53,8 +56,10 @@ fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitC
             .into_iter()
             .collect();
     argv.extend(suite::records_option());
-    if args.full {
-        argv.push("--full".to_owned());
+    for (option, is_set) in [("--full", args.full), ("--own", args.own)] {
+        if is_set {
+            argv.push(option.to_owned());
+        }
     }
     argv.extend(args.defect.iter().cloned());
     let records = match suite::run(&args.machine, &args.kernel, "mutants", rootfs, argv, (tools, built))? {

@@ -28,12 +28,36 @@ pub(super) struct MutantsArgs {
     #[arg(long, value_name = "NAME|PATH")]
     base: String,
     /// Every defect against all checks, instead of its own and those that share its scenario.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "own")]
     full: bool,
+    /// Every defect against its own check only.
+    #[arg(long)]
+    own: bool,
     /// Only these defects; by default all.
     defect: Vec<String>,
     #[command(flatten)]
     stage: StageArgs,
+}
+
+/// Which checks a defect is tried on.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// Its own.
+    Own,
+    /// Those that share its own one's scenario.
+    Scenario,
+    /// All.
+    All,
+}
+
+impl MutantsArgs {
+    fn reach(&self) -> Reach {
+        match (self.own, self.full) {
+            (true, _) => Reach::Own,
+            (_, true) => Reach::All,
+            _ => Reach::Scenario,
+        }
+    }
 }
 
 pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
@@ -50,7 +74,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     ensure!(installed.success(), "{} install failed: {installed}", args.saboteur.display());
 
     // The control: what is spoilt must be good before.
-    let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.full))?];
+    let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.reach()))?];
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let mut runtime = OciRuntime {
             name: format!("{}{}", matrix::PREFIX, defect.name),
@@ -60,7 +84,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
             env: base.env.clone(),
         };
         runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
-        runs.push(play(&stage, runtime, &checks_for(defect, args.full))?);
+        runs.push(play(&stage, runtime, &checks_for(defect, args.reach()))?);
     }
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
@@ -79,16 +103,18 @@ fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>
 }
 
 /// The checks that a defect is tried on.
-fn checks_for(defect: &Defect, full: bool) -> Vec<Check> {
-    let target = checks::find(&defect.target);
-    checks::all()
-        .filter(|check| full || target.is_some_and(|target| target.shares_scenario(check)))
-        .copied()
-        .collect()
+fn checks_for(defect: &Defect, reach: Reach) -> Vec<Check> {
+    let Some(target) = checks::find(&defect.target) else { return Vec::new() };
+    let is_reached = |check: &&Check| match reach {
+        Reach::Own => check.requirement.id == target.requirement.id,
+        Reach::Scenario => target.shares_scenario(check),
+        Reach::All => true,
+    };
+    checks::all().filter(is_reached).copied().collect()
 }
 
-fn all_checks(defects: &[&Defect], full: bool) -> Vec<Check> {
-    let wanted: Vec<Check> = defects.iter().flat_map(|defect| checks_for(defect, full)).collect();
+fn all_checks(defects: &[&Defect], reach: Reach) -> Vec<Check> {
+    let wanted: Vec<Check> = defects.iter().flat_map(|defect| checks_for(defect, reach)).collect();
     let is_wanted = |check: &&Check| wanted.iter().any(|other| other.requirement.id == check.requirement.id);
     checks::all().filter(is_wanted).copied().collect()
 }
