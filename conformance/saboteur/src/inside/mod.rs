@@ -1,13 +1,19 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+pub(crate) mod disguise;
+mod hold;
 mod init;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod send;
+mod subreaper;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.
 pub(crate) const PAUSE: &str = "pause";
 /// File name of the wrapper.
 pub(crate) const WRAPPER: &str = "saboteur-wrapper";
+/// File name of the disguised init: that of the container's program.
+pub(crate) const DISGUISE: &str = "witness";

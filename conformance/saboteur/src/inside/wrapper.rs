@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, init, join, leak};
+use super::{adopt, hold, init, join, leak, send, subreaper};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -25,6 +25,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
         [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
+        [mode, program, rest @ ..] if mode == "subreaper" => subreaper::become_program(program, rest),
+        [mode, program, rest @ ..] if mode == "adopter" => subreaper::stay(program, rest),
+        [mode, pid, signal] if mode == "send" => send::run(pid, signal),
+        [mode, pid_file, runtime, rest @ ..] if mode == "hold-exec" => hold::run(pid_file, runtime, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }

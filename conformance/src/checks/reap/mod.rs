@@ -1,6 +1,6 @@
 //! Zombie reaping, and what a zombie thread-group leader is not.
 
-mod orphans;
+pub(super) mod orphans;
 mod reap_01;
 mod reap_02;
 mod reap_06;

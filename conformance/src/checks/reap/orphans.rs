@@ -11,11 +11,11 @@ use crate::observe::trace::{CLONE_THREAD, Trace, is};
 
 /// Orphans that are to die together.
 #[derive(Debug)]
-pub(super) struct Orphans {
+pub(in crate::checks) struct Orphans {
     /// Their numbers in the witness's PID namespace.
-    pub(super) inner: Vec<u32>,
+    pub(in crate::checks) inner: Vec<u32>,
     /// Their thread groups on the node.
-    outer: BTreeSet<u32>,
+    pub(in crate::checks) outer: BTreeSet<u32>,
 }
 
 /// Who released an ended process.
@@ -56,7 +56,11 @@ impl Fates {
 
 impl Orphans {
     /// Has a witness make orphans, which wait.
-    pub(super) fn make(cell: &Cell<'_>, container: &mut Container, count: u32) -> Result<Self, Obstacle> {
+    pub(in crate::checks) fn make(
+        cell: &Cell<'_>,
+        container: &mut Container,
+        count: u32,
+    ) -> Result<Self, Obstacle> {
         let timeout = cell.deadline(20.0);
         let inner: Vec<u32> = container.witness()?.ask_as(Command::MakeOrphans { count }, timeout)?;
         let trace = cell.trace()?;
@@ -78,7 +82,11 @@ impl Orphans {
     }
 
     /// Lets them all end and waits until the last of them has.
-    pub(super) fn release(&self, cell: &Cell<'_>, container: &mut Container) -> Result<(), Obstacle> {
+    pub(in crate::checks) fn release(
+        &self,
+        cell: &Cell<'_>,
+        container: &mut Container,
+    ) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
         let mut awaited = self.outer.clone();
         let ended = |event: &Event| {
@@ -151,7 +159,7 @@ impl Orphans {
     }
 
     /// Whether the event is about one of them, or a signal to this process.
-    pub(super) fn concerns(&self, kind: &EventKind, receiver: i32) -> bool {
+    pub(in crate::checks) fn concerns(&self, kind: &EventKind, receiver: i32) -> bool {
         match kind {
             EventKind::Exit { task, .. } => self.has(task.task.tgid),
             EventKind::ZombieStart { task, .. }
