@@ -186,13 +186,11 @@ pub(crate) fn conformance(_context: &Context) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Every defect against its own check and those that share its scenario; against all in a full run.
+/// Every defect against its own check; against all in a full run.
 pub(crate) fn mutants(context: &Context) -> Result<Tally> {
     let json = context.tmp.join("mutants.json");
     let mut command = ourselves()?.args(["mutants", "--json"]).arg(&json);
-    if context.is_full {
-        command = command.arg("--full");
-    }
+    command = command.arg(if context.is_full { "--full" } else { "--own" });
     let is_good = command.succeeds()?;
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
     fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
