@@ -39,11 +39,11 @@ modules=${MODULES:-/lib/modules/${kernel##*/vmlinuz-}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 root=$work/root
-mkdir -p "$root/bin" "$root/opt/lib" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp" "$root/etc" "$root/modules"
+mkdir -p "$root/bin" "$root/opt" "$root/lib" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp" "$root/etc" "$root/modules"
 cp "$here/podproof" "$here/podproof-witness" "$here/pause" "$root/bin/"
 cp "$busybox" "$root/bin/busybox"
 cp "$runtime" "$root/opt/${runtime##*/}"
-[ -z "${LIBRARIES:-}" ] || cp -L "$LIBRARIES"/* "$root/opt/lib/"
+[ -z "${LIBRARIES:-}" ] || cp -L "$LIBRARIES"/* "$root/lib/"
 
 # Modules by their names, each after those that it needs; what is built into the kernel is in no file.
 wanted="overlay bridge veth"
@@ -65,7 +65,15 @@ load() {
 : > "$root/modules/order"
 for module in $wanted; do load "$module"; done
 
+# Runtimes pivot their root, which the kernel refuses on the initial ramfs: everything moves to a tmpfs first.
 cat > "$root/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox mkdir /root
+/bin/busybox mount -t tmpfs -o mode=755 root /root
+/bin/busybox cp -a /bin /opt /lib /etc /modules /start /proc /sys /dev /run /tmp /root/
+exec /bin/busybox switch_root /root /start
+INIT
+cat > "$root/start" <<'START'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -83,17 +91,16 @@ ip link set lo up
 while read -r module; do insmod "$module"; done < /modules/order
 ulimit -n 65536
 stty -F /dev/ttyS1 raw
-export PATH=/bin HOME=/ LD_LIBRARY_PATH=/opt/lib
+export PATH=/bin HOME=/ NO_COLOR=1 LD_LIBRARY_PATH=/lib
 set -- $(cat /etc/filters)
-podproof run --runtime /opt/* --machine vm --deadline-factor "$(cat /etc/factor)" --records /dev/ttyS1 "$@"
+podproof run --runtime "$(cat /etc/runtime)" --again "$(cat /etc/again)" --machine vm --deadline-factor "$(cat /etc/factor)" --records /dev/ttyS1 "$@"
 sync
 poweroff -f
-INIT
-chmod 755 "$root/init"
-# `/opt/*` above has to be the runtime alone.
-mv "$root/opt/lib" "$root/lib"
-sed -i "s|/opt/\*|/opt/${runtime##*/}|; s|LD_LIBRARY_PATH=/opt/lib|LD_LIBRARY_PATH=/lib|" "$root/init"
+START
+chmod 755 "$root/init" "$root/start"
+echo "/opt/${runtime##*/}" > "$root/etc/runtime"
 echo "$*" > "$root/etc/filters"
+echo "$0 $runtime" > "$root/etc/again"
 
 accel=tcg cpu=max factor=4
 if [ -r /dev/kvm ] && [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
