@@ -209,7 +209,8 @@ fn sign(check: &CheckReport) -> &'static str {
 
 /// The number of a verdict's reason; equal ones of a requirement share it.
 fn number(notes: &mut Vec<(String, Vec<String>)>, id: &str, run: &RunReport, check: &CheckReport) -> String {
-    let reason = check.known.as_ref().unwrap_or(&check.reason);
+    let known = check.known.as_ref().filter(|known| !known.is_empty());
+    let reason = known.unwrap_or(&check.reason);
     if reason.is_empty() {
         return String::new();
     }
