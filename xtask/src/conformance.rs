@@ -87,10 +87,10 @@ impl RunnerArgs {
 #[derive(Debug, Args)]
 struct OutcomeArgs {
     /// pretty, terse or json
-    #[arg(long, value_name = "FORMAT", default_value = "pretty")]
+    #[arg(long, value_name = "FORMAT", default_value = "pretty", value_parser = ["pretty", "terse", "json"])]
     format: String,
     /// auto, always or never; auto is for terminals, unless NO_COLOR is set
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
     color: String,
     /// Write report.json, report.html, junit.xml and trace.json into this directory
     #[arg(long, value_name = "DIR")]
