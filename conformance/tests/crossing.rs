@@ -9,7 +9,7 @@ use std::path::Path;
 use conformance::checks::{self, Check};
 use conformance::evidence::Evidence;
 use conformance::judge::judge;
-use conformance::report::matrix::Recorded;
+use conformance::report::defects::Recorded;
 
 fn recorded(check: &Check) -> Result<Recorded, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -18,9 +18,12 @@ use podproof_ebpf::Scope;
 use crate::chain::chain;
 use crate::launcher::{Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
+use crate::observe::process;
 use crate::observe::trace::Trace;
 use crate::observe::witness::{Link, Listener, WitnessError};
+use crate::report::timeline::Timeline;
 use crate::run::Run;
+use crate::trace::timeline;
 
 /// Path of the sandbox program in its root file system.
 pub const PAUSE_PATH: &str = "/pause";
@@ -221,6 +224,15 @@ impl<'r> Cell<'r> {
         let scope = self.scope.as_ref().map_err(|reason| Obstacle::Trace(reason.clone()))?;
         scope.fence(self.deadline(5.0)).map_err(|error| Obstacle::Trace(chain(&error)))?;
         Ok(Trace { events: scope.events(), lost: scope.lost() })
+    }
+
+    /// The life of the pod until now, as the kernel showed it; `None` without probes.
+    #[must_use]
+    pub fn timeline(&self) -> Option<Timeline> {
+        let scope = self.scope.as_ref().ok()?;
+        let suites = process::namespaces(std::process::id().cast_signed());
+        let node = suites.values().filter_map(|id| u32::try_from(id.ino).ok()).collect();
+        Some(timeline(&scope.events(), &node))
     }
 
     /// Records of this cell that were lost until now, `u64::MAX` when their number is not known; 0 without probes.
