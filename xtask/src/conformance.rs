@@ -21,6 +21,10 @@ pub(crate) struct ConformanceArgs {
     /// A runtime to judge: podrt, runc, crun, or the path of any OCI runtime; may be given several times
     #[arg(long, value_name = "NAME|PATH", default_value = "podrt")]
     runtime: Vec<String>,
+    /// oci, the command line of the runtimes, or podrt, the pod layer of podrt; may be given several times. Without it oci, and for
+    /// podrt both
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Vec<String>,
     /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF; may be given several times
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     kernel: Vec<String>,
@@ -99,6 +103,11 @@ impl Subject {
         })
     }
 
+    /// The pod layer, where it lies beside the runtime.
+    pub(crate) fn pod_layer(&self) -> Option<PathBuf> {
+        Some(self.path.with_file_name("podrt-pod")).filter(|path| path.is_file())
+    }
+
     /// Where it is in the guest.
     pub(crate) fn in_guest(&self, number: usize) -> String {
         let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -136,8 +145,12 @@ fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> R
     if let Some(dir) = &args.report_dir {
         command = command.arg("--report-dir").arg(dir);
     }
-    command = command.args(&args.filter).arg("--").args(&args.libtest);
+    command = command.args(adapter_options(args)).args(&args.filter).arg("--").args(&args.libtest);
     suite::status(command)
+}
+
+fn adapter_options(args: &ConformanceArgs) -> Vec<String> {
+    args.adapter.iter().flat_map(|adapter| ["--adapter".to_owned(), adapter.clone()]).collect()
 }
 
 fn in_vm(
@@ -153,8 +166,13 @@ fn in_vm(
     for (number, subject) in subjects.iter().enumerate() {
         let guest = subject.in_guest(number);
         suite::add_runtime(&mut rootfs, &guest, &subject.path, subject.libraries.as_slice())?;
+        if let Some(layer) = subject.pod_layer() {
+            let guest = Path::new(&guest).with_file_name("podrt-pod");
+            rootfs.program(&guest.to_string_lossy(), &layer, &[])?;
+        }
         argv.extend(["--runtime".to_owned(), guest]);
     }
+    argv.extend(adapter_options(args));
     argv.extend(args.filter.iter().cloned());
     argv.push("--".to_owned());
     argv.extend(args.libtest.iter().cloned());

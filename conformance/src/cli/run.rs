@@ -8,6 +8,7 @@ use libtest_mimic::Arguments;
 
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::checks::{self, Check};
 use crate::report::model::RunReport;
 use crate::report::{exit, table};
@@ -19,6 +20,10 @@ pub(super) struct RunArgs {
     /// An OCI runtime, by name (in PATH) or path; may be given several times.
     #[arg(long, value_name = "NAME|PATH", required = true)]
     runtime: Vec<String>,
+    /// What drives the runtimes: their own command line (oci), or the pod layer of podrt (podrt); may be given several times.
+    /// Without it oci, and for podrt both, each in a run of its own.
+    #[arg(long, value_enum, value_name = "ADAPTER")]
+    adapter: Vec<Adapter>,
     /// Only checks whose id or name contains one of these (`REAP`, `NS-01`, `hostname`).
     filter: Vec<String>,
     #[command(flatten)]
@@ -39,10 +44,12 @@ pub(super) fn run(args: &RunArgs) -> Result<u8> {
     let libtest = arguments(&args.libtest)?;
     let stage = Stage::set(&args.stage)?;
     let runtimes = args.runtime.iter().map(|given| stage.runtime(given)).collect::<Result<Vec<_>>>()?;
-    let runs = runtimes
-        .into_iter()
-        .map(|runtime| judge_one(&stage, runtime, &checks, &libtest))
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    for runtime in runtimes {
+        for (adapter, checks) in rounds(args, &runtime, &checks) {
+            runs.push(judge_one(&stage, (runtime.clone(), adapter), &checks, &libtest)?);
+        }
+    }
     if args.stage.records.is_none() {
         print!("{}", table::render(&runs));
     }
@@ -52,9 +59,33 @@ pub(super) fn run(args: &RunArgs) -> Result<u8> {
     Ok(exit::status(&runs))
 }
 
-fn judge_one(stage: &Stage, runtime: OciRuntime, checks: &[Check], libtest: &Arguments) -> Result<RunReport> {
-    println!("\n{} {} ({})", runtime.name, runtime.version, runtime.path.display());
-    stage.play(runtime, |run| suite::run(run, checks, libtest, &stage.recorder))
+/// By what a runtime is driven, with the checks of each run: those that it can drive. What no run can drive and was asked for by
+/// its id is in the first one, which skips it and says why.
+fn rounds(args: &RunArgs, runtime: &OciRuntime, checks: &[Check]) -> Vec<(Adapter, Vec<Check>)> {
+    let adapters = match (args.adapter.as_slice(), runtime.name.as_str()) {
+        ([], "podrt") => &[Adapter::Oci, Adapter::Podrt],
+        ([], _) => [Adapter::Oci].as_slice(),
+        (given, _) => given,
+    };
+    let is_asked = |check: &Check| {
+        args.filter.iter().any(|filter| filter.eq_ignore_ascii_case(check.requirement.id))
+            && !adapters.iter().any(|adapter| check.requirement.has(*adapter))
+    };
+    let of = |(number, adapter): (usize, &Adapter)| {
+        let is_in = |check: &&Check| check.requirement.has(*adapter) || (number == 0 && is_asked(check));
+        (*adapter, checks.iter().filter(is_in).copied().collect::<Vec<_>>())
+    };
+    adapters.iter().enumerate().map(of).filter(|(_, checks)| !checks.is_empty()).collect()
+}
+
+fn judge_one(
+    stage: &Stage,
+    (runtime, adapter): (OciRuntime, Adapter),
+    checks: &[Check],
+    libtest: &Arguments,
+) -> Result<RunReport> {
+    println!("\n{} {} ({}), adapter {adapter}", runtime.name, runtime.version, runtime.path.display());
+    stage.play((runtime, adapter), |run| suite::run(run, checks, libtest, &stage.recorder))
 }
 
 fn arguments(options: &[String]) -> Result<Arguments> {

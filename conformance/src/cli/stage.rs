@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::ring::RingArgs;
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::checks;
 use crate::evidence::Lost;
@@ -112,15 +113,15 @@ impl Stage {
     /// Plays checks against one runtime, with records of the whole run.
     pub(super) fn play(
         &self,
-        runtime: OciRuntime,
+        (runtime, adapter): (OciRuntime, Adapter),
         checks: impl FnOnce(&Arc<Run>) -> Vec<CheckReport>,
     ) -> Result<RunReport> {
         let begin = Instant::now();
         let lost_before = self.lost();
-        let mut report = self.head(&runtime)?;
+        let mut report = RunReport { adapter: adapter.to_string(), ..self.head(&runtime)? };
         let before = Snapshot::take(&Layout::detect(), self.base.path());
-        let run =
-            Run::open(runtime, &self.programs, self.tracer.clone(), self.base.path(), self.deadline_factor)?;
+        let (tracer, factor) = (self.tracer.clone(), self.deadline_factor);
+        let run = Run::open((runtime, adapter), &self.programs, tracer, self.base.path(), factor)?;
         let run = Arc::new(run);
         self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
         report.checks = checks(&run);

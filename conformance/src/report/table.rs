@@ -18,7 +18,7 @@ pub fn render(runs: &[RunReport]) -> String {
 fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
     let heads: Vec<(String, String)> = runs
         .iter()
-        .map(|run| (format!("{} {}", run.runtime.name, run.runtime.version), short_kernel(run)))
+        .map(|run| (format!("{} {}", name(run), run.runtime.version), short_kernel(run)))
         .collect();
     let widths: Vec<usize> = heads.iter().map(|(top, below)| top.len().max(below.len()).max(12)).collect();
     write!(text, "\n{:<9} {:<42}", "", "")?;
@@ -50,7 +50,7 @@ fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
 }
 
 fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
-    let label = format!("{} on {}", run.runtime.name, short_kernel(run));
+    let label = format!("{} on {}", name(run), short_kernel(run));
     for check in &run.checks {
         match check.verdict.as_str() {
             "pass" => {}
@@ -81,7 +81,7 @@ pub fn counts(run: &RunReport) -> String {
     let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
     format!(
         "{} {}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive, {} lost, {:.1} s",
-        run.runtime.name,
+        name(run),
         run.runtime.version,
         run.kernel,
         run.machine,
@@ -93,6 +93,15 @@ pub fn counts(run: &RunReport) -> String {
         Lost(run.events_lost).of("event"),
         std::time::Duration::from_millis(run.wall_ms).as_secs_f64()
     )
+}
+
+/// The runtime, and by what it was driven where that is not its own command line.
+fn name(run: &RunReport) -> String {
+    match run.adapter.as_str() {
+        "oci" => run.runtime.name.clone(),
+        "podrt" => format!("{} pods", run.runtime.name),
+        adapter => format!("{} by {adapter}", run.runtime.name),
+    }
 }
 
 fn mark(check: &CheckReport) -> &'static str {
