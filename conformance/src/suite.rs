@@ -130,7 +130,10 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
     let (judgement, evidence) = match Cell::open(run, check.requirement.id) {
         Ok(mut cell) => {
             // A defect of the suite must not cost the clean-up of the cell.
-            let seen = catch_unwind(AssertUnwindSafe(|| (check.observe)(&mut cell)));
+            let seen = catch_unwind(AssertUnwindSafe(|| {
+                cell.need_adapter(check.requirement)?;
+                (check.observe)(&mut cell)
+            }));
             let lost = cell.events_lost();
             timeline = cell.timeline();
             let (found, stuck) = cell.close();
@@ -161,6 +164,7 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
         subject: match requirement.subject {
             crate::catalog::Subject::Runtime => "runtime".to_owned(),
             crate::catalog::Subject::Sandbox => "sandbox".to_owned(),
+            crate::catalog::Subject::Pod => "pod".to_owned(),
         },
         verdict: judgement.verdict.word().to_owned(),
         reason: judgement.verdict.reason().to_owned(),

@@ -29,6 +29,10 @@ pub(crate) struct ConformanceArgs {
     /// A runtime to judge: podrt, runc, crun, youki, or the path of any OCI runtime; may be given several times
     #[arg(long, value_name = "NAME|PATH", default_value = "podrt")]
     pub(crate) runtime: Vec<String>,
+    /// oci, the command line of the runtimes, or podrt, the pod layer of podrt; may be given several times. Without it oci, and for
+    /// podrt both
+    #[arg(long, value_name = "ADAPTER")]
+    pub(crate) adapter: Vec<String>,
     /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF; may be given several times
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     pub(crate) kernel: Vec<String>,
@@ -209,6 +213,11 @@ impl Subject {
         })
     }
 
+    /// The pod layer, where it lies beside the runtime.
+    pub(crate) fn pod_layer(&self) -> Option<PathBuf> {
+        Some(self.path.with_file_name("podrt-pod")).filter(|path| path.is_file())
+    }
+
     /// Where it is in the guest.
     pub(crate) fn in_guest(&self, number: usize) -> String {
         let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -249,9 +258,13 @@ fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> R
     for (subject, name) in subjects.iter().zip(&args.runtime) {
         command = command.arg("--runtime").arg(&subject.path).args(["--again", &again(name, &["--host"])]);
     }
-    command = command.args(args.outcome.arguments(&args.runtime));
+    command = command.args(args.outcome.arguments(&args.runtime)).args(adapter_options(args));
     command = command.args(args.runner.words()).arg("--").args(&args.last);
     suite::status(command)
+}
+
+fn adapter_options(args: &ConformanceArgs) -> Vec<String> {
+    args.adapter.iter().flat_map(|adapter| ["--adapter".to_owned(), adapter.clone()]).collect()
 }
 
 fn in_vm(
@@ -267,10 +280,15 @@ fn in_vm(
     for (number, (subject, name)) in subjects.iter().zip(&args.runtime).enumerate() {
         let guest = subject.in_guest(number);
         suite::add_runtime(&mut rootfs, &guest, &subject.path, subject.libraries.as_slice())?;
+        if let Some(layer) = subject.pod_layer() {
+            let guest = Path::new(&guest).with_file_name("podrt-pod");
+            rootfs.program(&guest.to_string_lossy(), &layer, &[])?;
+        }
         let again = again(name, &["--kernel", kernel]);
         argv.extend(["--runtime".to_owned(), guest, "--again".to_owned(), again]);
     }
     argv.extend(args.outcome.guest_words());
+    argv.extend(adapter_options(args));
     argv.extend(args.runner.words());
     argv.push("--".to_owned());
     argv.extend(args.last.iter().cloned());

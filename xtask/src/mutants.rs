@@ -50,6 +50,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {
 fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitCode> {
     let mut rootfs = suite::image(tools, built)?;
     rootfs.program("/bin/podproof-saboteur", &built.saboteur, &[])?.program(BASE, &built.podrt, &[])?;
+    rootfs.program(&format!("{BASE}-pod"), &built.podrt_pod, &[])?;
     let mut argv: Vec<String> =
         ["podproof", "mutants", "--saboteur", "/bin/podproof-saboteur", "--base", BASE]
             .map(str::to_owned)

@@ -251,11 +251,11 @@ pub fn call(
 
 /// The part of the arguments that starts at the verb.
 fn verb(arguments: &[&str]) -> String {
-    let rest = match arguments {
-        ["--root", _, rest @ ..] => rest,
-        other => other,
-    };
-    rest.join(" ")
+    match arguments {
+        ["--root", _, rest @ ..] => rest.join(" "),
+        ["pod", "--root", _, rest @ ..] => format!("pod {}", rest.join(" ")),
+        other => other.join(" "),
+    }
 }
 
 /// `state` of a container (runtime-spec runtime.md#state).

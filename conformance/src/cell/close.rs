@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 use podproof_ebpf::event::NsKind;
 
 use super::Cell;
+use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::observe::process;
 use crate::observe::trace::Trace;
@@ -24,6 +26,7 @@ impl Cell<'_> {
                 Err(error) => tracing::debug!(cell = self.name, %error, "delete"),
             }
         }
+        self.remove_pods();
         let found = self.leftovers();
         let mut stuck = Vec::new();
         match self.launcher.kill_all(self.deadline(5.0)) {
@@ -78,11 +81,26 @@ impl Cell<'_> {
                 .map(|path| format!("cgroup {}", path.display())),
         );
         found.extend(process::mounts_below(&self.dir).into_iter().map(|target| format!("mount {target}")));
-        let state = self.state_root();
-        for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
-            found.push(format!("state {}", entry.path().display()));
-        }
+        found.extend(self.state_left().into_iter().map(|path| format!("state {}", path.display())));
         found
+    }
+}
+
+impl Cell<'_> {
+    /// What lies in the state directory although every container, or every pod, was deleted.
+    fn state_left(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| -> Vec<PathBuf> {
+            fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let top = entries(&self.state_root());
+        match self.run.adapter {
+            Adapter::Oci => top,
+            // The pod layer keeps its own few directories, empty ones.
+            Adapter::Podrt => top
+                .into_iter()
+                .flat_map(|path| if path.is_dir() { entries(&path) } else { vec![path] })
+                .collect(),
+        }
     }
 }
 

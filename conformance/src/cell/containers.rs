@@ -1,13 +1,16 @@
 //! Calls of the runtime, and the containers and pods that a check makes by them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
 
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod};
 use crate::adapter::oci::{Call, Caller, State, call};
+use crate::adapter::podrt::Manifest;
 use crate::bundle::{Bundle, NsSource};
+use crate::catalog::Adapter;
 use crate::observe::{self, process};
 
 impl Cell<'_> {
@@ -24,15 +27,19 @@ impl Cell<'_> {
     /// # Errors
     /// As [`Cell::call`].
     pub fn call_as(&mut self, arguments: &[&str], caller: &Caller) -> Result<Call, Obstacle> {
-        self.calls += 1;
-        let verb = arguments.first().copied().unwrap_or("call");
-        let output = self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls));
+        let output = self.next_output(arguments.first().copied().unwrap_or("call"));
         let root = self.state_root().display().to_string();
         let mut all = vec!["--root", root.as_str()];
         all.extend_from_slice(arguments);
         let timeout = self.deadline(20.0);
         let call = call(&mut self.launcher, &self.run.runtime, &all, &output, caller, timeout)?;
         Ok(call)
+    }
+
+    /// Where the output of the next call goes.
+    pub(super) fn next_output(&mut self, verb: &str) -> PathBuf {
+        self.calls += 1;
+        self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls))
     }
 
     /// The id that a container of this name gets.
@@ -155,17 +162,34 @@ impl Cell<'_> {
     }
 
     /// A pod: a sandbox and witnesses that join its net, ipc and uts namespaces, and its pid namespace when
-    /// process sharing is asked for.
+    /// process sharing is asked for. Built out of containers, or by the pod layer, as the run's adapter has it.
     ///
     /// # Errors
     /// When the runtime refuses a container.
     pub fn pod(&mut self, share_pid: bool, names: &[&str]) -> Result<Pod, Obstacle> {
+        if self.run.adapter == Adapter::Podrt {
+            let manifest = Manifest::of_witnesses("pod", names);
+            return self.start_pod(&manifest.with("/spec/shareProcessNamespace", share_pid));
+        }
         let sandbox = self.sandbox("pause")?;
         let members = names
             .iter()
             .map(|name| self.container(&joining(Bundle::witness(name), sandbox.pid, share_pid)))
             .collect::<Result<_, _>>()?;
-        Ok(Pod { sandbox, members })
+        Ok(Pod { name: String::new(), sandbox, members })
+    }
+
+    /// A witness that shares nothing with another: a container by itself, or the only one of a pod.
+    ///
+    /// # Errors
+    /// When the runtime refuses it or no witness calls.
+    pub fn alone(&mut self, name: &str) -> Result<Container, Obstacle> {
+        if self.run.adapter == Adapter::Podrt {
+            let pod = self.start_pod(&Manifest::of_witnesses(&format!("{name}-alone"), &[name]))?;
+            let member = pod.members.into_iter().next();
+            return member.ok_or_else(|| Obstacle::Runtime(format!("the pod of {name} has no container")));
+        }
+        self.container(&Bundle::witness(name))
     }
 
     /// `state` of a container, as the runtime tells it.

@@ -4,6 +4,7 @@
 
 mod close;
 mod containers;
+mod pods;
 mod processes;
 
 pub use containers::{joining, succeeded};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use podproof_ebpf::Scope;
 
+use crate::catalog::Requirement;
 use crate::chain::chain;
 use crate::launcher::{Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
@@ -101,6 +103,8 @@ impl Container {
 /// A sandbox with the containers that joined it.
 #[derive(Debug)]
 pub struct Pod {
+    /// Its name for the pod layer; empty where the suite built it out of containers.
+    pub name: String,
     /// The container that runs the sandbox program.
     pub sandbox: Container,
     /// The others, in the order of their names.
@@ -129,6 +133,8 @@ pub struct Cell<'r> {
     cgroup: String,
     /// Containers that were created and not deleted.
     alive: Vec<String>,
+    /// Pods of the pod layer that were created and not removed.
+    pods: Vec<String>,
     calls: u32,
 }
 
@@ -169,6 +175,7 @@ impl<'r> Cell<'r> {
             scope,
             cgroup,
             alive: Vec::new(),
+            pods: Vec::new(),
             calls: 0,
         })
     }
@@ -201,6 +208,19 @@ impl<'r> Cell<'r> {
     #[must_use]
     pub fn cgroup(&self) -> &str {
         &self.cgroup
+    }
+
+    /// Ends the scenario here with a skip unless what drives this run can drive the check.
+    ///
+    /// # Errors
+    /// The skip.
+    pub fn need_adapter(&self, requirement: &Requirement) -> Result<(), Obstacle> {
+        if requirement.has(self.run.adapter) {
+            return Ok(());
+        }
+        let adapters: Vec<String> = requirement.adapters.iter().map(ToString::to_string).collect();
+        let (own, adapters) = (self.run.adapter, adapters.join(" or "));
+        Err(Obstacle::Skip(format!("is shown by adapter {adapters} only, and this run is driven by {own}")))
     }
 
     /// Ends the scenario here with a skip unless this machine has cgroup v2 with the controllers.

@@ -32,6 +32,11 @@ impl ChoiceArgs {
         Ok(chosen)
     }
 
+    /// Whether one of the filters is the id of a check itself.
+    pub(super) fn names(&self, id: &str) -> bool {
+        self.filter.iter().any(|filter| filter.eq_ignore_ascii_case(id))
+    }
+
     /// These and those of the other.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.filter.extend(other.filter);

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::checks::{self, Check};
 use crate::interrupt;
 use crate::report::defects::{self, Defect};
@@ -75,7 +76,14 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     ensure!(installed.success(), "{} install failed: {installed}", args.saboteur.display());
 
     // The control: what is spoilt must be good before.
-    let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.reach()))?];
+    let mut runs = Vec::new();
+    for adapter in [Adapter::Oci, Adapter::Podrt] {
+        let driven: Vec<&Defect> =
+            chosen.iter().filter(|defect| adapter_of(defect) == adapter).copied().collect();
+        if !driven.is_empty() {
+            runs.push(play(&stage, (base.clone(), adapter), &all_checks(&driven, args.reach()))?);
+        }
+    }
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let mut runtime = OciRuntime {
             name: format!("{}{}", defects::PREFIX, defect.name),
@@ -85,7 +93,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
             env: base.env.clone(),
         };
         runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
-        runs.push(play(&stage, runtime, &checks_for(defect, args.reach()))?);
+        runs.push(play(&stage, (runtime, adapter_of(defect)), &checks_for(defect, args.reach()))?);
     }
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
@@ -103,13 +111,19 @@ fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>
     Ok(defects.iter().filter(|defect| names.is_empty() || names.contains(&defect.name)).collect())
 }
 
+/// What drives a defective runtime: the first adapter of the check that must catch it.
+fn adapter_of(defect: &Defect) -> Adapter {
+    checks::find(&defect.target).map_or(Adapter::Oci, |check| check.requirement.first_adapter())
+}
+
 /// The checks that a defect is tried on.
 fn checks_for(defect: &Defect, reach: Reach) -> Vec<Check> {
     let Some(target) = checks::find(&defect.target) else { return Vec::new() };
+    let adapter = target.requirement.first_adapter();
     let is_reached = |check: &&Check| match reach {
         Reach::Own => check.requirement.id == target.requirement.id,
         Reach::Scenario => target.shares_scenario(check),
-        Reach::All => true,
+        Reach::All => check.requirement.has(adapter),
     };
     checks::all().filter(is_reached).copied().collect()
 }
@@ -120,9 +134,9 @@ fn all_checks(defects: &[&Defect], reach: Reach) -> Vec<Check> {
     checks::all().filter(is_wanted).copied().collect()
 }
 
-fn play(stage: &Stage, runtime: OciRuntime, checks: &[Check]) -> Result<RunReport> {
-    let name = runtime.name.clone();
-    let report = stage.play(runtime, None, |run, _| {
+fn play(stage: &Stage, subject: (OciRuntime, Adapter), checks: &[Check]) -> Result<RunReport> {
+    let name = subject.0.name.clone();
+    let report = stage.play(subject, None, |run, _| {
         suite::run(run, checks, Plan::default(), &stage.recorder, &Live::silent())
     })?;
     let verdicts: Vec<String> =

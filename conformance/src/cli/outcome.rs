@@ -78,9 +78,9 @@ impl OutcomeArgs {
         }
         let mut standings = Vec::new();
         for run in runs {
-            let found = place.find(&run.runtime.name, &run.runtime.version)?;
+            let found = place.find(&run.subject(), &run.runtime.version)?;
             let Some((path, baseline)) = found else {
-                let (name, version) = (&run.runtime.name, &run.runtime.version);
+                let (name, version) = (run.subject(), &run.runtime.version);
                 eprintln!("podproof: {name} {version} has no baseline in {}", path.display());
                 standings.push(None);
                 continue;
@@ -105,12 +105,13 @@ impl OutcomeArgs {
 
 /// Writes what the runs show into the baseline of each runtime.
 fn bless(place: &Place, runs: &[RunReport]) -> Result<()> {
-    let subjects: BTreeSet<(&str, &str)> =
-        runs.iter().map(|run| (run.runtime.name.as_str(), run.runtime.version.as_str())).collect();
+    let subjects: BTreeSet<(String, &str)> =
+        runs.iter().map(|run| (run.subject(), run.runtime.version.as_str())).collect();
     for (name, version) in subjects {
+        let name = name.as_str();
         let own: Vec<&RunReport> = runs
             .iter()
-            .filter(|run| run.runtime.name == name && run.runtime.version == version)
+            .filter(|run| run.subject() == name && run.runtime.version == version)
             .filter(|run| run.ended_early.is_none())
             .collect();
         if own.is_empty() {

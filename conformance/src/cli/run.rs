@@ -7,6 +7,7 @@ use super::choice::ChoiceArgs;
 use super::outcome::OutcomeArgs;
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::checks::Check;
 use crate::report::exit;
 use crate::report::live::{Format, Live};
@@ -20,6 +21,10 @@ pub(super) struct RunArgs {
     /// An OCI runtime, by name (in PATH) or path; may be given several times.
     #[arg(long, value_name = "NAME|PATH", required_unless_present = "list")]
     runtime: Vec<String>,
+    /// What drives the runtimes: their own command line (oci), or the pod layer of podrt (podrt); may be given several times.
+    /// Without it oci, and for podrt both, each in a run of its own.
+    #[arg(long, value_enum, value_name = "ADAPTER")]
+    adapter: Vec<Adapter>,
     #[command(flatten)]
     runner: RunnerArgs,
     #[command(flatten)]
@@ -110,26 +115,51 @@ pub(super) fn run(args: &RunArgs) -> Result<u8> {
     let stage = Stage::set(&args.stage)?;
     let runtimes = args.runtime.iter().map(|given| stage.runtime(given)).collect::<Result<Vec<_>>>()?;
     let live = Live::stdout(outcome.format, outcome.is_coloured());
-    let runs = runtimes
-        .into_iter()
-        .enumerate()
-        .map(|(index, runtime)| judge_one(&stage, runtime, args.again(index), &checks, plan, &live))
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    for (index, runtime) in runtimes.into_iter().enumerate() {
+        for (adapter, checks) in rounds(&args.adapter, &runner.choice, &runtime, &checks) {
+            let subject = (runtime.clone(), adapter);
+            runs.push(judge_one(&stage, subject, args.again(index), &checks, plan, &live)?);
+        }
+    }
     if args.stage.records.is_some() {
         return Ok(exit::status(&runs, &[]));
     }
     outcome.conclude(runs)
 }
 
+/// By what a runtime is driven, with the checks of each run: those that it can drive. What no run can drive and was asked for by
+/// its id is in the first one, which skips it and says why.
+fn rounds(
+    given: &[Adapter],
+    choice: &ChoiceArgs,
+    runtime: &OciRuntime,
+    checks: &[Check],
+) -> Vec<(Adapter, Vec<Check>)> {
+    let adapters = match (given, runtime.name.as_str()) {
+        ([], "podrt") => &[Adapter::Oci, Adapter::Podrt],
+        ([], _) => [Adapter::Oci].as_slice(),
+        (given, _) => given,
+    };
+    let is_asked = |check: &Check| {
+        choice.names(check.requirement.id) && !adapters.iter().any(|adapter| check.requirement.has(*adapter))
+    };
+    let of = |(number, adapter): (usize, &Adapter)| {
+        let is_in = |check: &&Check| check.requirement.has(*adapter) || (number == 0 && is_asked(check));
+        (*adapter, checks.iter().filter(is_in).copied().collect::<Vec<_>>())
+    };
+    adapters.iter().enumerate().map(of).filter(|(_, checks)| !checks.is_empty()).collect()
+}
+
 fn judge_one(
     stage: &Stage,
-    runtime: OciRuntime,
+    subject: (OciRuntime, Adapter),
     again: String,
     checks: &[Check],
     plan: Plan,
     live: &Live,
 ) -> Result<RunReport> {
-    stage.play(runtime, Some(again), |run, head| {
+    stage.play(subject, Some(again), |run, head| {
         live.begin(head, checks.len() * usize::try_from(plan.rounds).unwrap_or(1));
         suite::run(run, checks, plan, &stage.recorder, live)
     })

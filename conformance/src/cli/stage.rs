@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::ring::RingArgs;
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::checks;
 use crate::evidence::Lost;
@@ -122,16 +123,16 @@ impl Stage {
     /// Plays checks against one runtime, with records of the whole run.
     pub(super) fn play(
         &self,
-        runtime: OciRuntime,
+        (runtime, adapter): (OciRuntime, Adapter),
         again: Option<String>,
         checks: impl FnOnce(&Run, &RunReport) -> Played,
     ) -> Result<RunReport> {
         let begin = Instant::now();
         let lost_before = self.lost();
-        let mut report = RunReport { again, ..self.head(&runtime)? };
+        let mut report = RunReport { again, adapter: adapter.to_string(), ..self.head(&runtime)? };
         let before = Snapshot::take(&Layout::detect(), self.base.path());
-        let run =
-            Run::open(runtime, &self.programs, self.tracer.clone(), self.base.path(), self.deadline_factor)?;
+        let (tracer, factor) = (self.tracer.clone(), self.deadline_factor);
+        let run = Run::open((runtime, adapter), &self.programs, tracer, self.base.path(), factor)?;
         self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
         let played = checks(&run, &report);
         (report.checks, report.repeats) = (played.checks, played.repeats);

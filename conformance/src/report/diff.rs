@@ -65,7 +65,7 @@ impl Diff {
     /// Compares runs of one runtime name on one kernel series with each other; when each report has one run, those two.
     #[must_use]
     pub fn of(old: &[RunReport], new: &[RunReport]) -> Self {
-        let key = |run: &RunReport| (run.runtime.name.clone(), run.kernel_series());
+        let key = |run: &RunReport| (run.subject(), run.kernel_series());
         let mut left: Vec<&RunReport> = old.iter().collect();
         let mut diff = Self { runs: Vec::new(), only_old: Vec::new(), only_new: Vec::new() };
         for run in new {

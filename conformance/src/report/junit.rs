@@ -88,7 +88,7 @@ fn named(run: &RunReport, area: &str, name: &str, status: TestCaseStatus) -> Tes
     let mut case = TestCase::new(clean(name), status);
     // CI systems make a tree of the dots.
     let part = |text: &str| text.replace('.', "_");
-    let runtime = part(&format!("{} {}", run.runtime.name, run.runtime.version));
+    let runtime = part(&format!("{} {}", run.subject(), run.runtime.version));
     case.set_classname(clean(&format!("{runtime}.{}.{area}", part(&run.kernel_series()))));
     case
 }

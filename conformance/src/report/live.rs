@@ -67,7 +67,7 @@ impl Live {
 
     /// A run begins, with so many verdicts to come.
     pub fn begin(&self, run: &RunReport, n_total: usize) {
-        let (name, version) = (printable(&run.runtime.name), printable(&run.runtime.version));
+        let (name, version) = (printable(&run.subject()), printable(&run.runtime.version));
         let text = match self.format {
             Format::Json => {
                 let told = json!({

@@ -64,7 +64,7 @@ impl Column {
             known: check.known.clone(),
         };
         Self {
-            runtime: run.runtime.name.clone(),
+            runtime: run.subject(),
             version: run.runtime.version.clone(),
             kernel: run.kernel.clone(),
             machine: run.machine.clone(),
@@ -155,7 +155,7 @@ impl Matrix {
                 text += &format!("\n## {area}: {title}\n\n| check | requirement |");
                 for run in &runs {
                     let head =
-                        format!("{} {} on {}", run.runtime.name, run.runtime.version, run.kernel_series());
+                        format!("{} {} on {}", run.subject(), run.runtime.version, run.kernel_series());
                     text += &format!(" {} |", escaped(&head));
                 }
                 text += &format!("\n|---|---|{}\n", ":-:|".repeat(runs.len()));
@@ -176,7 +176,7 @@ impl Matrix {
             let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
             text += &format!(
                 "| {} {} | {} | {} | {} | {} | {} | {} |\n",
-                escaped(&run.runtime.name),
+                escaped(&run.subject()),
                 escaped(&run.runtime.version),
                 escaped(&run.kernel),
                 escaped(&run.machine),
@@ -215,7 +215,7 @@ fn number(notes: &mut Vec<(String, Vec<String>)>, id: &str, run: &RunReport, che
         return String::new();
     }
     let reason = format!("{id}: {reason}");
-    let whose = format!("{} on {}", run.runtime.name, run.kernel_series());
+    let whose = format!("{} on {}", run.subject(), run.kernel_series());
     let index = notes.iter().position(|(known, _)| *known == reason).unwrap_or_else(|| {
         notes.push((reason, Vec::new()));
         notes.len() - 1

@@ -130,10 +130,21 @@ impl RunReport {
         self.kernel_version().split('.').take(2).collect::<Vec<_>>().join(".")
     }
 
+    /// What was judged: the runtime, and by what it was driven where that is not its own command line.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let name = &self.runtime.name;
+        match self.adapter.as_str() {
+            "oci" => name.clone(),
+            "podrt" => format!("{name} pods"),
+            adapter => format!("{name} by {adapter}"),
+        }
+    }
+
     /// `runc 1.1.5 on 6.12.117 vm-tcg`.
     #[must_use]
     pub fn title(&self) -> String {
-        let RuntimeReport { name, version, .. } = &self.runtime;
+        let (name, version) = (self.subject(), &self.runtime.version);
         format!("{name} {version} on {} {}", self.kernel_version(), self.machine)
     }
 

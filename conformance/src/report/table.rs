@@ -20,7 +20,7 @@ pub fn render(runs: &[RunReport]) -> String {
 fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
     let heads: Vec<(String, String)> = runs
         .iter()
-        .map(|run| (printable(&format!("{} {}", run.runtime.name, run.runtime.version)), kernel(run)))
+        .map(|run| (printable(&format!("{} {}", run.subject(), run.runtime.version)), kernel(run)))
         .collect();
     let widths: Vec<usize> = heads.iter().map(|(top, below)| top.len().max(below.len()).max(12)).collect();
     write!(text, "\n{:<9} {:<42}", "", "")?;
@@ -57,7 +57,7 @@ pub fn counts(run: &RunReport) -> String {
 #[must_use]
 pub fn verdicts(run: &RunReport) -> String {
     let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
-    let (name, version) = (&run.runtime.name, &run.runtime.version);
+    let (name, version) = (run.subject(), &run.runtime.version);
     format!(
         "{name} {version}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive",
         run.kernel,

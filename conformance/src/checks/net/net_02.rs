@@ -19,7 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A server in one container answers on localhost to another container of the pod.",
     source: "Kubernetes concepts/workloads/pods#pod-networking",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox, whose lo the suite brings up as a network plugin would, and the containers a and b in its \
                network namespace. a serves HTTP on 127.0.0.1, b asks for a page.",
     inside: "b receives the page that a serves.",

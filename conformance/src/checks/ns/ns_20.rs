@@ -6,7 +6,6 @@ use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::Command;
 use serde_json::Value;
 
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -26,7 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
                 and from the node.",
     source: "sysvipc(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox with the containers a and b, and a container c that is alone. The witness in a makes a \
                shared memory segment and writes a text into it; b, c and a process on the node look for its key.",
     inside: "b reads the text; c is told ENOENT; the key is not in the node's /proc/sysvipc/shm.",
@@ -44,7 +43,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
-    let mut stranger = cell.container(&Bundle::witness("c"))?;
+    let mut stranger = cell.alone("c")?;
     let key = facts::shm_key(20);
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();

@@ -116,7 +116,7 @@ fn rm_one(root: &PodRoot, name: &str, is_forced: bool) -> Result<()> {
         let state = observe(&pod)?.state;
         if !matches!(state, PodState::Succeeded | PodState::Failed | PodState::Lost | PodState::Rebooted) {
             bail!(
-                "pod {name} cannot be removed: it is {state}; end it first with podrt pod stop {name}, or use rm --force"
+                "pod {name} cannot be removed: it is {state}; stop it first (podrt pod stop {name}), or use rm --force"
             );
         }
     }
