@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use nix::mount::{MntFlags, umount2};
 use podproof_ebpf::event::NsKind;
 
 use super::Cell;
 use crate::chain::chain;
-use crate::observe::process;
+use crate::observe::process::{self, Mount};
 use crate::observe::trace::Trace;
 
 impl Cell<'_> {
@@ -66,7 +67,11 @@ impl Cell<'_> {
                         found.push(format!("process {tgid} ({})", birth.event.comm));
                     }
                 }
-                found.extend(pinned_namespaces(&trace));
+                let pins = pinned_namespaces(&trace).into_iter();
+                found.extend(
+                    pins.filter(|pin| !self.is_of_another_cell(pin))
+                        .map(|pin| format!("namespace {} at {}", pin.root, pin.target)),
+                );
             }
             Err(obstacle) => tracing::debug!(cell = self.name, %obstacle, "processes were not looked for"),
         }
@@ -84,10 +89,17 @@ impl Cell<'_> {
         }
         found
     }
+
+    /// Whether a mount is one of the suite's in another cell. The number of a namespace that has ended may belong to one
+    /// that is kept there.
+    pub(crate) fn is_of_another_cell(&self, mount: &Mount) -> bool {
+        let target = Path::new(&mount.target);
+        target.starts_with(&self.run.dir) && !target.starts_with(&self.dir)
+    }
 }
 
 /// Namespaces of this cell's tasks that a bind mount keeps (namespaces(7)).
-fn pinned_namespaces(trace: &Trace) -> Vec<String> {
+fn pinned_namespaces(trace: &Trace) -> Vec<Mount> {
     let suites = process::namespaces(std::process::id().cast_signed());
     let is_suites = |inode: u32| suites.values().any(|id| id.ino == u64::from(inode));
     let inodes: BTreeSet<u32> = trace
@@ -100,6 +112,5 @@ fn pinned_namespaces(trace: &Trace) -> Vec<String> {
         .into_iter()
         .filter(|mount| mount.fstype == "nsfs")
         .filter(|mount| inodes.iter().any(|inode| mount.root.ends_with(&format!(":[{inode}]"))))
-        .map(|mount| format!("namespace {} at {}", mount.root, mount.target))
         .collect()
 }

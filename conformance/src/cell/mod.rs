@@ -4,9 +4,11 @@
 
 mod close;
 mod containers;
+mod mounts;
 mod processes;
 
 pub use containers::{joining, succeeded};
+pub use mounts::NodeMount;
 
 use std::fs;
 use std::io;
