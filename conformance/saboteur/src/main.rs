@@ -11,6 +11,7 @@ mod call;
 mod cgroup;
 mod defects;
 mod inside;
+mod uts;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use podproof_ebpf::event::NsKind;
 use super::Cell;
 use crate::catalog::Adapter;
 use crate::chain::chain;
-use crate::observe::process;
+use crate::observe::process::{self, Mount};
 use crate::observe::trace::Trace;
 
 impl Cell<'_> {
@@ -69,7 +69,11 @@ impl Cell<'_> {
                         found.push(format!("process {tgid} ({})", birth.event.comm));
                     }
                 }
-                found.extend(pinned_namespaces(&trace));
+                let pins = pinned_namespaces(&trace).into_iter();
+                found.extend(
+                    pins.filter(|pin| !self.is_of_another_cell(pin))
+                        .map(|pin| format!("namespace {} at {}", pin.root, pin.target)),
+                );
             }
             Err(obstacle) => tracing::debug!(cell = self.name, %obstacle, "processes were not looked for"),
         }
@@ -83,6 +87,13 @@ impl Cell<'_> {
         found.extend(process::mounts_below(&self.dir).into_iter().map(|target| format!("mount {target}")));
         found.extend(self.state_left().into_iter().map(|path| format!("state {}", path.display())));
         found
+    }
+
+    /// Whether a mount is one of the suite's in another cell. The number of a namespace that has ended may belong to one
+    /// that is kept there.
+    pub(crate) fn is_of_another_cell(&self, mount: &Mount) -> bool {
+        let target = Path::new(&mount.target);
+        target.starts_with(&self.run.dir) && !target.starts_with(&self.dir)
     }
 }
 
@@ -105,7 +116,7 @@ impl Cell<'_> {
 }
 
 /// Namespaces of this cell's tasks that a bind mount keeps (namespaces(7)).
-fn pinned_namespaces(trace: &Trace) -> Vec<String> {
+fn pinned_namespaces(trace: &Trace) -> Vec<Mount> {
     let suites = process::namespaces(std::process::id().cast_signed());
     let is_suites = |inode: u32| suites.values().any(|id| id.ino == u64::from(inode));
     let inodes: BTreeSet<u32> = trace
@@ -118,6 +129,5 @@ fn pinned_namespaces(trace: &Trace) -> Vec<String> {
         .into_iter()
         .filter(|mount| mount.fstype == "nsfs")
         .filter(|mount| inodes.iter().any(|inode| mount.root.ends_with(&format!(":[{inode}]"))))
-        .map(|mount| format!("namespace {} at {}", mount.root, mount.target))
         .collect()
 }

@@ -4,10 +4,12 @@
 
 mod close;
 mod containers;
+mod mounts;
 mod pods;
 mod processes;
 
 pub use containers::{joining, succeeded};
+pub use mounts::NodeMount;
 
 use std::fs;
 use std::io;

@@ -261,6 +261,97 @@ pub enum Command {
         /// Key of shmget(2).
         key: i32,
     },
+    /// Makes a System V semaphore set with this key, `IPC_CREAT|IPC_EXCL`, mode 0600, of one semaphore with value 0.
+    SemCreate {
+        /// Key of semget(2).
+        key: i32,
+    },
+    /// Adds to the semaphore with this key, or takes from it as soon as that can be done. Value: errno, 0 for none;
+    /// `EAGAIN` (11) when it could not be done in time.
+    SemChange {
+        /// Key of semget(2).
+        key: i32,
+        /// `sem_op` of semop(2).
+        by: i16,
+        /// Give up after this long.
+        timeout_ms: u64,
+    },
+    /// Removes the semaphore set with this key.
+    SemRemove {
+        /// Key of semget(2).
+        key: i32,
+    },
+    /// Makes a System V message queue with this key, `IPC_CREAT|IPC_EXCL`, mode 0600, and sends the text to it.
+    MsgCreate {
+        /// Key of msgget(2).
+        key: i32,
+        /// Message, at most 64 bytes.
+        text: String,
+    },
+    /// Takes a message from the queue with this key, without waiting. Value: `{"errno":0,"text":"..."}`; a failed
+    /// msgget or msgrcv is a value (errno, no text), not a failure.
+    MsgReceive {
+        /// Key of msgget(2).
+        key: i32,
+    },
+    /// Removes the message queue with this key.
+    MsgRemove {
+        /// Key of msgget(2).
+        key: i32,
+    },
+    /// Makes a POSIX message queue, `O_CREAT|O_EXCL`, mode 0600, and sends the text to it.
+    MqCreate {
+        /// Name of mq_open(3), with its slash.
+        name: String,
+        /// Message, at most 64 bytes.
+        text: String,
+    },
+    /// Takes a message from a POSIX message queue, without waiting. Value: `{"errno":0,"text":"..."}`; a failed
+    /// mq_open or mq_receive is a value (errno, no text), not a failure.
+    MqReceive {
+        /// Name of mq_open(3), with its slash.
+        name: String,
+    },
+    /// Removes a POSIX message queue.
+    MqRemove {
+        /// Name of mq_unlink(3), with its slash.
+        name: String,
+    },
+    /// Makes POSIX shared memory, `O_CREAT|O_EXCL`, mode 0600, and writes the text.
+    PosixShmCreate {
+        /// Name of shm_open(3), with its slash.
+        name: String,
+        /// Marker, at most 64 bytes.
+        text: String,
+    },
+    /// Opens POSIX shared memory and reads the marker. Value: `{"errno":0,"text":"..."}`; a failed shm_open is a
+    /// value (errno, no text), not a failure.
+    PosixShmRead {
+        /// Name of shm_open(3), with its slash.
+        name: String,
+    },
+    /// Makes a named semaphore, `O_CREAT|O_EXCL`, mode 0600, with value 0.
+    PosixSemCreate {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+    },
+    /// Adds one to a named semaphore. Value: errno, 0 for none.
+    PosixSemPost {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+    },
+    /// Takes one from a named semaphore. Value: errno, 0 for none; `ETIMEDOUT` (110) when it stayed at 0.
+    PosixSemWait {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+        /// Give up after this long.
+        timeout_ms: u64,
+    },
+    /// Sets the host name of its UTS namespace.
+    SetHostname {
+        /// At most 64 bytes.
+        name: String,
+    },
     /// Makes the directory and mounts a tmpfs on it with one file `marker`.
     MountTmpfs {
         /// Absolute path.

@@ -1,7 +1,9 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+mod hold;
 mod init;
+mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, init, join, leak};
+use super::{adopt, hold, init, ipc, join, leak};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -21,6 +21,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
         }
+        [mode, program, rest @ ..] if mode == "leave-ipc" => ipc::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),
+        [mode, path] if mode == "hold" => hold::run(path),
         [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),

@@ -14,7 +14,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-16-dies-with-the-last",
     target: "NS-16",
     does: "the sandbox is removed together with the last application container",
-    also_red: &[],
+    also_red: &[
+        ("NS-18", "the sandbox is gone before the check removes it"),
+        ("NS-24", "the sandbox is gone before the check removes it"),
+    ],
     act,
 };
 
