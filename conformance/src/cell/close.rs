@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 use podproof_ebpf::event::NsKind;
 
-use super::Cell;
+use super::{CALLERS, Cell};
 use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::observe::process::{self, Mount};
@@ -29,13 +29,22 @@ impl Cell<'_> {
         self.remove_pods();
         let found = self.leftovers();
         let mut stuck = Vec::new();
+        // At once, where the launcher kills one after the other.
+        if let Some(callers) = &self.callers
+            && let Err(error) = fs::write(callers.join("cgroup.kill"), "1")
+        {
+            tracing::debug!(cell = self.name, %error, "kill the cell's commands");
+        }
         match self.launcher.kill_all(self.deadline(5.0)) {
             Ok(left) => stuck.extend(left.into_iter().map(|pid| format!("process {pid}"))),
             Err(error) => stuck.push(chain(&error)),
         }
         let timeout = self.deadline(5.0);
-        for (path, error) in self.run.layout.remove(&self.cgroup, timeout) {
-            stuck.push(format!("cgroup {}: {error}", path.display()));
+        let callers = format!("{}/{CALLERS}{}", self.run.cgroup, self.name);
+        for path in [&self.cgroup, &callers] {
+            for (path, error) in self.run.layout.remove(path, timeout) {
+                stuck.push(format!("cgroup {}: {error}", path.display()));
+            }
         }
         // The last one first: it may lie on or below another.
         while let Some(target) = process::mounts_below(&self.dir).pop() {

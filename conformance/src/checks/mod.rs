@@ -10,6 +10,7 @@ mod net;
 mod ns;
 mod pid;
 mod reap;
+mod robust;
 mod sec;
 mod sig;
 
@@ -65,6 +66,7 @@ const AREAS: &[&[Check]] = &[
     net::CHECKS,
     fs::CHECKS,
     sec::CHECKS,
+    robust::CHECKS,
 ];
 
 /// Every check, in the order of the catalog.

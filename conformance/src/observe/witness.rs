@@ -260,6 +260,18 @@ impl Link {
     }
 }
 
+/// An error number of a system call inside is a result.
+///
+/// # Errors
+/// Every other error.
+pub fn refusable<T>(answer: Result<T, WitnessError>) -> Result<Result<T, i32>, WitnessError> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(WitnessError::Failed { source, .. }) => Ok(Err(source.raw_os_error().unwrap_or(libc::EIO))),
+        Err(error) => Err(error),
+    }
+}
+
 fn describe(command: &Command) -> String {
     serde_json::to_value(command)
         .ok()

@@ -386,8 +386,38 @@ pub enum Command {
         /// Port to connect to.
         port: u16,
     },
+    /// Sends the text over the connection of the last `HttpGet` and reads it back: the server echoes what follows its
+    /// answer. Value: the text that came back, as far as the connection gave it.
+    HttpEcho {
+        /// At most some hundred bytes.
+        text: String,
+    },
     /// Closes the connection of the last `HttpGet`.
     HttpClose,
+    /// Calls sethostname(2), from the calling thread or from a new one. Value: errno, 0 for none.
+    TrySetHostname {
+        /// The name.
+        name: String,
+        /// From a new thread.
+        thread: bool,
+    },
+    /// Tries to make a file (open(2) with `O_CREAT|O_EXCL`). Value: errno, 0 for none.
+    TryWrite {
+        /// Absolute path.
+        path: String,
+    },
+    /// The classic way out of a chroot(2), in a forked child that stays where it comes to until the witness dies: makes
+    /// the directory `jail`, keeps a descriptor of `/`, changes the root to the jail, goes back by fchdir(2) and up by many
+    /// chdir(2) to `..`. Value: `{"pid":n,"errno":e,"dev":n,"ino":n,"found":bool}` of that child: its inner number, the first
+    /// error, the directory that it reached, and whether `marker` (a relative path) is there.
+    BreakOut {
+        /// Absolute path.
+        jail: String,
+        /// Relative path.
+        marker: String,
+    },
+    /// Ends the witness by a real fault: SIGSEGV from the kernel, which PID 1 cannot ignore. Without a reply.
+    Fault,
     /// Ends the witness by exit_group with this code, without a reply.
     Exit {
         /// 0..=255.

@@ -223,6 +223,14 @@ impl Session {
                 self.http = connection;
                 Ok(value)
             }
+            Command::HttpEcho { text } => match &self.http {
+                Some(connection) => net::echo(connection, &text),
+                None => Err(Failure::new("use a connection that is not open", Errno::ENOTCONN)),
+            },
+            Command::TrySetHostname { name, thread } => thread::set_hostname(name, thread),
+            Command::TryWrite { path } => Ok(files::try_write(Path::new(&path))),
+            Command::BreakOut { jail, marker } => self.children.break_out(&jail, &marker),
+            Command::Fault => sys::fault(),
             Command::HttpClose => match self.http.take() {
                 Some(connection) => {
                     drop(connection);

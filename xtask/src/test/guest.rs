@@ -19,17 +19,19 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
     ("podrt-pod", "net"),
     ("podrt-pod", "pods"),
     ("podproof", SWEEP),
+    ("podproof", HOSTILE),
 ];
 
-/// The one that needs the suite itself.
+/// Those that need the suite itself.
 const SWEEP: &str = "sweep";
+const HOSTILE: &str = "hostile";
 
 /// The one that needs programs that log.
 const LINES: (&str, &str) = ("podproof-ebpf", "log");
@@ -75,9 +77,10 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
         .program("/bin/podrt", &context.built.podrt, &[])?
         .program("/bin/podrt-pod", &context.built.podrt_pod, &[])?
         .program("/bin/pause", &context.built.pause, &[])?;
-    if name == SWEEP {
+    if [SWEEP, HOSTILE].contains(&name) {
         rootfs.program("/bin/podproof", &context.built.podproof, &[])?;
         rootfs.program("/bin/podproof-witness", &context.built.witness, &[])?;
+        rootfs.program("/bin/podproof-saboteur", &context.built.saboteur, &[])?;
     }
     let kernel = vm::kernel(series, &context.tools)?;
     let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
@@ -85,6 +88,7 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
     let extent = if context.is_full { "PODPROOF_TEST_FULL" } else { "PODPROOF_TEST_SHORT" };
     machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned()), (extent.to_owned(), "1".to_owned())];
     machine.env.push(("PODPROOF".to_owned(), "/bin/podproof".to_owned()));
+    machine.env.push(("PODPROOF_SABOTEUR".to_owned(), "/bin/podproof-saboteur".to_owned()));
     machine.env.push(("PODRT_POD".to_owned(), "/bin/podrt-pod".to_owned()));
     machine.env.push(("PODRT_PAUSE".to_owned(), "/bin/pause".to_owned()));
     machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));

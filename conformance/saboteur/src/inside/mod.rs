@@ -7,6 +7,7 @@ mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod root;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

@@ -10,7 +10,7 @@ use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::tcp;
-use crate::observe::witness::WitnessError;
+use crate::observe::witness::refusable;
 
 const REQUIREMENT: Requirement = Requirement {
     id: "NET-02",
@@ -93,15 +93,6 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
     });
     Ok(evidence)
-}
-
-/// An error number of a system call inside is a result.
-fn refusable<T>(answer: Result<T, WitnessError>) -> Result<Result<T, i32>, Obstacle> {
-    match answer {
-        Ok(value) => Ok(Ok(value)),
-        Err(WitnessError::Failed { source, .. }) => Ok(Err(source.raw_os_error().unwrap_or(libc::EIO))),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
