@@ -75,7 +75,8 @@ impl Cell<'_> {
             stderr: output.with_extension("err"),
             leaked_fds: 0,
             ambient_caps: Vec::new(),
-            cgroup: self.callers.clone(),
+            // As the launcher: what a helper makes, a cgroup namespace too, is not the caller's of a runtime.
+            cgroup: None,
         }
     }
 

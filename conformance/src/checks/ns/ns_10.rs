@@ -76,6 +76,9 @@ fn play(cell: &mut Cell<'_>, holders: &Holders) -> Result<Evidence, Obstacle> {
             facts::kernel_ns(&mut evidence, &trace, container, kind);
         }
     }
+    if !reasons.is_empty() {
+        evidence.inside("why", reasons.join("; "), "runtime: create, its last words");
+    }
     evidence.inside("refused", refused.clone(), "runtime: create");
     evidence.kernel("refused", refused, "runtime: create");
     if !reasons.is_empty() {
