@@ -176,7 +176,7 @@ pub enum Command {
     },
     /// Lets all waiting orphans exit with code 0, at the same moment.
     ReleaseOrphans,
-    /// Counts processes in state Z that `/proc` lists. Value: number.
+    /// Counts processes in state Z, or X when they are just being released, that `/proc` lists. Value: number.
     CountZombies,
     /// Waits until at most `at_most` zombies are listed, or the time is over. Value: last count.
     WaitZombies {

@@ -384,8 +384,9 @@ pub(crate) fn processes() -> Result<Value, Failure> {
     listed().map(|listed| listed.into_iter().map(process).collect())
 }
 
+/// One that is being released is dead (X) for a moment.
 fn n_zombies() -> Result<u32, Failure> {
-    let zombies = listed()?.into_iter().filter(|process| process.state == 'Z').count();
+    let zombies = listed()?.into_iter().filter(|process| matches!(process.state, 'Z' | 'X')).count();
     Ok(u32::try_from(zombies).unwrap_or(u32::MAX))
 }
 
