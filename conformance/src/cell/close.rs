@@ -104,9 +104,7 @@ impl Cell<'_> {
         let target = Path::new(&mount.target);
         target.starts_with(&self.run.dir) && !target.starts_with(&self.dir)
     }
-}
 
-impl Cell<'_> {
     /// What lies in the state directory although every container, or every pod, was deleted.
     fn state_left(&self) -> Vec<PathBuf> {
         let entries = |dir: &Path| -> Vec<PathBuf> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
+use serde::de::DeserializeOwned;
 
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod};
 use crate::adapter::oci::{Call, Caller, State, call, call_all};
@@ -300,9 +301,7 @@ impl Cell<'_> {
     /// When the call fails or prints something else.
     pub fn state(&mut self, id: &str) -> Result<State, Obstacle> {
         let call = self.call(&["state", id])?;
-        succeeded(&call)?;
-        serde_json::from_str(&call.stdout)
-            .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
+        printed(&call)
     }
 
     /// Sends a signal by the runtime.
@@ -341,4 +340,11 @@ pub fn joining(bundle: Bundle, sandbox_pid: i32, share_pid: bool) -> Bundle {
 /// When it did not.
 pub fn succeeded(call: &Call) -> Result<(), Obstacle> {
     if call.ok() { Ok(()) } else { Err(Obstacle::Runtime(call.summary())) }
+}
+
+/// What a call that has to succeed printed as JSON.
+pub(super) fn printed<T: DeserializeOwned>(call: &Call) -> Result<T, Obstacle> {
+    succeeded(call)?;
+    serde_json::from_str(&call.stdout)
+        .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use podproof_witness::WITNESS_PATH;
 use serde::de::DeserializeOwned;
 
+use super::containers::printed;
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod, succeeded};
 use crate::adapter::oci::{Call, Caller, call};
 use crate::adapter::podrt::{Branch, Manifest, PodDocument, SANDBOX, TreeDocument};
@@ -181,9 +182,7 @@ impl Cell<'_> {
 
     fn told<T: DeserializeOwned>(&mut self, words: &[&str]) -> Result<T, Obstacle> {
         let call = self.call_pod(words)?;
-        succeeded(&call)?;
-        serde_json::from_str(&call.stdout)
-            .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
+        printed(&call)
     }
 
     /// Removes a pod that has ended.

@@ -110,12 +110,9 @@ pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), Cgr
 ///
 /// # Errors
 /// As [`enable_controllers`].
-pub fn enable_controllers_below(path: &CgroupPath, names: &[&str]) -> Result<(), CgroupError> {
-    let file =
-        path.ancestors().first().map_or_else(|| path.directory(), Clone::clone).join("cgroup.controllers");
-    let offered = fs::read_to_string(&file).map_err(CgroupError::io("read", &file))?;
-    let is_offered = |name: &&&str| offered.split_whitespace().any(|known| known == **name);
-    let names: Vec<String> = names.iter().filter(is_offered).map(|name| (*name).to_owned()).collect();
+pub fn enable_controllers_below(path: &CgroupPath, wanted: &[&str]) -> Result<(), CgroupError> {
+    let mut names = root_controllers();
+    names.retain(|name| wanted.contains(&name.as_str()));
     enable_controllers(path, &names)?;
     enable_in(&path.directory(), &names)
 }

@@ -1,6 +1,6 @@
 //! NET-04: a port that one container has is taken for its siblings.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -62,11 +62,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     for member in &pod.members {
         let (name, pid) = (&member.name, member.outer_pid());
-        let table = tcp::table(pid).map_err(|source| Obstacle::Node {
-            op: "read the TCP table",
-            path: format!("/proc/{pid}/net/tcp").into(),
-            source,
-        })?;
+        let table = super::tcp_table(pid)?;
         let listening: Vec<u64> = tcp::listening(&table, port).map(|socket| socket.inode).collect();
         let own = listening.iter().filter(|inode| tcp::holds(pid, **inode)).count();
         let of_a = listening.iter().filter(|inode| tcp::holds(holder, **inode)).count();
@@ -80,9 +76,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     for member in &pod.members {
         facts::kernel_ns(&mut evidence, &trace, member, NsKind::Net);
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }
 

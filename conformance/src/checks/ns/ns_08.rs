@@ -1,6 +1,6 @@
 //! NS-08: a namespace that is not listed is the runtime's.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 
 use super::types::TYPES;
 use crate::bundle::{Bundle, NsSource};
@@ -52,9 +52,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         facts::inside_ns(&mut evidence, &container, name);
         facts::kernel_ns(&mut evidence, &trace, &container, kind);
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }
 

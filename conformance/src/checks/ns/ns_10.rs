@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 
 use super::types::{self, REFUSABLE, TYPES, kind_of};
 use crate::bundle::NsSource;
@@ -84,9 +84,7 @@ fn play(cell: &mut Cell<'_>, holders: &Holders) -> Result<Evidence, Obstacle> {
     if !reasons.is_empty() {
         evidence.refused = Some(reasons.join("; "));
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }
 

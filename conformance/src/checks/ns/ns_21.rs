@@ -1,6 +1,6 @@
 //! NS-21: System V semaphores and message queues work across the containers of a pod.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -75,9 +75,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         facts::kernel_ns(&mut evidence, &trace, container, NsKind::Ipc);
         process(&mut evidence, container);
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }
 
