@@ -4,11 +4,14 @@ mod adopt;
 pub(crate) mod disguise;
 mod hold;
 mod init;
+mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod root;
 mod send;
 mod subreaper;
+mod unreaped;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

@@ -28,7 +28,7 @@ const REQUIREMENT: Requirement = Requirement {
                 visible in each.",
     source: "Kubernetes share-process-namespace",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and two containers that join its PID namespace. The program of each forks two children \
                that sleep.",
     inside: "In both containers /proc/1/cmdline is the sandbox program's, and /proc lists it, both programs and all \

@@ -49,6 +49,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         container.witness()?.ask(Command::SignalFromChild { pid, signal: SIGKILL }, timeout)?;
     }
     orphans.release(cell, &mut container)?;
+    let (main, program) = (container.pid, container.outer_pid());
+    cell.await_event(timeout, |event| is_killed_child(&event.kind, program))?;
     let answers = container.witness()?.ask(Command::Ping, timeout).is_ok();
     let state = cell.state(&container.id)?;
     let answers = answers && container.witness()?.ask(Command::Ping, timeout).is_ok();
@@ -57,11 +59,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut evidence = Evidence::default();
     evidence.inside("answers", answers, "witness a: its answers before and after the state was asked for");
     facts::told(&mut evidence, "state.status", state.status, "runtime: state, after both ends");
-    let (main, program) = (container.pid, container.outer_pid());
-    let killed = trace
-        .exits()
-        .filter(|exit| exit.group_dead && is(exit.task.parent, program) && exit.status & 0x7f == 9)
-        .count();
+    let killed = trace.events.iter().filter(|event| is_killed_child(&event.kind, program)).count();
     evidence.kernel(
         "children.killed",
         killed,
@@ -84,6 +82,16 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         matches!(kind, EventKind::Exit { .. } | EventKind::SignalGenerate { .. } | EventKind::Exec { .. })
     });
     Ok(evidence)
+}
+
+/// Whether it is the end of a child of this process by SIGKILL.
+fn is_killed_child(kind: &EventKind, parent: i32) -> bool {
+    match kind {
+        EventKind::Exit { task, status, group_dead, .. } => {
+            *group_dead && is(task.parent, parent) && status & 0x7f == SIGKILL.unsigned_abs()
+        }
+        _ => false,
+    }
 }
 
 const EXPECTED: &str = "the container runs on after the end of a child and of an orphan";

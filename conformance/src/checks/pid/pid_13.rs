@@ -1,12 +1,12 @@
 //! PID-13: exec brings a process into the container's PID namespace.
 
 use podproof_ebpf::event::{EventKind, NsKind};
-use podproof_witness::Command;
+use podproof_witness::{Command, WITNESS_PATH};
 use serde::Deserialize;
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -44,7 +44,17 @@ struct Listed {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
-    let second = cell.exec_witness(&container, "x")?;
+    let (call, link) = cell.exec_witness(&container, "x", &[])?;
+    succeeded(&call)?;
+    let link = link.ok_or_else(|| Obstacle::Runtime("the witness of exec did not call".to_owned()))?;
+    let second = Container {
+        name: "x".to_owned(),
+        pid: link.outer_pid,
+        link: Some(link),
+        id: container.id.clone(),
+        cgroup: container.cgroup.clone(),
+        program: WITNESS_PATH.to_owned(),
+    };
     let listed: Vec<Listed> = container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?;
     let trace = cell.trace()?;
 

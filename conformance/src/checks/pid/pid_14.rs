@@ -9,7 +9,6 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::{Birth, Command};
 
 use super::census::{census, comparison};
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -31,7 +30,7 @@ const REQUIREMENT: Requirement = Requirement {
                 the other way round.",
     source: "pid_namespaces(7), nesting",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A container whose program makes a child in a PID namespace nested in its own, and another such child \
                that sends signals upwards.",
     inside: "NSpid of the child shows one level more than that of the program; /proc of the container lists the \
@@ -53,7 +52,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let mut container = cell.container(&Bundle::witness("a"))?;
+    let mut container = cell.alone("a")?;
     let timeout = cell.deadline(10.0);
     let pid = container.outer_pid();
     let link = container.witness()?;

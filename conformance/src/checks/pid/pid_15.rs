@@ -1,7 +1,6 @@
 //! PID-15: orphans of a private PID namespace are adopted by its PID 1.
 
 use super::adoption;
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene};
@@ -15,7 +14,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "An orphan in a private PID namespace is reparented to that namespace's PID 1.",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A container with a new PID namespace, whose program makes three orphans and then lets them end.",
     inside: "The parent of each orphan, in /proc of the container, is 1.",
     kernel: "When the orphans end, their parent is the process with number 1 of that namespace.",
@@ -31,7 +30,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let mut container = cell.container(&Bundle::witness("a"))?;
+    let mut container = cell.alone("a")?;
     let mut evidence = Evidence::default();
     let orphans = adoption::observe(cell, &mut container, &mut evidence)?;
     let trace = cell.trace()?;

@@ -19,7 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
                 it came.",
     source: "pid_namespaces(7); Kubernetes share-process-namespace",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and two containers that join its PID namespace. The program of each makes three orphans \
                and then lets them end.",
     inside: "The parent of each orphan, in /proc of its container, is 1, and /proc/1/cmdline is the sandbox \

@@ -16,7 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A subreaper inside the container adopts orphans before PID 1 does.",
     source: "prctl(2) PR_SET_CHILD_SUBREAPER",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace, so that its program is not PID 1. The \
                program makes itself a subreaper, makes three orphans and then lets them end.",
     inside: "The parent of each orphan, in /proc of the container, is the program.",

@@ -61,13 +61,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let kill = cell.kill(&container.id, "KILL")?;
     let ended = cell.wait(container.pid, timeout)?.is_some();
     let delete = cell.delete(&container.id)?;
-    let mut awaited: BTreeSet<i32> = children.iter().copied().collect();
-    cell.await_event(cell.deadline(2.0), |event| {
-        if let EventKind::Exit { task, group_dead: true, .. } = &event.kind {
-            awaited.remove(&task.task.tgid.cast_signed());
-        }
-        awaited.is_empty()
-    })?;
+    let awaited = children.iter().map(|pid| pid.cast_unsigned()).collect();
+    cell.await_ends(&awaited, cell.deadline(2.0))?;
     let is_left = |pid: &&i32| process::state(**pid).is_some_and(|state| !matches!(state, 'Z' | 'X'));
     let left = children.iter().filter(is_left).count();
     let trace = cell.trace()?;

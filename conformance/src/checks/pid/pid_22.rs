@@ -20,9 +20,9 @@ const TARGET: User = User { name: "target", id: 1000, capabilities: &[] };
 const READERS: [(User, bool); 4] = [
     (User { name: "same", id: 1000, capabilities: &[] }, true),
     (User { name: "other", id: 2000, capabilities: &[] }, false),
-    // As root in most containers: with capabilities, but not with this one.
-    (User { name: "root", id: 0, capabilities: &["CAP_CHOWN", "CAP_KILL"] }, false),
-    (User { name: "tracer", id: 0, capabilities: &["CAP_SYS_PTRACE"] }, true),
+    // As root in most containers: file permissions do not stop it (environ is its owner's only), the check does.
+    (User { name: "root", id: 0, capabilities: &["CAP_DAC_OVERRIDE", "CAP_KILL"] }, false),
+    (User { name: "tracer", id: 0, capabilities: &["CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE"] }, true),
 ];
 
 const REQUIREMENT: Requirement = Requirement {
@@ -35,8 +35,8 @@ const REQUIREMENT: Requirement = Requirement {
     subject: Subject::Runtime,
     adapters: &[Adapter::Oci],
     scenario: "A sandbox and five containers that join its PID namespace. One runs as user 1000. Of the others one \
-               runs as the same user, one as user 2000, one as root without CAP_SYS_PTRACE and one as root with it; \
-               each reads the environment of the first one's program and lists its root directory.",
+               runs as the same user, one as user 2000, one as root with CAP_DAC_OVERRIDE but without \
+               CAP_SYS_PTRACE and one as root with both; each reads the environment of the first one's program and lists its root directory.",
     inside: "Both succeed for the same user and for CAP_SYS_PTRACE, and are EACCES for the others.",
     // The check itself has no hook; it depends on nothing but these.
     kernel: "What the check depends on, when the programs are executed: their users, and that none has \

@@ -93,10 +93,10 @@ fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
         .first()
         .map_or_else(|| "no release up to the fence".to_owned(), |(event, _)| event.source.clone());
     evidence.kernel("reaped", in_time, format!("{source}: before PID 1 began to end"));
-    let told = trace.events.iter().find_map(|event| match &event.kind {
-        EventKind::ZombieStart { task, .. } if is(*task, pid) => Some(event),
-        _ => None,
-    });
+    let told = trace
+        .events
+        .iter()
+        .find(|event| matches!(&event.kind, EventKind::ZombieStart { task, .. } if is(*task, pid)));
     let took = told.map(|told| millis(Duration::from_nanos(told.time_ns.saturating_sub(end.event.time_ns))));
     let source = told.map_or_else(|| "not told up to the fence".to_owned(), |told| told.source.clone());
     evidence.kernel("end_ms", took, format!("{source}: from the beginning of PID 1's end"));

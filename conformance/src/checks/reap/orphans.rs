@@ -81,21 +81,14 @@ impl Orphans {
         Ok(Self { inner, outer })
     }
 
-    /// Lets them all end and waits until the last of them has.
+    /// Lets them all end and waits until the last of them is a zombie or gone already.
     pub(in crate::checks) fn release(
         &self,
         cell: &Cell<'_>,
         container: &mut Container,
     ) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
-        let mut awaited = self.outer.clone();
-        let ended = |event: &Event| {
-            if let EventKind::Exit { task, group_dead: true, .. } = &event.kind {
-                awaited.remove(&task.task.tgid);
-            }
-            awaited.is_empty()
-        };
-        if cell.await_event(cell.deadline(10.0), ended)? {
+        if cell.await_ends(&self.outer, cell.deadline(10.0))? {
             Ok(())
         } else {
             Err(Obstacle::Trace("it lacks the end of an orphan that was let go".to_owned()))

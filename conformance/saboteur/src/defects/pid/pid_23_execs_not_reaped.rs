@@ -31,7 +31,7 @@ pub(super) fn exec(call: &Call, base: &Base) -> Result<u8> {
     arguments.splice(at..at, ["--detach".to_owned(), "--pid-file".to_owned(), pid_file.clone()]);
     let mut parent = Command::new("/proc/self/exe")
         .arg0(inside::WRAPPER)
-        .args(["hold-exec", &pid_file])
+        .args(["unreaped", &pid_file])
         .arg(base.path())
         .args(arguments)
         .stdin(Stdio::null())
