@@ -5,6 +5,7 @@
 
 mod gate;
 mod namespaces;
+mod peek;
 mod shm;
 
 use std::ffi::OsString;
@@ -40,6 +41,14 @@ pub enum Helper {
         /// Key of shmget(2).
         key: i32,
     },
+    /// Prints the texts of files as they are seen in another namespace, as JSON.
+    Peek {
+        /// An nsfs file; the namespace behind it is entered first.
+        #[arg(long = "in", value_name = "PATH")]
+        namespace: PathBuf,
+        /// What to read.
+        files: Vec<PathBuf>,
+    },
     /// Waits for a byte on a socket, then executes a program.
     Gate {
         /// The inherited end of the socket.
@@ -65,6 +74,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
+        Helper::Peek { namespace, files } => peek::print(namespace, files),
         Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),
     }
 }

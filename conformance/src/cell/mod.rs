@@ -4,6 +4,7 @@
 
 mod close;
 mod containers;
+mod exec;
 mod processes;
 
 pub use containers::{joining, succeeded};

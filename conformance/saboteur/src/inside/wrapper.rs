@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, init, join, leak};
+use super::{adopt, init, join, leak, unshare};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -20,6 +20,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         }
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-cgroup" => {
+            unshare::run(CloneFlags::CLONE_NEWCGROUP, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-ipc" => {
+            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-pid" => {
+            unshare::run(CloneFlags::CLONE_NEWPID, program, rest)
         }
         [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
