@@ -1,10 +1,13 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+mod hold;
 mod init;
+mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod root;
 mod unshare;
 pub(crate) mod wrapper;
 

@@ -3,9 +3,10 @@
 use podproof_ebpf::event::NsKind;
 
 use super::matrix;
+use crate::adapter::podrt::Manifest;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, Pod};
 use crate::checks::{Check, Scene};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -22,7 +23,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Two pods share no net, IPC, UTS, PID, mount or private cgroup namespace.",
     source: "Kubernetes concepts/workloads/pods#pod-networking",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "Two pods that live at the same time: the sandbox pause with the containers a and b, and the sandbox other \
                with c and d.",
     inside: "Each witness reads its /proc/self/ns; the sandboxes' are read on the node. No namespace of one pod is one of \
@@ -45,7 +46,7 @@ pub(super) const CHECK: Check = Check {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pods = Vec::new();
     for [sandbox, members @ ..] in PODS {
-        pods.push(cell.pod_of(Bundle::witness(sandbox), false, &members)?);
+        pods.push(pod_of(cell, sandbox, &members)?);
     }
     let trace = cell.trace()?;
     let mut evidence = Evidence::default();
@@ -55,6 +56,16 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     matrix::keep_trace(&mut evidence, &trace);
     Ok(evidence)
+}
+
+/// A pod whose sandbox goes by this name.
+fn pod_of(cell: &mut Cell<'_>, sandbox: &str, members: &[&str]) -> Result<Pod, Obstacle> {
+    if cell.run.adapter == Adapter::Oci {
+        return cell.pod_of(Bundle::witness(sandbox), false, members);
+    }
+    let mut pod = cell.start_pod(&Manifest::of_witnesses(sandbox, members))?;
+    sandbox.clone_into(&mut pod.sandbox.name);
+    Ok(pod)
 }
 
 fn rule(side: &Side<'_>) -> Result<Finding, Gap> {

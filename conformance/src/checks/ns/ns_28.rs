@@ -44,10 +44,10 @@ pub(super) const CHECK: Check = Check {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pods = Vec::new();
     for (kind, _, [sandbox, member]) in PODS {
-        let sandbox = cell.sandbox_of(Bundle::witness(sandbox).namespace(kind, NsSource::Inherited))?;
+        let sandbox = cell.sandbox_from(Bundle::witness(sandbox).namespace(kind, NsSource::Inherited))?;
         let bundle = joining(Bundle::witness(member), sandbox.pid, false);
         let member = cell.container(&bundle.namespace(kind, NsSource::Inherited))?;
-        pods.push(Pod { sandbox, members: vec![member] });
+        pods.push(Pod { name: String::new(), sandbox, members: vec![member] });
     }
     let trace = cell.trace()?;
     let mut evidence = Evidence::default();

@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
                 path shows.",
     source: "cgroup_namespaces(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, each with a new cgroup namespace.",
     inside: "Each witness's /proc/self/cgroup is 0::/, and no more.",
     kernel: "The cgroup that the maker of each cgroup namespace was in at that moment (task_newtask, cgroup_attach_task, \

@@ -18,7 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Without a request the user namespace is the runtime's.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, none of which lists a user namespace.",
     inside: "Each witness reads its /proc/self/ns/user, uid_map and gid_map; the sandbox's and the node's namespace are \
              read on the node.",

@@ -5,7 +5,7 @@ use podproof_ebpf::event::NsKind;
 use super::{matrix, times, users};
 use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, succeeded};
 use crate::checks::{Check, Scene};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -69,7 +69,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     for (main, name) in EXECUTED {
         let main = containers.iter().find(|container| container.name == main);
         let main = main.ok_or_else(|| Obstacle::Runtime("a container is missing".to_owned()))?;
-        executed.push(cell.exec_witness(main, name)?);
+        executed.push(execute(cell, main, name)?);
     }
     let trace = cell.trace()?;
     let mut evidence = Evidence::default();
@@ -78,6 +78,21 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     matrix::keep_trace(&mut evidence, &trace);
     Ok(evidence)
+}
+
+/// A witness that was executed in a container.
+fn execute(cell: &mut Cell<'_>, main: &Container, name: &str) -> Result<Container, Obstacle> {
+    let (call, link) = cell.exec_witness(main, name, &[])?;
+    succeeded(&call)?;
+    let link = link.ok_or_else(|| Obstacle::Runtime(format!("{name} did not call after `{}`", call.line)))?;
+    Ok(Container {
+        id: main.id.clone(),
+        name: name.to_owned(),
+        pid: link.outer_pid,
+        link: Some(link),
+        cgroup: main.cgroup.clone(),
+        program: main.program.clone(),
+    })
 }
 
 fn rule(side: &Side<'_>) -> Result<Finding, Gap> {

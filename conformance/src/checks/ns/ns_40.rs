@@ -21,7 +21,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "pid_for_children and time_for_children of the main process equal its pid and time namespaces.",
     source: "namespaces(7) /proc/pid/ns",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which share its PID namespace.",
     inside: "Each witness reads the four links of its /proc/self/ns.",
     kernel: "The namespaces that each program was executed in, for itself and for its children (sched_process_exec).",

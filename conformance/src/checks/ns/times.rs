@@ -6,7 +6,7 @@ use crate::bundle::Bundle;
 use crate::cell::{Cell, Obstacle};
 
 /// The version of the specification that time namespaces came with.
-const SINCE: (u32, u32) = (1, 1);
+pub(super) const SINCE: (u32, u32) = (1, 1);
 
 /// Whether the kernel and the runtime know of time namespaces; why not.
 pub(super) fn known(cell: &Cell<'_>) -> Result<(), String> {

@@ -41,7 +41,7 @@ pub(super) fn mapped(bundle: Bundle, source: NsSource) -> Bundle {
 
 /// A pod whose sandbox has a new user namespace, which the others join by its path.
 pub(super) fn pod(cell: &mut Cell<'_>, names: &[&str]) -> Result<Pod, Obstacle> {
-    let sandbox = cell.sandbox_of(mapped(Bundle::witness("pause"), NsSource::New))?;
+    let sandbox = cell.sandbox_from(mapped(Bundle::witness("pause"), NsSource::New))?;
     let user = NsSource::Path(format!("/proc/{}/ns/user", sandbox.pid));
     let members = names
         .iter()
@@ -55,7 +55,7 @@ pub(super) fn pod(cell: &mut Cell<'_>, names: &[&str]) -> Result<Pod, Obstacle> 
             cell.container(&mapped(bundle, user.clone()))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Pod { sandbox, members })
+    Ok(Pod { name: String::new(), sandbox, members })
 }
 
 /// What both maps of a container say: read by its witness, and from outside.
