@@ -82,7 +82,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
 /// A witness that was executed in a container.
 fn execute(cell: &mut Cell<'_>, main: &Container, name: &str) -> Result<Container, Obstacle> {
-    let (call, link) = cell.exec_witness(main, name, &[])?;
+    let pid_file = cell.dir().join("bundles").join(format!("{name}.pid"));
+    let (call, link) = cell.exec_witness(main, name, &["--pid-file", &pid_file.display().to_string()])?;
     succeeded(&call)?;
     let link = link.ok_or_else(|| Obstacle::Runtime(format!("{name} did not call after `{}`", call.line)))?;
     Ok(Container {
