@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::base::Base;
 use crate::call::Call;
 
-/// Root of the hierarchy.
+/// Where the hierarchy is mounted.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
 /// Directory of the cgroup that a configuration asks for.

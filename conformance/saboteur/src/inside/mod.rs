@@ -12,6 +12,7 @@ mod root;
 mod send;
 mod subreaper;
 mod unreaped;
+mod unshare;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.
