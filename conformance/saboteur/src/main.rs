@@ -11,6 +11,7 @@ mod call;
 mod cgroup;
 mod defects;
 mod inside;
+mod pod;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

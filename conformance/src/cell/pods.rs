@@ -12,6 +12,7 @@ use crate::adapter::oci::{Call, Caller, call};
 use crate::adapter::podrt::{Branch, Manifest, PodDocument, SANDBOX, TreeDocument};
 use crate::bundle::write_rootfs;
 use crate::observe;
+use crate::observe::witness::{Link, Listener};
 
 impl Cell<'_> {
     /// The name that a pod of this short name gets.
@@ -26,7 +27,7 @@ impl Cell<'_> {
     /// When the launcher fails.
     pub fn call_pod(&mut self, words: &[&str]) -> Result<Call, Obstacle> {
         let patience = self.deadline(30.0);
-        Ok(self.call_pod_during(words, patience, || Ok(()))?.0)
+        Ok(self.call_pod_during(words, patience, |_witnesses| Ok(()))?.0)
     }
 
     /// The same with a deadline of its own, while something else is done: most calls return when their work is done only.
@@ -37,16 +38,16 @@ impl Cell<'_> {
         &mut self,
         words: &[&str],
         timeout: Duration,
-        meanwhile: impl FnOnce() -> Result<T, Obstacle>,
+        meanwhile: impl FnOnce(&mut Listener) -> Result<T, Obstacle>,
     ) -> Result<(Call, T), Obstacle> {
         let output = self.next_output(words.first().copied().unwrap_or("pod"));
         let root = self.state_root().display().to_string();
         let arguments: Vec<&str> = [["pod", "--root", root.as_str()].as_slice(), words].concat();
-        let (launcher, runtime) = (&mut self.launcher, &self.run.runtime);
+        let (launcher, runtime, listener) = (&mut self.launcher, &self.run.runtime, &mut self.listener);
         let (call, done) = thread::scope(|scope| {
             let caller = Caller::default();
             let called = scope.spawn(move || call(launcher, runtime, &arguments, &output, &caller, timeout));
-            let done = meanwhile();
+            let done = meanwhile(listener);
             (called.join(), done)
         });
         let call =
@@ -148,6 +149,11 @@ impl Cell<'_> {
         let tree: TreeDocument = self.told(&["tree", "--format", "json", pod])?;
         let found = tree.containers.into_iter().find(|branch| branch.name == name);
         found.ok_or_else(|| Obstacle::Runtime(format!("the tree of pod {pod} has no container {name}")))
+    }
+
+    /// The next witness of this name, if it calls within this time. It lives as long as the connection is kept.
+    pub fn next_call(&mut self, name: &str, timeout: Duration) -> Option<Link> {
+        self.listener.hello(name, timeout).ok()
     }
 
     /// `inspect` of a pod.

@@ -5,6 +5,7 @@ mod init;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod pods;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

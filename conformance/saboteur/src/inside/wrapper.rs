@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, init, join, leak};
+use super::{adopt, init, join, leak, pods};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -24,6 +24,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "forgive" => pods::forgive(program, rest),
+        [mode, program, rest @ ..] if mode == "forgive-all" => {
+            pods::run(program, rest)?;
+            Ok(0)
+        }
+        [mode, program, rest @ ..] if mode == "again" => pods::again(program, rest),
+        [mode, program, rest @ ..] if mode == "own-ipc-again" => pods::own_ipc_again(program, rest),
+        [mode, program, rest @ ..] if mode == "clear" => pods::clear(program, rest),
         [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }

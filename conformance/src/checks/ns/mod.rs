@@ -9,6 +9,7 @@ mod ns_07;
 mod ns_10;
 mod ns_11;
 mod ns_16;
+mod ns_17;
 mod ns_20;
 
 use super::Check;
@@ -23,5 +24,6 @@ pub(super) const CHECKS: &[Check] = &[
     ns_10::CHECK,
     ns_11::CHECK,
     ns_16::CHECK,
+    ns_17::CHECK,
     ns_20::CHECK,
 ];

@@ -1,8 +1,11 @@
 //! Defects against: file system.
 
 mod fs_01_old_root_left;
+mod fs_19_cleared;
+mod fs_19_own_volume;
 
 use super::Defect;
 
 /// The defects of this area, in the order of the catalog.
-pub(super) const DEFECTS: &[Defect] = &[fs_01_old_root_left::DEFECT];
+pub(super) const DEFECTS: &[Defect] =
+    &[fs_01_old_root_left::DEFECT, fs_19_cleared::DEFECT, fs_19_own_volume::DEFECT];

@@ -4,6 +4,11 @@ mod life_01_started_at_create;
 mod life_02_not_started;
 mod life_03_cached_status;
 mod life_10_state_left;
+mod life_26_exit_0_final;
+mod life_27_signal_is_success;
+mod life_28_one_restart;
+mod life_30_all_together;
+mod life_30_failure_is_enough;
 
 use super::Defect;
 
@@ -13,4 +18,9 @@ pub(super) const DEFECTS: &[Defect] = &[
     life_02_not_started::DEFECT,
     life_03_cached_status::DEFECT,
     life_10_state_left::DEFECT,
+    life_26_exit_0_final::DEFECT,
+    life_27_signal_is_success::DEFECT,
+    life_28_one_restart::DEFECT,
+    life_30_all_together::DEFECT,
+    life_30_failure_is_enough::DEFECT,
 ];

@@ -8,6 +8,7 @@ mod ns_07_sandbox_mounts;
 mod ns_10_cgroup_forgotten;
 mod ns_11_any_type;
 mod ns_16_dies_with_the_last;
+mod ns_17_own_ipc_again;
 mod ns_20_own_ipc;
 
 use super::Defect;
@@ -22,5 +23,6 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_10_cgroup_forgotten::DEFECT,
     ns_11_any_type::DEFECT,
     ns_16_dies_with_the_last::DEFECT,
+    ns_17_own_ipc_again::DEFECT,
     ns_20_own_ipc::DEFECT,
 ];
