@@ -68,7 +68,7 @@ fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitC
         Run::Ended(code) => return Ok(code),
     };
     let mut command =
-        Cmd::new(&built.podproof).arg("matrix").arg(records).arg("--saboteur").arg(&built.saboteur);
+        Cmd::new(&built.podproof).arg("defects").arg(records).arg("--saboteur").arg(&built.saboteur);
     for (option, path) in [("--json", &args.json), ("--evidence", &args.evidence)] {
         if let Some(path) = path {
             command = command.arg(option).arg(path);

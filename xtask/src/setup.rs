@@ -40,6 +40,7 @@ pub(crate) enum Tool {
     Youki,
     Bpftrace,
     LibbpfTools,
+    Chromium,
 }
 
 impl Tool {
@@ -81,6 +82,7 @@ impl Tool {
         match name {
             "runc" => Some(Self::Runc),
             "crun" => Some(Self::Crun),
+            "youki" => Some(Self::Youki),
             _ => None,
         }
     }
@@ -104,6 +106,7 @@ impl Tool {
             Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
+            Self::Chromium => "chromium",
         }
     }
 
@@ -117,11 +120,11 @@ impl Tool {
             Self::Qemu => "runs the VMs",
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
-            Self::Runc | Self::Crun => "runtime to judge",
+            Self::Runc | Self::Crun | Self::Youki => "runtime to judge",
             Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
             Self::Erofs => "makes disk images",
-            Self::Youki => "runtime to compare with",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
+            Self::Chromium => "opens reports in the tests",
         }
     }
 }
@@ -234,6 +237,7 @@ fn survey(wanted: &BTreeSet<Tool>) -> (BTreeMap<Tool, Found>, Vec<(Tool, String)
             Tool::Linker => host::linker(),
             Tool::Cxx => host::cxx(),
             Tool::Qemu => host::qemu(),
+            Tool::Chromium => host::chromium(),
             Tool::BpfRust | Tool::BpfLinker => match &mut bpf {
                 Some(Ok(pair)) if tool == Tool::BpfRust => Ok(pair.0.clone()),
                 Some(Ok(pair)) => Ok(pair.1.clone()),

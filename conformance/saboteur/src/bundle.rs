@@ -57,6 +57,11 @@ pub(crate) fn namespaces_mut(config: &mut Value) -> &mut Vec<Value> {
     }
 }
 
+/// The mount of a configuration on this place, to be changed.
+pub(crate) fn mount_mut<'c>(config: &'c mut Value, place: &str) -> Option<&'c mut Value> {
+    config["mounts"].as_array_mut()?.iter_mut().find(|mount| mount["destination"] == place)
+}
+
 /// Replaces the sandbox program by a broken one: this program, as `/pause MODE`.
 pub(crate) fn break_pause(call: &Call, mode: &str) -> Result<()> {
     put_self(call, inside::PAUSE)?;

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use podproof_witness::WITNESS_PATH;
 use serde::de::DeserializeOwned;
 
+use super::containers::printed;
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod, succeeded};
 use crate::adapter::oci::{Call, Caller, call};
 use crate::adapter::podrt::{Branch, Manifest, PodDocument, SANDBOX, TreeDocument};
 use crate::bundle::write_rootfs;
 use crate::observe;
-use crate::observe::witness::{Link, Listener};
+use crate::observe::witness::Listener;
 
 impl Cell<'_> {
     /// The name that a pod of this short name gets.
@@ -151,11 +152,6 @@ impl Cell<'_> {
         found.ok_or_else(|| Obstacle::Runtime(format!("the tree of pod {pod} has no container {name}")))
     }
 
-    /// The next witness of this name, if it calls within this time. It lives as long as the connection is kept.
-    pub fn next_call(&mut self, name: &str, timeout: Duration) -> Option<Link> {
-        self.listener.hello(name, timeout).ok()
-    }
-
     /// `inspect` of a pod.
     ///
     /// # Errors
@@ -187,9 +183,7 @@ impl Cell<'_> {
 
     fn told<T: DeserializeOwned>(&mut self, words: &[&str]) -> Result<T, Obstacle> {
         let call = self.call_pod(words)?;
-        succeeded(&call)?;
-        serde_json::from_str(&call.stdout)
-            .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
+        printed(&call)
     }
 
     /// Removes a pod that has ended.

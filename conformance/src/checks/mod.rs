@@ -11,6 +11,7 @@ mod ns;
 mod pid;
 mod pods;
 mod reap;
+mod robust;
 mod sec;
 mod sig;
 
@@ -66,6 +67,7 @@ const AREAS: &[&[Check]] = &[
     net::CHECKS,
     fs::CHECKS,
     sec::CHECKS,
+    robust::CHECKS,
 ];
 
 /// Every check, in the order of the catalog.

@@ -1,6 +1,7 @@
 //! Facts of pods under their supervisor: the lives of a container's program, and the signals that it was sent.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -93,7 +94,7 @@ pub(super) fn caught(link: &mut Link, at_least: u32, for_ms: u64) -> Result<Opti
     struct Caught {
         signal: u32,
     }
-    let patience = std::time::Duration::from_millis(for_ms) + std::time::Duration::from_secs(20);
+    let patience = Duration::from_millis(for_ms) + Duration::from_secs(20);
     let command = Command::CaughtSignals { at_least, timeout_ms: for_ms };
     match link.ask_as::<Vec<Caught>>(command, patience) {
         Ok(list) => Ok(Some(list.into_iter().map(|caught| caught.signal).collect())),
@@ -126,6 +127,11 @@ pub(super) fn told_signals(evidence: &mut Evidence, trace: &Trace, container: &C
         .collect();
     let key = format!("signals.{}", container.name);
     evidence.kernel(&key, sent, "tp_btf/signal_generate, before the end of the process");
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds as milliseconds.

@@ -11,10 +11,11 @@ use crate::adapter::oci::OciRuntime;
 use crate::catalog::Adapter;
 use crate::checks::{self, Check};
 use crate::interrupt;
+use crate::report::defects::{self, Defect};
 use crate::report::exit;
-use crate::report::matrix::{self, Defect};
+use crate::report::live::Live;
 use crate::report::model::RunReport;
-use crate::suite;
+use crate::suite::{self, Plan};
 
 /// Names the good runtime to the saboteur.
 const BASE_ENV: &str = "PODPROOF_SABOTEUR_BASE";
@@ -62,7 +63,7 @@ impl MutantsArgs {
 }
 
 pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
-    let defects = matrix::list(&args.saboteur)?;
+    let defects = defects::list(&args.saboteur)?;
     let chosen = choose(&defects, &args.defect)?;
     let stage = Stage::set(&args.stage)?;
     let base = stage.runtime(&args.base)?;
@@ -85,7 +86,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     }
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let mut runtime = OciRuntime {
-            name: format!("{}{}", matrix::PREFIX, defect.name),
+            name: format!("{}{}", defects::PREFIX, defect.name),
             path: links.join(&defect.name),
             version: base.version.clone(),
             spec: base.spec.clone(),
@@ -97,7 +98,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
     }
-    super::matrix::tell(&runs, &defects, None)
+    super::defects::tell(&runs, &defects, None)
 }
 
 fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>> {
@@ -135,8 +136,9 @@ fn all_checks(defects: &[&Defect], reach: Reach) -> Vec<Check> {
 
 fn play(stage: &Stage, subject: (OciRuntime, Adapter), checks: &[Check]) -> Result<RunReport> {
     let name = subject.0.name.clone();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let report = stage.play(subject, |run| suite::verdicts(run, checks, threads, &stage.recorder))?;
+    let report = stage.play(subject, None, |run, _| {
+        suite::run(run, checks, Plan::default(), &stage.recorder, &Live::silent())
+    })?;
     let verdicts: Vec<String> =
         report.checks.iter().map(|check| format!("{} {}", check.id, check.verdict)).collect();
     println!("{name:<36} {}", verdicts.join(", "));

@@ -1,75 +1,148 @@
 //! `podproof run`: judges runtimes on the machine at hand.
 
-use std::path::PathBuf;
+use anyhow::{Context, Result};
+use clap::{Args, Parser};
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
-use libtest_mimic::Arguments;
-
+use super::choice::ChoiceArgs;
+use super::outcome::OutcomeArgs;
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
 use crate::catalog::Adapter;
-use crate::checks::{self, Check};
+use crate::checks::Check;
+use crate::report::exit;
+use crate::report::live::{Format, Live};
 use crate::report::model::RunReport;
-use crate::report::{exit, table};
-use crate::suite;
+use crate::report::words::quoted;
+use crate::suite::{self, Plan};
 
 /// Judges runtimes.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// An OCI runtime, by name (in PATH) or path; may be given several times.
-    #[arg(long, value_name = "NAME|PATH", required = true)]
+    #[arg(long, value_name = "NAME|PATH", required_unless_present = "list")]
     runtime: Vec<String>,
     /// What drives the runtimes: their own command line (oci), or the pod layer of podrt (podrt); may be given several times.
     /// Without it oci, and for podrt both, each in a run of its own.
     #[arg(long, value_enum, value_name = "ADAPTER")]
     adapter: Vec<Adapter>,
-    /// Only checks whose id or name contains one of these (`REAP`, `NS-01`, `hostname`).
-    filter: Vec<String>,
+    #[command(flatten)]
+    runner: RunnerArgs,
     #[command(flatten)]
     stage: StageArgs,
-    /// Write `report.json` into this directory.
-    #[arg(long, value_name = "DIR")]
-    report_dir: Option<PathBuf>,
-    /// Options for the test runner, such as `--test-threads 1`.
-    #[arg(last = true)]
-    libtest: Vec<String>,
+    #[command(flatten)]
+    outcome: OutcomeArgs,
+    /// The command that judges each runtime again, in the order of the runtimes; a report names it with the id of a check.
+    #[arg(long, value_name = "COMMAND", hide = true)]
+    again: Vec<String>,
+    /// The same filters and options as before `--`, for those who are used to `cargo test -- --test-threads 1`.
+    #[arg(last = true, value_name = "OPTIONS")]
+    last: Vec<String>,
+}
+
+/// What `cargo test` takes too.
+#[derive(Debug, Clone, Args)]
+struct RunnerArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Checks that run at the same time; by default one for each processor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    test_threads: Option<u16>,
+    /// Play every check so often, and name each whose verdict ever changes.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+    /// Only list the checks that would run.
+    #[arg(long)]
+    list: bool,
+}
+
+/// The options after `--`.
+#[derive(Debug, Parser)]
+#[command(name = "podproof run", no_binary_name = true)]
+struct Last {
+    #[command(flatten)]
+    runner: RunnerArgs,
+    /// How verdicts are told on standard output.
+    #[arg(long)]
+    format: Option<Format>,
+    /// The same as `--format terse`.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl RunArgs {
+    /// With what comes after `--`.
+    fn resolved(&self) -> Result<(RunnerArgs, OutcomeArgs)> {
+        let last =
+            Last::try_parse_from(&self.last).context("options after -- are filters and runner options")?;
+        let runner = RunnerArgs {
+            choice: self.runner.choice.clone().and(last.runner.choice),
+            test_threads: last.runner.test_threads.or(self.runner.test_threads),
+            repeat: last.runner.repeat.or(self.runner.repeat),
+            list: last.runner.list || self.runner.list,
+        };
+        let mut outcome = self.outcome.clone();
+        let quiet = last.quiet.then_some(Format::Terse);
+        outcome.format = last.format.or(quiet).unwrap_or(outcome.format);
+        Ok((runner, outcome))
+    }
+
+    /// The command that judges this runtime again, without the checks.
+    fn again(&self, index: usize) -> String {
+        if let Some(again) = self.again.get(index) {
+            return again.clone();
+        }
+        let mut words = vec!["podproof".to_owned(), "run".to_owned(), "--runtime".to_owned()];
+        words.push(self.runtime[index].clone());
+        words.extend(self.stage.words());
+        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8> {
-    let checks = checks::matching(&args.filter);
-    if checks.is_empty() {
-        bail!("no check matches {}; `podproof list` shows them all", args.filter.join(" "));
+    let (runner, outcome) = args.resolved()?;
+    let checks = runner.choice.checks()?;
+    if runner.list {
+        for check in &checks {
+            println!("{}: test", check.test_name());
+        }
+        return Ok(exit::PASSED);
     }
-    let libtest = arguments(&args.libtest)?;
+    let default = Plan::default();
+    let plan = Plan {
+        threads: runner.test_threads.map_or(default.threads, usize::from),
+        rounds: runner.repeat.unwrap_or(default.rounds),
+    };
     let stage = Stage::set(&args.stage)?;
     let runtimes = args.runtime.iter().map(|given| stage.runtime(given)).collect::<Result<Vec<_>>>()?;
+    let live = Live::stdout(outcome.format, outcome.is_coloured());
     let mut runs = Vec::new();
-    for runtime in runtimes {
-        for (adapter, checks) in rounds(args, &runtime, &checks) {
-            runs.push(judge_one(&stage, (runtime.clone(), adapter), &checks, &libtest)?);
+    for (index, runtime) in runtimes.into_iter().enumerate() {
+        for (adapter, checks) in rounds(&args.adapter, &runner.choice, &runtime, &checks) {
+            let subject = (runtime.clone(), adapter);
+            runs.push(judge_one(&stage, subject, args.again(index), &checks, plan, &live)?);
         }
     }
-    if args.stage.records.is_none() {
-        print!("{}", table::render(&runs));
+    if args.stage.records.is_some() {
+        return Ok(exit::status(&runs, &[]));
     }
-    if let Some(dir) = &args.report_dir {
-        super::report::write(dir, &runs)?;
-    }
-    Ok(exit::status(&runs))
+    outcome.conclude(runs)
 }
 
 /// By what a runtime is driven, with the checks of each run: those that it can drive. What no run can drive and was asked for by
 /// its id is in the first one, which skips it and says why.
-fn rounds(args: &RunArgs, runtime: &OciRuntime, checks: &[Check]) -> Vec<(Adapter, Vec<Check>)> {
-    let adapters = match (args.adapter.as_slice(), runtime.name.as_str()) {
+fn rounds(
+    given: &[Adapter],
+    choice: &ChoiceArgs,
+    runtime: &OciRuntime,
+    checks: &[Check],
+) -> Vec<(Adapter, Vec<Check>)> {
+    let adapters = match (given, runtime.name.as_str()) {
         ([], "podrt") => &[Adapter::Oci, Adapter::Podrt],
         ([], _) => [Adapter::Oci].as_slice(),
         (given, _) => given,
     };
     let is_asked = |check: &Check| {
-        args.filter.iter().any(|filter| filter.eq_ignore_ascii_case(check.requirement.id))
-            && !adapters.iter().any(|adapter| check.requirement.has(*adapter))
+        choice.names(check.requirement.id) && !adapters.iter().any(|adapter| check.requirement.has(*adapter))
     };
     let of = |(number, adapter): (usize, &Adapter)| {
         let is_in = |check: &&Check| check.requirement.has(*adapter) || (number == 0 && is_asked(check));
@@ -80,15 +153,14 @@ fn rounds(args: &RunArgs, runtime: &OciRuntime, checks: &[Check]) -> Vec<(Adapte
 
 fn judge_one(
     stage: &Stage,
-    (runtime, adapter): (OciRuntime, Adapter),
+    subject: (OciRuntime, Adapter),
+    again: String,
     checks: &[Check],
-    libtest: &Arguments,
+    plan: Plan,
+    live: &Live,
 ) -> Result<RunReport> {
-    println!("\n{} {} ({}), adapter {adapter}", runtime.name, runtime.version, runtime.path.display());
-    stage.play((runtime, adapter), |run| suite::run(run, checks, libtest, &stage.recorder))
-}
-
-fn arguments(options: &[String]) -> Result<Arguments> {
-    let all = std::iter::once("podproof".to_owned()).chain(options.iter().cloned());
-    <Arguments as clap::Parser>::try_parse_from(all).context("options after -- are for the test runner")
+    stage.play(subject, Some(again), |run, head| {
+        live.begin(head, checks.len() * usize::try_from(plan.rounds).unwrap_or(1));
+        suite::run(run, checks, plan, &stage.recorder, live)
+    })
 }

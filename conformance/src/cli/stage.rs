@@ -20,9 +20,10 @@ use crate::interrupt;
 use crate::observe::cgroup::Layout;
 use crate::observe::process;
 use crate::observe::snapshot::Snapshot;
-use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
+use crate::report::model::{ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
 use crate::run::{Programs, Run};
+use crate::suite::Played;
 
 /// Options of every command that judges.
 #[derive(Debug, Args)]
@@ -44,6 +45,15 @@ pub(super) struct StageArgs {
     deadline_factor: f64,
     #[command(flatten)]
     ring: RingArgs,
+}
+
+impl StageArgs {
+    /// The options that matter to who repeats a run, as they were given.
+    pub(super) fn words(&self) -> Vec<String> {
+        let paths = [("--witness", &self.witness), ("--pause", &self.pause)];
+        let given = paths.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
+        given.flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]).collect()
+    }
 }
 
 impl Drop for Stage {
@@ -76,15 +86,15 @@ impl Stage {
             "--deadline-factor {}: must be a positive number",
             args.deadline_factor
         );
+        let programs = Programs {
+            witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
+            pause: program(args.pause.as_deref(), "pause", "--pause")?,
+        };
         ensure!(
             nix::unistd::geteuid().is_root(),
             "judging on this machine needs root (containers, cgroups, eBPF); run it as root, or in a VM with \
              `cargo xtask conformance`"
         );
-        let programs = Programs {
-            witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
-            pause: program(args.pause.as_deref(), "pause", "--pause")?,
-        };
         interrupt::install().context("take SIGINT and SIGTERM")?;
         let base = tempfile::Builder::new()
             .prefix("podproof-")
@@ -114,17 +124,18 @@ impl Stage {
     pub(super) fn play(
         &self,
         (runtime, adapter): (OciRuntime, Adapter),
-        checks: impl FnOnce(&Arc<Run>) -> Vec<CheckReport>,
+        again: Option<String>,
+        checks: impl FnOnce(&Run, &RunReport) -> Played,
     ) -> Result<RunReport> {
         let begin = Instant::now();
         let lost_before = self.lost();
-        let mut report = RunReport { adapter: adapter.to_string(), ..self.head(&runtime)? };
+        let mut report = RunReport { again, adapter: adapter.to_string(), ..self.head(&runtime)? };
         let before = Snapshot::take(&Layout::detect(), self.base.path());
         let (tracer, factor) = (self.tracer.clone(), self.deadline_factor);
         let run = Run::open((runtime, adapter), &self.programs, tracer, self.base.path(), factor)?;
-        let run = Arc::new(run);
         self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
-        report.checks = checks(&run);
+        let played = checks(&run, &report);
+        (report.checks, report.repeats) = (played.checks, played.repeats);
         report.left_behind = run.close();
         let after = Snapshot::take(&run.layout, self.base.path());
         report.left_behind.extend(after.since(&before, &marks(&run)));
@@ -136,6 +147,7 @@ impl Stage {
             wall_ms: report.wall_ms,
             events_lost: report.events_lost,
             left_behind: report.left_behind.clone(),
+            repeats: report.repeats.clone(),
         };
         self.recorder.write(&end).context("write a record")?;
         Ok(report)

@@ -23,10 +23,12 @@ mod files;
 mod ipc;
 mod memory;
 mod net;
+mod posix;
 mod process;
 mod serve;
 mod signal;
 mod sys;
+mod sysv;
 mod thread;
 mod time;
 

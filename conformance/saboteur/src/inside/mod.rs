@@ -1,11 +1,14 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+mod hold;
 mod init;
+mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
 mod pods;
+mod root;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

@@ -8,6 +8,7 @@ mod life_26;
 mod life_27;
 mod life_28;
 mod life_30;
+mod life_34;
 mod restarts;
 
 use super::Check;
@@ -22,4 +23,5 @@ pub(super) const CHECKS: &[Check] = &[
     life_27::CHECK,
     life_28::CHECK,
     life_30::CHECK,
+    life_34::CHECK,
 ];

@@ -73,7 +73,7 @@ pub(super) fn observe(cell: &mut Cell<'_>, policy: &str, cases: &[Case]) -> Resu
             "podrt pod inspect: restartCount",
         );
         let patience = if restarts > 0 { cell.deadline(10.0) } else { std::time::Duration::ZERO };
-        let call = cell.next_call(case.name, patience);
+        let call = cell.hello(case.name, patience);
         let calls = 1 + u64::from(call.is_some());
         // Without its connection the witness would end, and be restarted once more.
         links.extend(call);

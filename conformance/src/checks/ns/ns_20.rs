@@ -6,6 +6,7 @@ use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::Command;
 use serde_json::Value;
 
+use super::segments;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -67,7 +68,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
     let trace = cell.trace()?;
     for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node.pid)] {
-        lookup(&mut evidence, &trace, name, pid, key);
+        segments::lookup(&mut evidence, &trace, name, pid, key);
     }
     attached(&mut evidence, &trace, b);
     facts::keep_trace(&mut evidence, &trace, |kind| {
@@ -85,20 +86,6 @@ fn node_lists(key: i32) -> Result<bool, Obstacle> {
     })?;
     let key = key.to_string();
     Ok(text.lines().skip(1).any(|line| line.split_whitespace().next() == Some(key.as_str())))
-}
-
-/// The first shmget of the key by a process: where it looked and what it got.
-fn lookup(evidence: &mut Evidence, trace: &Trace, name: &str, pid: i32, key: i32) {
-    let found = trace.events.iter().find_map(|event| match &event.kind {
-        EventKind::Shmget { key: asked, ret, ipc_ns, .. } if *asked == key && is(event.current, pid) => {
-            Some((event, *ret, *ipc_ns))
-        }
-        _ => None,
-    });
-    let Some((event, ret, ipc_ns)) = found else { return };
-    let source = format!("{}: shmget(2) by {pid}", event.source);
-    evidence.kernel_if(&format!("ipc.{name}"), ipc_ns, source.clone());
-    evidence.kernel(&format!("shmget.{name}"), ret, source);
 }
 
 fn attached(evidence: &mut Evidence, trace: &Trace, container: &Container) {

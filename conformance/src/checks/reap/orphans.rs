@@ -77,13 +77,17 @@ impl Orphans {
         Ok(Self { inner, outer })
     }
 
-    /// Lets them all end and waits until the last of them has.
+    /// Lets them all end and waits until the last of them is a zombie or gone already: what only ends (its
+    /// `sched_process_exit`) is not listed as a zombie yet, and looks like none left.
     pub(super) fn release(&self, cell: &Cell<'_>, container: &mut Container) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
         let mut awaited = self.outer.clone();
         let ended = |event: &Event| {
-            if let EventKind::Exit { task, group_dead: true, .. } = &event.kind {
-                awaited.remove(&task.task.tgid);
+            if let EventKind::ZombieStart { task, .. }
+            | EventKind::Reap { task, .. }
+            | EventKind::Free { task } = &event.kind
+            {
+                awaited.remove(&task.tgid);
             }
             awaited.is_empty()
         };

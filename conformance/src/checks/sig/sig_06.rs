@@ -15,7 +15,7 @@ const REQUIREMENT: Requirement = Requirement {
     source: "Kubernetes concepts/workloads/pods/pod-lifecycle#pod-termination",
     subject: Subject::Pod,
     adapters: &[Adapter::Podrt],
-    scenario: "A pod whose program catches SIGTERM and then exits with 7 is stopped with a grace period of 12 s.",
+    scenario: "A pod whose program catches SIGTERM and then exits with 7 is stopped with a grace period of 30 s.",
     inside: "The program catches SIGTERM; stop returns within half of the grace period; the pod layer reports the exit code 7.",
     kernel: "No SIGKILL is generated for the program before its end (signal_generate), it exits with 7 (sched_process_exit), and stop \
              returns soon after.",
@@ -30,9 +30,9 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-const GRACE_SECONDS: &str = "12";
+const GRACE_SECONDS: &str = "30";
 /// What counts as promptly: half of the grace period.
-const PROMPT_MS: u64 = 6000;
+const PROMPT_MS: u64 = 15_000;
 const CODE: i32 = 7;
 const SIGTERM: u64 = 15;
 
@@ -45,7 +45,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     pods::catch_all(cell, a)?;
     let link = a.witness()?;
     let words = ["stop", "--time", GRACE_SECONDS, &pod.name];
-    let (call, caught) = cell.call_pod_during(&words, cell.deadline(60.0), |_witnesses| {
+    let (call, caught) = cell.call_pod_during(&words, cell.deadline(90.0), |_witnesses| {
         let caught = pods::caught(link, 1, 20_000)?;
         if caught.is_some() {
             link.tell(podproof_witness::Command::Exit { code: CODE })?;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "cg-03-any-137",
@@ -16,8 +16,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    match pod::verb(call) {
-        Some("inspect") => pod::answer(call, base, |end| {
+    match pod_layer::verb(call) {
+        Some("inspect") => pod_layer::answer(call, base, |end| {
             if end["exitCode"] == 137 {
                 end["reason"] = "OOMKilled".into();
             }

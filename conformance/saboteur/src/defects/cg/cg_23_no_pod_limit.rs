@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "cg-23-no-pod-limit",
@@ -16,8 +16,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) {
-        pod::edit(call, |manifest| {
+    if pod_layer::makes(call) {
+        pod_layer::edit(call, |manifest| {
             if let Some(spec) = manifest["spec"].as_object_mut() {
                 spec.remove("resources");
             }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "fs-19-cleared",
@@ -16,8 +16,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) && pod::has_empty_dir(call)? {
-        pod::wrap(call, "clear")?;
+    if pod_layer::makes(call) && pod_layer::has_empty_dir(call)? {
+        pod_layer::wrap(call, "clear")?;
     }
     base.pass(call)
 }

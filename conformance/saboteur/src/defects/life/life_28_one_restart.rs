@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "life-28-one-restart",
@@ -21,8 +21,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) && pod::manifest(call)?["spec"]["restartPolicy"] == "Never" {
-        pod::wrap(call, "again")?;
+    if pod_layer::makes(call) && pod_layer::manifest(call)?["spec"]["restartPolicy"] == "Never" {
+        pod_layer::wrap(call, "again")?;
     }
     base.pass(call)
 }

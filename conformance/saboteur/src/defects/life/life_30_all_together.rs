@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "life-30-all-together",
@@ -16,8 +16,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) {
-        pod::edit(call, |manifest| {
+    if pod_layer::makes(call) {
+        pod_layer::edit(call, |manifest| {
             let mut all = manifest["spec"]["initContainers"].take().as_array().cloned().unwrap_or_default();
             all.retain(|container| container["restartPolicy"] != "Always");
             if let Some(main) = manifest["spec"]["containers"].as_array_mut().filter(|_| !all.is_empty()) {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "life-30-failure-is-enough",
@@ -16,8 +16,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) && pod::manifest(call)?["spec"]["initContainers"].is_array() {
-        pod::wrap_init(call, "forgive-all")?;
+    if pod_layer::makes(call) && pod_layer::manifest(call)?["spec"]["initContainers"].is_array() {
+        pod_layer::wrap_init(call, "forgive-all")?;
     }
     base.pass(call)
 }

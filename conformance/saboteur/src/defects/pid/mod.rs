@@ -6,8 +6,8 @@ mod pid_03_node_proc;
 mod pid_05_child_of_pause;
 mod pid_06_init_in_front;
 mod pid_09_no_pid_namespace;
-mod pid_20_hup_exits;
 mod pid_18_pids_of_the_node;
+mod pid_20_hup_exits;
 
 use super::Defect;
 

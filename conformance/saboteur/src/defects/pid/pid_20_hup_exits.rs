@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "pid-20-hup-exits",
@@ -16,7 +16,7 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call)
+    if pod_layer::makes(call)
         && let Some(at) = call.arguments.iter().position(|argument| argument == "--pause")
     {
         // As `/pause` in the sandbox this program is a broken one.

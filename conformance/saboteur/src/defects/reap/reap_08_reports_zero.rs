@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "reap-08-reports-zero",
@@ -22,8 +22,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    match pod::verb(call) {
-        Some("inspect") => pod::answer(call, base, |end| end["exitCode"] = 0.into()),
+    match pod_layer::verb(call) {
+        Some("inspect") => pod_layer::answer(call, base, |end| end["exitCode"] = 0.into()),
         _ => base.pass(call),
     }
 }

@@ -9,10 +9,10 @@ mod sig_07_always_term;
 mod sig_10_means_default;
 mod sig_11_grace_restarts;
 mod sig_11_no_hook;
+mod sig_12_patient;
 mod sig_14_shifted;
 mod sig_15_sandbox_first;
 mod sig_16_all_at_once;
-mod sig_12_patient;
 
 use super::Defect;
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "sig-04-whole-group",
@@ -25,9 +25,9 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::verb(call) == Some("stop") {
-        pod::signal(call, base, Signal::SIGTERM, false)?;
-        pod::idle(Duration::from_millis(200))?;
+    if pod_layer::verb(call) == Some("stop") {
+        pod_layer::signal(call, base, Signal::SIGTERM, false)?;
+        pod_layer::idle(Duration::from_millis(200))?;
     }
     base.pass(call)
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "sig-05-killed-at-once",
@@ -24,8 +24,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::verb(call) == Some("stop") {
-        pod::with_grace(call, Some(0));
+    if pod_layer::verb(call) == Some("stop") {
+        pod_layer::with_grace(call, Some(0));
     }
     base.pass(call)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "sig-07-always-term",
@@ -17,9 +17,9 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::makes(call) {
-        pod::edit(call, |manifest| {
-            for container in pod::containers(manifest) {
+    if pod_layer::makes(call) {
+        pod_layer::edit(call, |manifest| {
+            for container in pod_layer::containers(manifest) {
                 if let Some(lifecycle) = container.get_mut("lifecycle").and_then(Value::as_object_mut) {
                     lifecycle.remove("stopSignal");
                 }

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "sig-15-sandbox-first",
@@ -27,10 +27,10 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::verb(call) == Some("stop") {
-        let document = pod::ask(call, base, &["inspect", pod::last(call)?])?;
+    if pod_layer::verb(call) == Some("stop") {
+        let document = pod_layer::ask(call, base, &["inspect", pod_layer::last(call)?])?;
         let pid = document["sandboxPid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-        pod::send(pid.context("the sandbox has a process")?, Signal::SIGKILL)?;
+        pod_layer::send(pid.context("the sandbox has a process")?, Signal::SIGKILL)?;
     }
     base.pass(call)
 }

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use crate::base::Base;
 use crate::call::Call;
 use crate::defects::Defect;
-use crate::pod;
+use crate::pod_layer;
 
 pub(super) const DEFECT: Defect = Defect {
     name: "sig-16-all-at-once",
@@ -26,8 +26,8 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if pod::verb(call) == Some("stop") {
-        pod::signal(call, base, Signal::SIGTERM, true)?;
+    if pod_layer::verb(call) == Some("stop") {
+        pod_layer::signal(call, base, Signal::SIGTERM, true)?;
     }
     base.pass(call)
 }
