@@ -6,6 +6,7 @@
 mod gate;
 mod mqueue;
 mod namespaces;
+mod peek;
 mod shm;
 mod sysv;
 
@@ -42,6 +43,14 @@ pub enum Helper {
     ShmFind {
         /// Key of shmget(2).
         key: i32,
+    },
+    /// Prints the texts of files as they are seen in another namespace, as JSON.
+    Peek {
+        /// An nsfs file; the namespace behind it is entered first.
+        #[arg(long = "in", value_name = "PATH")]
+        namespace: PathBuf,
+        /// What to read.
+        files: Vec<PathBuf>,
     },
     /// Makes, removes or looks for a POSIX message queue of the node; prints the error number of a look, 0 for none.
     Queue {
@@ -85,6 +94,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
+        Helper::Peek { namespace, files } => peek::print(namespace, files),
         Helper::Queue { act, name } => mqueue::act(*act, name),
         Helper::SysvRecords { path, key, await_waiter } => sysv::print(path, *key, *await_waiter),
         Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),

@@ -57,6 +57,16 @@ pub(crate) fn namespaces_mut(config: &mut Value) -> &mut Vec<Value> {
     }
 }
 
+/// Gives a listed namespace of this type a path, or takes the one away that it has.
+pub(crate) fn set_path(config: &mut Value, kind: &str, path: Option<&str>) {
+    for namespace in namespaces_mut(config).iter_mut().filter(|namespace| namespace["type"] == kind) {
+        *namespace = match path {
+            Some(path) => serde_json::json!({ "type": kind, "path": path }),
+            None => serde_json::json!({ "type": kind }),
+        };
+    }
+}
+
 /// The mount of a configuration on this place, to be changed.
 pub(crate) fn mount_mut<'c>(config: &'c mut Value, place: &str) -> Option<&'c mut Value> {
     config["mounts"].as_array_mut()?.iter_mut().find(|mount| mount["destination"] == place)
@@ -97,7 +107,7 @@ pub(crate) fn grant(config: &mut Value, capability: &str) {
 }
 
 /// Copies this program into the bundle's root file system, in place of what has that name there.
-fn put_self(call: &Call, name: &str) -> Result<()> {
+pub(crate) fn put_self(call: &Call, name: &str) -> Result<()> {
     let to = call.bundle().join("rootfs").join(name);
     remove_if_there(&to)?;
     fs::copy("/proc/self/exe", &to).with_context(|| format!("copy this program to {}", to.display()))?;

@@ -84,6 +84,15 @@ impl Call {
         Self { arguments }
     }
 
+    /// Puts the wrapper in front of what an `exec` call executes; `create` has put it into the root file system.
+    pub(crate) fn wrap_executed(&mut self, mode: &str) {
+        let id = self.id().to_owned();
+        if let Some(at) = self.arguments.iter().position(|argument| *argument == id) {
+            let wrapper = [format!("/{}", crate::inside::WRAPPER), mode.to_owned()];
+            self.arguments.splice(at + 1..at + 1, wrapper);
+        }
+    }
+
     /// Replaces one word (the verb, the id, an operand) of the call.
     pub(crate) fn replace(&mut self, word: &str, by: &str) {
         if let Some(found) = self.arguments.iter_mut().rev().find(|argument| *argument == word) {
@@ -107,6 +116,14 @@ mod tests {
         assert_eq!(call.bundle(), std::path::Path::new("/b"));
         assert_eq!(call.pid_file(), Some(std::path::Path::new("/p")));
         assert_eq!(call.other(&["state", "x-1"]).arguments, ["--root", "/r", "state", "x-1"]);
+    }
+
+    #[test]
+    fn the_wrapper_comes_between_the_container_and_what_it_executes() {
+        let mut call = call("--root /r exec --detach --pid-file /p x-1 /witness serve");
+        call.wrap_executed("new-ipc");
+        let expected = "--root /r exec --detach --pid-file /p x-1 /saboteur-wrapper new-ipc /witness serve";
+        assert_eq!(call.arguments.join(" "), expected);
     }
 
     #[test]

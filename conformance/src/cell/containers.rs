@@ -236,11 +236,22 @@ impl Cell<'_> {
     /// # Errors
     /// When the runtime refuses it.
     pub fn sandbox(&mut self, name: &str) -> Result<Container, Obstacle> {
-        let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
+        self.sandbox_from(Bundle::witness(name))
+    }
+
+    /// The same from a bundle of its own; whatever its program, pause takes its place.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn sandbox_from(&mut self, bundle: Bundle) -> Result<Container, Obstacle> {
+        let has_network = bundle.namespaces.contains(&("network", NsSource::New));
+        let sandbox = self.create(&bundle.args(&[PAUSE_PATH]))?;
         self.start(&sandbox)?;
         self.await_sleep(&sandbox)?;
-        let net = format!("/proc/{}/ns/net", sandbox.pid);
-        self.helper(&["loopback", &net])?;
+        if has_network {
+            let net = format!("/proc/{}/ns/net", sandbox.pid);
+            self.helper(&["loopback", &net])?;
+        }
         Ok(sandbox)
     }
 
@@ -274,7 +285,15 @@ impl Cell<'_> {
             let manifest = Manifest::of_witnesses("pod", names);
             return self.start_pod(&manifest.with("/spec/shareProcessNamespace", share_pid));
         }
-        let sandbox = self.sandbox("pause")?;
+        self.pod_of(Bundle::witness("pause"), share_pid, names)
+    }
+
+    /// The same built out of containers, with a sandbox from a bundle of its own.
+    ///
+    /// # Errors
+    /// When the runtime refuses a container.
+    pub fn pod_of(&mut self, sandbox: Bundle, share_pid: bool, names: &[&str]) -> Result<Pod, Obstacle> {
+        let sandbox = self.sandbox_from(sandbox)?;
         let members = names
             .iter()
             .map(|name| self.container(&joining(Bundle::witness(name), sandbox.pid, share_pid)))

@@ -9,6 +9,7 @@ mod leak;
 pub(crate) mod pause;
 mod pods;
 mod root;
+mod unshare;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.
