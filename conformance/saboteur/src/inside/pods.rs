@@ -5,7 +5,9 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
+
+use super::unshare;
 
 /// The directory that all containers of the suite share.
 const SHARED: &str = "/podproof";
@@ -46,10 +48,11 @@ pub(super) fn clear(program: &str, arguments: &[String]) -> Result<u8> {
 pub(super) fn own_ipc_again(program: &str, arguments: &[String]) -> Result<u8> {
     let name = arguments.last().map(String::as_str).unwrap_or_default();
     let mark = format!("{SHARED}/started-{name}");
-    if fs::exists(&mark).with_context(|| format!("look for {mark}"))? {
-        unshare(CloneFlags::CLONE_NEWIPC).context("make an IPC namespace")?;
-    }
+    let is_again = fs::exists(&mark).with_context(|| format!("look for {mark}"))?;
     fs::write(&mark, "").with_context(|| format!("write {mark}"))?;
+    if is_again {
+        return unshare::run(CloneFlags::CLONE_NEWIPC, program, arguments);
+    }
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("execute {program}"))
 }
 

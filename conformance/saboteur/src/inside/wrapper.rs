@@ -25,13 +25,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "new-cgroup" => {
             unshare::run(CloneFlags::CLONE_NEWCGROUP, program, rest)
         }
-        [mode, program, rest @ ..] if mode == "new-ipc" => {
-            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
-        }
         [mode, program, rest @ ..] if mode == "new-pid" => {
             unshare::run(CloneFlags::CLONE_NEWPID, program, rest)
         }
-        [mode, program, rest @ ..] if mode == "leave-ipc" => ipc::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "leave-ipc" => {
+            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
+        }
         [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),
         [mode, path] if mode == "hold" => hold::run(path),
         [mode, path, program, rest @ ..] if mode == "chroot" => root::enter(path, program, rest),
