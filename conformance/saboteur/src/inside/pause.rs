@@ -11,6 +11,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         Some("deaf") => serve(&[Signal::SIGCHLD], reap_all),
         Some("never-reaps") => serve(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT], || {}),
         Some("one-per-signal") => serve(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT], reap_one),
+        // The pod layer gives its sandbox program no arguments.
+        None => serve(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP], reap_all),
         other => bail!("unknown mode {other:?} of a broken pause"),
     }
 }
@@ -25,7 +27,7 @@ fn serve(signals: &[Signal], on_child: fn()) -> Result<u8> {
     loop {
         match mask.wait()? {
             Signal::SIGCHLD => on_child(),
-            Signal::SIGTERM | Signal::SIGINT => return Ok(0),
+            Signal::SIGTERM | Signal::SIGINT | Signal::SIGHUP => return Ok(0),
             _ => {}
         }
     }

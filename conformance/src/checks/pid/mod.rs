@@ -20,7 +20,9 @@ mod pid_14;
 mod pid_15;
 mod pid_16;
 mod pid_17;
+mod pid_18;
 mod pid_19;
+mod pid_20;
 mod pid_21;
 mod pid_22;
 mod pid_23;
@@ -49,7 +51,9 @@ pub(super) const CHECKS: &[Check] = &[
     pid_15::CHECK,
     pid_16::CHECK,
     pid_17::CHECK,
+    pid_18::CHECK,
     pid_19::CHECK,
+    pid_20::CHECK,
     pid_21::CHECK,
     pid_22::CHECK,
     pid_23::CHECK,

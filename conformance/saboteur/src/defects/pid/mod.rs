@@ -20,7 +20,9 @@ mod pid_15_adopted_between;
 mod pid_16_second_subreaper;
 mod pid_16_subreaper;
 mod pid_17_flag_swallowed;
+mod pid_18_pids_of_the_node;
 mod pid_19_main_only;
+mod pid_20_hup_exits;
 mod pid_21_kill_for_all;
 mod pid_22_ptrace_for_root;
 mod pid_23_execs_not_reaped;
@@ -52,7 +54,9 @@ pub(super) const DEFECTS: &[Defect] = &[
     pid_16_subreaper::DEFECT,
     pid_16_second_subreaper::DEFECT,
     pid_17_flag_swallowed::DEFECT,
+    pid_18_pids_of_the_node::DEFECT,
     pid_19_main_only::DEFECT,
+    pid_20_hup_exits::DEFECT,
     pid_21_kill_for_all::DEFECT,
     pid_22_ptrace_for_root::DEFECT,
     pid_23_execs_not_reaped::DEFECT,

@@ -1,9 +1,34 @@
 //! Defects against: signals and termination.
 
 mod sig_01_deaf_pause;
+mod sig_04_whole_group;
+mod sig_05_killed_at_once;
+mod sig_05_late;
+mod sig_06_full_grace;
+mod sig_07_always_term;
+mod sig_10_means_default;
+mod sig_11_grace_restarts;
+mod sig_11_no_hook;
+mod sig_12_patient;
 mod sig_14_shifted;
+mod sig_15_sandbox_first;
+mod sig_16_all_at_once;
 
 use super::Defect;
 
 /// The defects of this area, in the order of the catalog.
-pub(super) const DEFECTS: &[Defect] = &[sig_01_deaf_pause::DEFECT, sig_14_shifted::DEFECT];
+pub(super) const DEFECTS: &[Defect] = &[
+    sig_01_deaf_pause::DEFECT,
+    sig_04_whole_group::DEFECT,
+    sig_05_killed_at_once::DEFECT,
+    sig_05_late::DEFECT,
+    sig_06_full_grace::DEFECT,
+    sig_07_always_term::DEFECT,
+    sig_10_means_default::DEFECT,
+    sig_11_grace_restarts::DEFECT,
+    sig_11_no_hook::DEFECT,
+    sig_12_patient::DEFECT,
+    sig_14_shifted::DEFECT,
+    sig_15_sandbox_first::DEFECT,
+    sig_16_all_at_once::DEFECT,
+];
