@@ -12,7 +12,13 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-04-proc-before-join",
     target: "PID-04",
     does: "/proc is mounted before the PID namespace is joined, and shows that of the runtime",
-    also_red: &[],
+    also_red: &[
+        ("PID-05", "/proc/self of its /proc tells of the node's numbers"),
+        ("PID-16", "parents in its /proc are numbers of the node"),
+        ("PID-22", "numbers in its /proc are the node's"),
+        ("REAP-01", "parents in its /proc are numbers of the node"),
+        ("REAP-06", "zombies are counted in the /proc of the node"),
+    ],
     act,
 };
 

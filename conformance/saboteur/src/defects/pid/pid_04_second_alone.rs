@@ -11,7 +11,12 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-04-second-alone",
     target: "PID-04",
     does: "only the first container joins the PID namespace; each further one gets a new one",
-    also_red: &[],
+    also_red: &[
+        ("NS-06", "the second container is in another PID namespace"),
+        ("PID-16", "PID 1 of the second container is its own program"),
+        ("PID-21", "the containers after the first cannot name its process"),
+        ("PID-22", "the containers after the first do not see its process"),
+    ],
     act,
 };
 

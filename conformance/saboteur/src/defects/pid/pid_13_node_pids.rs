@@ -16,7 +16,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-13-node-pids",
     target: "PID-13",
     does: "exec runs the program in the PID namespace of the node",
-    also_red: &[],
+    also_red: &[
+        ("SEC-07", "what starts the program of exec sets no filter"),
+        ("SEC-11", "what starts the program of exec knows no option for the working directory"),
+    ],
     act,
 };
 

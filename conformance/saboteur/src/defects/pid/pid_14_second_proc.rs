@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-14-second-proc",
     target: "PID-14",
     does: "the node's /proc is mounted in the container at a second place",
-    also_red: &[],
+    also_red: &[("FS-01", "a file system of the node is mounted in the container")],
     act,
 };
 

@@ -11,7 +11,20 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-15-adopted-between",
     target: "PID-15",
     does: "a subreaper between PID 1 and the container's program adopts",
-    also_red: &[],
+    also_red: &[
+        ("PID-01", "the program is not PID 1"),
+        ("PID-02", "the state names the wrapper, which is PID 1"),
+        ("PID-03", "the wrappers are listed too"),
+        ("PID-06", "the program is not PID 1, and ends by the signal"),
+        ("PID-07", "the signals are sent to the wrapper, which is PID 1"),
+        ("PID-09", "what ends is not PID 1"),
+        ("PID-14", "the wrappers are listed too"),
+        ("PID-24", "the program is not PID 1"),
+        ("PID-25", "the program is not PID 1, and is not let reboot"),
+        ("REAP-15", "the main process is the wrapper"),
+        ("SEC-01", "the main process is the wrapper"),
+        ("SEC-09", "the main process is the wrapper"),
+    ],
     act,
 };
 

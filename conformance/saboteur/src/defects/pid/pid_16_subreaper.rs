@@ -11,7 +11,11 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-16-subreaper",
     target: "PID-16",
     does: "the main process of a container that joins a PID namespace is made a subreaper",
-    also_red: &[],
+    also_red: &[
+        ("REAP-01", "the program adopts the orphans and does not reap them"),
+        ("REAP-02", "the program adopts the orphans and does not reap them"),
+        ("REAP-06", "the program adopts the orphans and does not reap them"),
+    ],
     act,
 };
 
