@@ -6,6 +6,7 @@
 mod gate;
 mod namespaces;
 mod shm;
+mod stand_in;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -40,6 +41,11 @@ pub enum Helper {
         /// Key of shmget(2).
         key: i32,
     },
+    /// Starts a process with a number that is free, prints 0 and ends; prints the error where that is refused.
+    StandIn {
+        /// The number.
+        pid: i32,
+    },
     /// Waits for a byte on a socket, then executes a program.
     Gate {
         /// The inherited end of the socket.
@@ -65,6 +71,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
+        Helper::StandIn { pid } => stand_in::start(*pid),
         Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),
     }
 }

@@ -24,6 +24,13 @@ pub(crate) struct ConformanceArgs {
     /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF; may be given several times
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     kernel: Vec<String>,
+    /// The sandbox program that pods are built with: catatonit, tini, or the path of a static program; by default this
+    /// project's own
+    #[arg(long, value_name = "NAME|PATH")]
+    pause: Option<String>,
+    /// An argument that a sandbox program given by its path is called with; may be given several times
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, requires = "pause")]
+    pause_arg: Vec<String>,
     /// Judge on this machine, as root, instead of in a VM
     #[arg(long, conflicts_with_all = ["kernel", "accel", "memory", "timeout"])]
     host: bool,
@@ -43,6 +50,7 @@ pub(crate) struct ConformanceArgs {
 pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
     let mut wanted = Tool::BUILD.to_vec();
     wanted.extend(args.runtime.iter().filter_map(|name| Tool::runtime(name)));
+    wanted.extend(args.pause.as_deref().and_then(Tool::sandbox).map(|(tool, _)| tool));
     if !args.host {
         wanted.extend(suite::tools(&args.kernel));
     }
@@ -58,17 +66,21 @@ pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
             "--kernel {name}: neither a series that podproof knows (6.1, 6.12) nor a file"
         );
     }
+    if let Some(name) = args.pause.as_deref().filter(|name| Tool::sandbox(name).is_none()) {
+        ensure!(Path::new(name).is_file(), "--pause {name}: no such file, and not one of catatonit, tini");
+    }
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
     check_filter(args, &built)?;
+    let pause = Pause::find(args, &tools, &built)?;
     let subjects =
         args.runtime.iter().map(|name| Subject::find(name, &tools, &built)).collect::<Result<Vec<_>>>()?;
     if args.host {
-        return on_host(args, &built, &subjects);
+        return on_host(args, &built, &subjects, &pause);
     }
     let mut records = Vec::new();
     for kernel in &args.kernel {
-        match in_vm(args, kernel, &tools, &built, &subjects)? {
+        match in_vm(args, kernel, (&tools, &built), &subjects, &pause)? {
             Run::Records(path) => records.push(path),
             Run::Ended(code) => return Ok(code),
         }
@@ -106,6 +118,39 @@ impl Subject {
     }
 }
 
+/// The sandbox program.
+#[derive(Debug)]
+struct Pause {
+    path: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Pause {
+    fn find(args: &ConformanceArgs, tools: &Toolbox, built: &Artifacts) -> Result<Self> {
+        let Some(name) = &args.pause else {
+            return Ok(Self { path: built.pause.clone(), arguments: Vec::new() });
+        };
+        if let Some((tool, arguments)) = Tool::sandbox(name) {
+            let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            return Ok(Self { path: tools.tool(tool)?.path.clone(), arguments });
+        }
+        let path = std::path::absolute(name).with_context(|| format!("--pause {name}"))?;
+        Ok(Self { path, arguments: args.pause_arg.clone() })
+    }
+
+    /// Where it is in the guest; the report has its name from there.
+    fn in_guest(&self) -> String {
+        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        format!("/opt/sandbox/{name}")
+    }
+
+    /// The options that name it to podproof, at this path.
+    fn options(&self, path: String) -> Vec<String> {
+        let arguments = self.arguments.iter().map(|argument| format!("--pause-arg={argument}"));
+        ["--pause".to_owned(), path].into_iter().chain(arguments).collect()
+    }
+}
+
 /// A runtime that is given by its path is there.
 pub(crate) fn check_program(name: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -128,8 +173,14 @@ fn check_filter(args: &ConformanceArgs, built: &Artifacts) -> Result<()> {
     Ok(())
 }
 
-fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> Result<ExitCode> {
-    let mut command = Cmd::new(&built.podproof).arg("run").arg("--pause").arg(&built.pause);
+fn on_host(
+    args: &ConformanceArgs,
+    built: &Artifacts,
+    subjects: &[Subject],
+    pause: &Pause,
+) -> Result<ExitCode> {
+    let path = pause.path.display().to_string();
+    let mut command = Cmd::new(&built.podproof).arg("run").args(pause.options(path));
     for subject in subjects {
         command = command.arg("--runtime").arg(&subject.path);
     }
@@ -143,12 +194,14 @@ fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> R
 fn in_vm(
     args: &ConformanceArgs,
     kernel: &str,
-    tools: &Toolbox,
-    built: &Artifacts,
+    (tools, built): (&Toolbox, &Artifacts),
     subjects: &[Subject],
+    pause: &Pause,
 ) -> Result<Run> {
     let mut rootfs = suite::image(tools, built)?;
+    rootfs.program(&pause.in_guest(), &pause.path, &[])?;
     let mut argv = vec!["podproof".to_owned(), "run".to_owned()];
+    argv.extend(pause.options(pause.in_guest()));
     argv.extend(suite::records_option());
     for (number, subject) in subjects.iter().enumerate() {
         let guest = subject.in_guest(number);

@@ -40,6 +40,8 @@ pub(crate) enum Tool {
     Youki,
     Bpftrace,
     LibbpfTools,
+    Catatonit,
+    Tini,
 }
 
 impl Tool {
@@ -75,6 +77,17 @@ impl Tool {
         }
     }
 
+    /// The sandbox program that is known by this name, and what it is called with to hold a sandbox.
+    #[must_use]
+    pub(crate) fn sandbox(name: &str) -> Option<(Self, &'static [&'static str])> {
+        match name {
+            "catatonit" => Some((Self::Catatonit, &["-P"])),
+            // It holds nothing by itself: a child does, which every root file system of the suite has.
+            "tini" => Some((Self::Tini, &["-s", "--", "/witness", "sleep"])),
+            _ => None,
+        }
+    }
+
     /// The runtime that is known by this name.
     #[must_use]
     pub(crate) fn runtime(name: &str) -> Option<Self> {
@@ -104,6 +117,8 @@ impl Tool {
             Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
+            Self::Catatonit => "catatonit",
+            Self::Tini => "tini",
         }
     }
 
@@ -122,6 +137,7 @@ impl Tool {
             Self::Erofs => "makes disk images",
             Self::Youki => "runtime to compare with",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
+            Self::Catatonit | Self::Tini => "sandbox program to judge",
         }
     }
 }

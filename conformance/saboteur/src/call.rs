@@ -84,6 +84,14 @@ impl Call {
         Self { arguments }
     }
 
+    /// Puts words in front of the program of an `exec` call.
+    pub(crate) fn before_the_program(&mut self, words: &[&str]) {
+        let id = self.id().to_owned();
+        if let Some(at) = self.arguments.iter().position(|argument| *argument == id) {
+            self.arguments.splice(at + 1..=at, words.iter().map(|word| (*word).to_owned()));
+        }
+    }
+
     /// Replaces one word (the verb, the id, an operand) of the call.
     pub(crate) fn replace(&mut self, word: &str, by: &str) {
         if let Some(found) = self.arguments.iter_mut().rev().find(|argument| *argument == word) {
@@ -107,6 +115,13 @@ mod tests {
         assert_eq!(call.bundle(), std::path::Path::new("/b"));
         assert_eq!(call.pid_file(), Some(std::path::Path::new("/p")));
         assert_eq!(call.other(&["state", "x-1"]).arguments, ["--root", "/r", "state", "x-1"]);
+    }
+
+    #[test]
+    fn words_come_between_the_id_and_the_program() {
+        let mut call = call("--root /r exec x-1 /witness orphan");
+        call.before_the_program(&["/wrapper", "mode"]);
+        assert_eq!(call.arguments, ["--root", "/r", "exec", "x-1", "/wrapper", "mode", "/witness", "orphan"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Calls of the runtime, and the containers and pods that a check makes by them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
@@ -26,13 +27,20 @@ impl Cell<'_> {
     pub fn call_as(&mut self, arguments: &[&str], caller: &Caller) -> Result<Call, Obstacle> {
         self.calls += 1;
         let verb = arguments.first().copied().unwrap_or("call");
-        let output = self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls));
+        let output = self.output_of(verb);
         let root = self.state_root().display().to_string();
         let mut all = vec!["--root", root.as_str()];
         all.extend_from_slice(arguments);
         let timeout = self.deadline(20.0);
         let call = call(&mut self.launcher, &self.run.runtime, &all, &output, caller, timeout)?;
         Ok(call)
+    }
+
+    /// Where the output of the last call, which was of this verb, is: with the extensions `out` and `err`. What a call
+    /// leaves running may write there still.
+    #[must_use]
+    pub fn output_of(&self, verb: &str) -> PathBuf {
+        self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls))
     }
 
     /// The id that a container of this name gets.
@@ -126,24 +134,36 @@ impl Cell<'_> {
     /// # Errors
     /// When the runtime refuses it.
     pub fn sandbox(&mut self, name: &str) -> Result<Container, Obstacle> {
-        let sandbox = self.create(&Bundle::witness(name).args(&[PAUSE_PATH]))?;
+        let bundle = Bundle::witness(name).args(&self.pause_command());
+        let sandbox = self.create(&bundle)?;
         self.start(&sandbox)?;
-        self.await_sleep(&sandbox)?;
+        self.await_sleep(sandbox.pid)?;
         let net = format!("/proc/{}/ns/net", sandbox.pid);
         self.helper(&["loopback", &net])?;
         Ok(sandbox)
     }
 
+    /// The sandbox program as it is called in its root file system, with its arguments.
+    #[must_use]
+    pub fn pause_command(&self) -> Vec<&str> {
+        std::iter::once(PAUSE_PATH).chain(self.run.programs.pause_args.iter().map(String::as_str)).collect()
+    }
+
     /// Waits until the sandbox program itself is executed and sleeps: it has taken care of its signals by then, while a
     /// runtime's `start` may return before its own init has become that program. No event tells of the first sleep, so
     /// the state is read until it is so.
-    fn await_sleep(&self, sandbox: &Container) -> Result<(), Obstacle> {
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn await_sleep(&self, pid: i32) -> Result<(), Obstacle> {
         let deadline = Instant::now() + self.deadline(5.0);
-        let failed =
-            |what: String| Err(Obstacle::Runtime(format!("the sandbox program of {} {what}", sandbox.id)));
+        let failed = |what: String| {
+            let cell = &self.name;
+            Err(Obstacle::Runtime(format!("the sandbox program of {cell}, process {pid}, {what}")))
+        };
         loop {
-            let program = process::program(sandbox.pid);
-            match (process::state(sandbox.pid), program.as_deref()) {
+            let program = process::program(pid);
+            match (process::state(pid), program.as_deref()) {
                 (Some('S'), Some(PAUSE_PATH)) => return Ok(()),
                 (None | Some('Z'), _) => return failed("ended at once".to_owned()),
                 (state, program) if Instant::now() >= deadline => {

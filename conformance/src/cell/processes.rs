@@ -56,6 +56,7 @@ impl Cell<'_> {
             stderr: output.with_extension("err"),
             leaked_fds: 0,
             ambient_caps: Vec::new(),
+            ignored_signals: Vec::new(),
         }
     }
 

@@ -32,6 +32,9 @@ pub(super) struct StageArgs {
     /// The sandbox program; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     pause: Option<PathBuf>,
+    /// An argument that the sandbox program is called with, such as `-P` for catatonit; may be given several times.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pause_arg: Vec<String>,
     /// Append records to this file or device, and leave the table to their reader.
     #[arg(long, value_name = "FILE")]
     pub(super) records: Option<PathBuf>,
@@ -83,6 +86,7 @@ impl Stage {
         let programs = Programs {
             witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
             pause: program(args.pause.as_deref(), "pause", "--pause")?,
+            pause_args: args.pause_arg.clone(),
         };
         interrupt::install().context("take SIGINT and SIGTERM")?;
         let base = tempfile::Builder::new()

@@ -52,6 +52,10 @@ fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
 fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
     let label = format!("{} on {}", run.runtime.name, short_kernel(run));
     for check in &run.checks {
+        let label = match check.subject.as_str() {
+            "sandbox" => format!("{} (the sandbox program) with {label}", run.sandbox.name),
+            _ => label.clone(),
+        };
         match check.verdict.as_str() {
             "pass" => {}
             verdict => writeln!(text, "{verdict:<13} {} {label}: {}", check.id, check.reason)?,

@@ -1,10 +1,12 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+mod inherit;
 mod init;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod subreaper;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, init, join, leak};
+use super::{adopt, inherit, init, join, leak, subreaper};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -25,6 +25,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
         [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
+        [mode, rest @ ..] if mode == "subreaper" => subreaper::run(rest),
+        [mode, program, rest @ ..] if mode == "subreaper-stays" => subreaper::stay(program, rest),
+        [mode, program, rest @ ..] if mode == "ignore-children" => inherit::ignore_children(program, rest),
+        [mode, program, rest @ ..] if mode == "block-children" => inherit::block_children(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }
