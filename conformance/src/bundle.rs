@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use podproof_witness::{SOCKET_DIR, WITNESS_PATH};
 use serde_json::{Value, json};
 
+/// The capabilities of every container that runs a witness, unless a check states others.
+pub(crate) const CAPABILITIES: [&str; 5] =
+    ["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_IPC_OWNER", "CAP_NET_BIND_SERVICE"];
+
 /// Where a container gets one of its namespaces from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NsSource {
@@ -84,7 +88,7 @@ impl Bundle {
                 NsSource::New | NsSource::Inherited => json!({ "type": kind }),
             })
             .collect();
-        let caps = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_IPC_OWNER", "CAP_NET_BIND_SERVICE"]);
+        let caps = json!(CAPABILITIES);
         let mut config = json!({
             "ociVersion": "1.0.2",
             "process": {
@@ -126,31 +130,42 @@ impl Bundle {
     /// # Errors
     /// When a file cannot be made; the error names it.
     pub fn write(&self, dir: &Path, config: &Value, programs: &[(&Path, &str)]) -> io::Result<PathBuf> {
-        let named = |path: &Path| {
-            let path = path.to_owned();
-            move |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        };
-        let root = dir.join("rootfs");
-        for name in ["proc", "dev", "sys", "tmp", "run", "podproof", "etc"] {
-            let path = root.join(name);
-            fs::create_dir_all(&path).map_err(named(&path))?;
-        }
-        let tmp = root.join("tmp");
-        fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).map_err(named(&tmp))?;
-        for (program, name) in programs {
-            let path = root.join(name.trim_start_matches('/'));
-            fs::hard_link(program, &path).map_err(named(&path))?;
-        }
-        let tab = root.join("etc/mtab");
-        symlink("/proc/self/mounts", &tab).map_err(named(&tab))?;
+        let root = write_rootfs(dir, programs)?;
         let path = dir.join("config.json");
         fs::write(&path, serde_json::to_vec_pretty(config)?).map_err(named(&path))?;
         Ok(root)
     }
 }
 
+/// Writes `rootfs` into a directory: mount points, and hard links to these programs.
+///
+/// # Errors
+/// When a file cannot be made; the error names it.
+pub fn write_rootfs(dir: &Path, programs: &[(&Path, &str)]) -> io::Result<PathBuf> {
+    let root = dir.join("rootfs");
+    for name in ["proc", "dev", "sys", "tmp", "run", "podproof", "etc"] {
+        let path = root.join(name);
+        fs::create_dir_all(&path).map_err(named(&path))?;
+    }
+    let tmp = root.join("tmp");
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).map_err(named(&tmp))?;
+    for (program, name) in programs {
+        let path = root.join(name.trim_start_matches('/'));
+        fs::hard_link(program, &path).map_err(named(&path))?;
+    }
+    let tab = root.join("etc/mtab");
+    symlink("/proc/self/mounts", &tab).map_err(named(&tab))?;
+    Ok(root)
+}
+
+/// Adds the path to an error.
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + use<> {
+    let path = path.to_owned();
+    move |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// Sets the value at a JSON pointer, making the objects on the way; a last segment `-` appends to an array.
-fn set(config: &mut Value, pointer: &str, value: Value) {
+pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
     let mut place = config;
     for segment in pointer.trim_start_matches('/').split('/') {
         if let Value::Array(list) = place {

@@ -4,9 +4,11 @@
 //! as a helper that waits.
 
 mod gate;
+mod mqueue;
 mod namespaces;
 mod shm;
 mod stand_in;
+mod sysv;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,6 +21,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 pub use namespaces::Holders;
+pub use sysv::SysvRecords;
 
 /// What a helper does.
 #[derive(Debug, Clone, Subcommand)]
@@ -46,6 +49,23 @@ pub enum Helper {
         /// The number.
         pid: i32,
     },
+    /// Makes, removes or looks for a POSIX message queue of the node; prints the error number of a look, 0 for none.
+    Queue {
+        /// What to do.
+        act: mqueue::Act,
+        /// Name of mq_open(3), with its slash.
+        name: String,
+    },
+    /// Prints, as JSON, what the kernel keeps of a System V semaphore and message queue in an IPC namespace.
+    SysvRecords {
+        /// An nsfs file.
+        path: PathBuf,
+        /// Key of both.
+        key: i32,
+        /// Waits at most this long for somebody who waits for the semaphore.
+        #[arg(long, value_name = "MS", default_value_t = 0)]
+        await_waiter: u64,
+    },
     /// Waits for a byte on a socket, then executes a program.
     Gate {
         /// The inherited end of the socket.
@@ -72,6 +92,8 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
         Helper::StandIn { pid } => stand_in::start(*pid),
+        Helper::Queue { act, name } => mqueue::act(*act, name),
+        Helper::SysvRecords { path, key, await_waiter } => sysv::print(path, *key, *await_waiter),
         Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use podproof_ebpf::Tracer;
 
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::observe::cgroup::{Cgroup, Layout};
 use crate::observe::process;
 
@@ -29,6 +30,8 @@ pub struct Programs {
 pub struct Run {
     /// The subject.
     pub runtime: OciRuntime,
+    /// What drives it.
+    pub adapter: Adapter,
     /// Programs that go into containers, as copies below `dir`, from where they are linked.
     pub programs: Programs,
     /// The probes, or why there are none.
@@ -58,7 +61,7 @@ impl Run {
     /// # Errors
     /// When either cannot be made, or a program cannot be copied.
     pub fn open(
-        runtime: OciRuntime,
+        (runtime, adapter): (OciRuntime, Adapter),
         programs: &Programs,
         tracer: Result<Arc<Tracer>, String>,
         base: &Path,
@@ -92,7 +95,7 @@ impl Run {
             let group = Cgroup::at(&cgroup);
             group.create().map_err(failed("make the cgroup", group.dir()))?;
         }
-        Ok(Self { runtime, programs, tracer, layout, dir, cgroup, deadline_factor })
+        Ok(Self { runtime, adapter, programs, tracer, layout, dir, cgroup, deadline_factor })
     }
 
     /// A deadline, scaled for this machine.

@@ -1,75 +1,99 @@
-//! Runs checks as tests: libtest-mimic gives the filters and the live lines, the verdicts are ours.
+//! Runs checks, several at a time, and judges what each has seen.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::cell::{Cell, Obstacle};
 use crate::checks::Check;
 use crate::evidence::{Evidence, Lost};
 use crate::interrupt;
 use crate::judge::{Judgement, Verdict, judge};
-use crate::report::model::CheckReport;
+use crate::report::live::Live;
+use crate::report::model::{CheckReport, Repeats, Round};
 use crate::report::records::{Record, Recorder};
 use crate::run::Run;
 
-/// Runs these checks and returns their verdicts in the order of the catalog.
-///
-/// Checks that measure time, CPU or memory run alone, the others in parallel.
-pub fn run(
-    run: &Arc<Run>,
-    checks: &[Check],
-    arguments: &Arguments,
-    recorder: &Arc<Recorder>,
-) -> Vec<CheckReport> {
-    let verdicts: Arc<Mutex<Vec<CheckReport>>> = Arc::default();
-    let alone: Arc<RwLock<()>> = Arc::default();
-    // Serial ones last: a writer that waits would hold up every reader behind it.
-    let mut ordered = checks.to_vec();
-    ordered.sort_by_key(|check| check.serial);
-    let trials = ordered
-        .into_iter()
-        .map(|check| {
-            let (run, verdicts, alone, recorder) =
-                (Arc::clone(run), Arc::clone(&verdicts), Arc::clone(&alone), Arc::clone(recorder));
-            Trial::ignorable_test(check.test_name(), move || {
-                if interrupt::requested().is_some() {
-                    return Ok(Completion::ignored_with("interrupted"));
-                }
-                let (_shared, _exclusive);
-                if check.serial {
-                    _exclusive = alone.write().unwrap_or_else(PoisonError::into_inner);
-                } else {
-                    _shared = alone.read().unwrap_or_else(PoisonError::into_inner);
-                }
-                note(&recorder, &Record::Start { id: check.requirement.id.to_owned() });
-                let report = verdict(&run, &check);
-                note(&recorder, &Record::Check(Box::new(report.clone())));
-                let completion = complete(&check, &report);
-                verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(report);
-                completion
-            })
-        })
-        .collect();
-    // The exit status comes from the verdicts, not from the count of failed trials.
-    drop(libtest_mimic::run(arguments, trials));
-    let mut verdicts = std::mem::take(&mut *verdicts.lock().unwrap_or_else(PoisonError::into_inner));
-    let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
-    verdicts.sort_by_key(|report| place(&report.id));
-    verdicts
+/// How checks are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Checks that run at the same time.
+    pub threads: usize,
+    /// How often each is played.
+    pub rounds: u32,
 }
 
-/// Runs these checks without a word, and returns their verdicts in the order given.
+impl Default for Plan {
+    fn default() -> Self {
+        Self { threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get), rounds: 1 }
+    }
+}
+
+/// What a run has come to.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Verdicts of the first round, in the order given.
+    pub checks: Vec<CheckReport>,
+    /// What the other rounds showed, when there were some.
+    pub repeats: Option<Repeats>,
+}
+
+/// Plays these checks as often as the plan says.
 #[must_use]
-pub fn verdicts(run: &Run, checks: &[Check], threads: usize, recorder: &Recorder) -> Vec<CheckReport> {
-    let done: Mutex<Vec<CheckReport>> = Mutex::default();
+pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &Live) -> Played {
+    let first = verdicts(
+        run,
+        checks,
+        plan.threads,
+        &mut |check| {
+            note(recorder, &Record::Check(Box::new(check.clone())));
+            live.done(check);
+        },
+        &|id| note(recorder, &Record::Start { id: id.to_owned() }),
+    );
+    if plan.rounds < 2 {
+        return Played { checks: first, repeats: None };
+    }
+    let mut rounds: BTreeMap<String, Vec<Round>> = BTreeMap::new();
+    let mut keep = |check: &CheckReport| {
+        let round = Round { verdict: check.verdict.clone(), reason: check.reason.clone() };
+        rounds.entry(check.id.clone()).or_default().push(round);
+    };
+    first.iter().for_each(&mut keep);
+    let mut n_rounds = 1;
+    for round in 2..=plan.rounds {
+        live.round(round);
+        let again = verdicts(run, checks, plan.threads, &mut |check| live.done(check), &|_id| {});
+        if interrupt::requested().is_some() {
+            break;
+        }
+        again.iter().for_each(&mut keep);
+        n_rounds = round;
+    }
+    rounds.retain(|_, rounds| rounds.iter().any(|round| round.verdict != rounds[0].verdict));
+    Played { checks: first, repeats: Some(Repeats { rounds: n_rounds, changed: rounds }) }
+}
+
+/// Hears of each verdict.
+type Done<'d> = dyn FnMut(&CheckReport) + Send + 'd;
+
+/// Plays each check once and returns their verdicts in the order given. Checks that measure time, CPU or memory run alone after
+/// the others.
+fn verdicts(
+    run: &Run,
+    checks: &[Check],
+    threads: usize,
+    done: &mut Done<'_>,
+    begun: &(dyn Fn(&str) + Sync),
+) -> Vec<CheckReport> {
+    let kept = Mutex::new((Vec::new(), done));
     let judge_one = |check: &Check| {
-        note(recorder, &Record::Start { id: check.requirement.id.to_owned() });
+        begun(check.requirement.id);
         let report = verdict(run, check);
-        note(recorder, &Record::Check(Box::new(report.clone())));
-        done.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.1)(&report);
+        kept.0.push(report);
     };
     let (alone, together): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.serial);
     let queue = Mutex::new(together.into_iter());
@@ -85,7 +109,7 @@ pub fn verdicts(run: &Run, checks: &[Check], threads: usize, recorder: &Recorder
         }
     });
     alone.into_iter().filter(|_| interrupt::requested().is_none()).for_each(judge_one);
-    let mut verdicts = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut verdicts = kept.into_inner().unwrap_or_else(PoisonError::into_inner).0;
     let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
     verdicts.sort_by_key(|report| place(&report.id));
     verdicts
@@ -102,11 +126,16 @@ fn note(recorder: &Recorder, record: &Record) {
 pub fn verdict(run: &Run, check: &Check) -> CheckReport {
     let begin = Instant::now();
     let mut leaked = Vec::new();
+    let mut timeline = None;
     let (judgement, evidence) = match Cell::open(run, check.requirement.id) {
         Ok(mut cell) => {
             // A defect of the suite must not cost the clean-up of the cell.
-            let seen = catch_unwind(AssertUnwindSafe(|| (check.observe)(&mut cell)));
+            let seen = catch_unwind(AssertUnwindSafe(|| {
+                cell.need_adapter(check.requirement)?;
+                (check.observe)(&mut cell)
+            }));
             let lost = cell.events_lost();
+            timeline = cell.timeline();
             let (found, stuck) = cell.close();
             leaked = found;
             let (judgement, evidence) = match seen {
@@ -128,10 +157,14 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
     let requirement = check.requirement;
     CheckReport {
         id: requirement.id.to_owned(),
+        name: requirement.name.replace('_', " "),
+        statement: requirement.statement.to_owned(),
+        clause: requirement.source.to_owned(),
         level: requirement.level.to_string(),
         subject: match requirement.subject {
             crate::catalog::Subject::Runtime => "runtime".to_owned(),
             crate::catalog::Subject::Sandbox => "sandbox".to_owned(),
+            crate::catalog::Subject::Pod => "pod".to_owned(),
         },
         verdict: judgement.verdict.word().to_owned(),
         reason: judgement.verdict.reason().to_owned(),
@@ -142,6 +175,8 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
         trace: evidence.trace,
         events_lost: evidence.events_lost,
         leaked,
+        known: None,
+        timeline,
         wall_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
@@ -170,41 +205,6 @@ fn worse(judgement: Judgement, reason: String) -> Judgement {
         Verdict::Fail(_) => judgement,
         _ => Judgement { verdict: Verdict::Inconclusive(reason), ..judgement },
     }
-}
-
-fn complete(check: &Check, report: &CheckReport) -> Result<Completion, Failed> {
-    match report.verdict.as_str() {
-        "pass" => Ok(Completion::Completed),
-        "skip" => Ok(Completion::ignored_with(report.reason.clone())),
-        _ => Err(Failed::from(explanation(check, report))),
-    }
-}
-
-/// Why a check did not pass: the statement, its clause, expected against observed, and the lines that show it.
-#[must_use]
-pub fn explanation(check: &Check, report: &CheckReport) -> String {
-    let requirement = check.requirement;
-    let mut text = format!(
-        "{} {} ({}): {}\n  {}\n  source: {}\n",
-        requirement.id,
-        report.verdict,
-        requirement.level,
-        report.reason,
-        requirement.statement,
-        requirement.source
-    );
-    if !report.expected.is_empty() {
-        text += &format!("  expected: {}\n  observed: {}\n", report.expected, report.observed);
-    }
-    for (title, facts) in [("inside", &report.inside), ("kernel", &report.kernel)] {
-        for fact in facts {
-            text += &format!("  {title}: {} = {}  [{}]\n", fact.key, fact.value, fact.source);
-        }
-    }
-    for line in &report.trace {
-        text += &format!("  trace: {line}\n");
-    }
-    text
 }
 
 #[cfg(test)]

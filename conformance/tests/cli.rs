@@ -20,6 +20,11 @@ fn main() {
         Trial::test("an_unknown_id_is_an_error", an_unknown_id_is_an_error),
         Trial::test("a_filter_without_match_is_an_error", a_filter_without_match_is_an_error),
         Trial::test("torn_records_are_inconclusive", torn_records_are_inconclusive),
+        Trial::test("a_list_can_be_read_by_programs", a_list_can_be_read_by_programs),
+        Trial::test("tests_are_listed_as_cargo_test_does", tests_are_listed_as_cargo_test_does),
+        Trial::test("records_become_every_report", records_become_every_report),
+        Trial::test("a_baseline_decides_the_status", a_baseline_decides_the_status),
+        Trial::test("reports_are_compared_and_merged", reports_are_compared_and_merged),
         as_root("an_unknown_runtime_is_named", an_unknown_runtime_is_named),
         as_root("a_runtime_that_is_not_executable_is_named", a_runtime_that_is_not_executable_is_named),
         as_root("a_runtime_that_always_fails_is_no_runtime", a_runtime_that_always_fails_is_no_runtime),
@@ -134,6 +139,110 @@ fn torn_records_are_inconclusive() -> Result<(), Failed> {
     expect(&podproof(&["report", path])?, 3, "panic")
 }
 
+fn a_list_can_be_read_by_programs() -> Result<(), Failed> {
+    let output = podproof(&["list", "--area", "reap", "--format", "json"])?;
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    let is_whole =
+        |it: &serde_json::Value| it["area"] == "REAP" && it["clause"].is_string() && it["defects"].is_array();
+    if all.is_empty() || !all.iter().all(is_whole) {
+        return Err(format!("{all:?}").into());
+    }
+    expect(&podproof(&["list", "--area", "NOTHING"])?, 2, "no requirement of NOTHING")
+}
+
+fn tests_are_listed_as_cargo_test_does() -> Result<(), Failed> {
+    let output = podproof(&["run", "--list", "--exact", "NS-01"])?;
+    expect(&output, 0, "NS-01::containers_share_the_network_namespace: test\n")?;
+    if output.stdout.iter().filter(|byte| **byte == b'\n').count() != 1 {
+        return Err("more than one is listed".into());
+    }
+    expect(
+        &podproof(&["run", "--list", "--", "REAP", "--skip", "REAP"])?,
+        2,
+        "no check matches REAP --skip REAP",
+    )
+}
+
+/// Records of a runtime with one pass and one failure.
+fn records(dir: &tempfile::TempDir, name: &str, version: &str, failed: &str) -> Result<String, Failed> {
+    let path = dir.path().join(name);
+    let mut text = format!(
+        r#"{{"record":"run","runtime":{{"name":"runc","path":"/runc","version":"{version}"}},"adapter":"oci",
+        "sandbox":{{"name":"pause","path":"/pause","sha256":"0"}},"kernel":"6.12.1-x","machine":"host","wall_ms":0,"probes":[],
+        "events_lost":0,"checks":[],"again":"podproof run --runtime runc"}}"#
+    )
+    .replace('\n', "");
+    for id in ["NS-01", "REAP-15"] {
+        let verdict = if id == failed { "fail" } else { "pass" };
+        let check = format!(
+            r#"{{"record":"check","id":"{id}","name":"a name","statement":"It holds.","clause":"a clause","level":"MUST","subject":
+            "runtime","verdict":"{verdict}","reason":"why","expected":"a","observed":"b","inside":[],"kernel":[],"wall_ms":5}}"#
+        );
+        text += &format!("\n{}", check.replace('\n', ""));
+    }
+    text += "\n{\"record\":\"end\",\"wall_ms\":9,\"events_lost\":0,\"left_behind\":[]}\n";
+    fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+fn records_become_every_report() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let records = records(&dir, "records", "1", "REAP-15")?;
+    let out = dir.path().join("out");
+    let out_text = out.display().to_string();
+    let output = podproof(&["report", &records, "--report-dir", &out_text])?;
+    expect(&output, 1, "again:     podproof run --runtime runc REAP-15\n")?;
+    for name in ["report.json", "report.html", "junit.xml", "trace.json"] {
+        if fs::metadata(out.join(name))?.len() == 0 {
+            return Err(format!("{name} is empty").into());
+        }
+    }
+    let output = podproof(&["report", &records, "--format", "json"])?;
+    let last: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    if last["type"] != "end" || last["status"] != 1 {
+        return Err(last.to_string().into());
+    }
+    Ok(())
+}
+
+fn a_baseline_decides_the_status() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let failing = records(&dir, "failing", "1", "REAP-15")?;
+    let passing = records(&dir, "passing", "1", "")?;
+    let baselines = dir.path().join("baselines").display().to_string();
+    let of = |records: &str, more: &[&str]| {
+        podproof(&[&["report", records, "--baseline", &baselines], more].concat())
+    };
+    expect(&of(&failing, &[])?, 1, "has no baseline in")?;
+    expect(&of(&failing, &["--bless"])?, 0, "write the explanation of REAP-15")?;
+    expect(&of(&failing, &[])?, 0, "has no explanation for REAP-15")?;
+    expect(&of(&passing, &[])?, 1, "REAP-15 is pass, and")?;
+    expect(&of(&passing, &["--bless"])?, 0, "taken out, as they no longer fail: REAP-15")?;
+    expect(&of(&failing, &[])?, 1, "not known in")
+}
+
+fn reports_are_compared_and_merged() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let mut reports = Vec::new();
+    for (version, failed) in [("1", "NS-01"), ("2", "REAP-15")] {
+        let out = dir.path().join(version);
+        let out_text = out.display().to_string();
+        podproof(&["report", &records(&dir, "records", version, failed)?, "--report-dir", &out_text])?;
+        reports.push(out.join("report.json").display().to_string());
+        fs::remove_file(dir.path().join("records"))?;
+    }
+    let (old, new) = (reports[0].as_str(), reports[1].as_str());
+    expect(&podproof(&["diff", old, new])?, 1, "worse   REAP-15   pass -> fail")?;
+    expect(&podproof(&["diff", old, old])?, 0, "0 changed, 2 as before")?;
+    let json = dir.path().join("matrix.json").display().to_string();
+    expect(
+        &podproof(&["matrix", old, new, "--json", &json])?,
+        0,
+        "runc 2, kernel 6.12.1-x, host: 2 verdicts",
+    )?;
+    expect(&podproof(&["matrix", &json])?, 0, "runc 1, kernel 6.12.1-x, host: 2 verdicts")
+}
+
 fn an_unknown_runtime_is_named() -> Result<(), Failed> {
     let before = cells();
     expect(&run_with(Path::new("no-such-runtime"))?, 2, "runtime no-such-runtime: not found in PATH")?;
@@ -194,7 +303,11 @@ fn judging_the_host_needs_root() -> Result<(), Failed> {
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir_in("/var/tmp")?;
     let program = dir.path().join("podproof");
     fs::copy(env!("CARGO_BIN_EXE_podproof"), &program)?;
-    let output = Command::new(&program).args(["run", "--runtime", "runc"]).uid(65534).gid(65534).output()?;
+    let output = Command::new(&program)
+        .args(["run", "--runtime", "runc", "--witness", "/bin/true", "--pause", "/bin/true"])
+        .uid(65534)
+        .gid(65534)
+        .output()?;
     expect(&output, 2, "needs root")
 }
 

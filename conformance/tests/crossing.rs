@@ -9,7 +9,15 @@ use std::path::Path;
 use conformance::checks::{self, Check};
 use conformance::evidence::Evidence;
 use conformance::judge::judge;
-use conformance::report::matrix::Recorded;
+use conformance::report::defects::Recorded;
+
+/// Defects that one witness alone does not see, with the one that does: they prove that both are needed.
+const SEEN_BY_ONE: [(&str, &str); 2] = [("cg-02-limit-on-pod", "kernel"), ("sec-07-other-errno", "inside")];
+
+/// Whether this witness has to show the defect by itself.
+fn sees(witness: &str, defect: &str) -> bool {
+    SEEN_BY_ONE.iter().all(|(name, only)| *name != defect || *only == witness)
+}
 
 fn recorded(check: &Check) -> Result<Recorded, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -61,10 +69,18 @@ fn every_listed_defect_is_recorded_and_fails() {
 fn neither_witness_covers_for_the_other() {
     every_check(|check, good, recorded| {
         for (name, defect) in &recorded.defects {
-            let inside = Evidence { kernel: good.kernel.clone(), ..defect.clone() };
-            expect(check, &inside, &format!("inside of {name}, good kernel"), |verdict| verdict != "pass")?;
-            let kernel = Evidence { inside: good.inside.clone(), ..defect.clone() };
-            expect(check, &kernel, &format!("good inside, kernel of {name}"), |verdict| verdict != "pass")?;
+            if sees("inside", name) {
+                let inside = Evidence { kernel: good.kernel.clone(), ..defect.clone() };
+                expect(check, &inside, &format!("inside of {name}, good kernel"), |verdict| {
+                    verdict != "pass"
+                })?;
+            }
+            if sees("kernel", name) {
+                let kernel = Evidence { inside: good.inside.clone(), ..defect.clone() };
+                expect(check, &kernel, &format!("good inside, kernel of {name}"), |verdict| {
+                    verdict != "pass"
+                })?;
+            }
         }
         Ok(())
     });
@@ -74,10 +90,11 @@ fn neither_witness_covers_for_the_other() {
 fn each_witness_alone_shows_each_defect() {
     every_check(|check, _, recorded| {
         for (name, defect) in &recorded.defects {
+            let by = |witness| move |verdict: &str| (verdict == "fail") == sees(witness, name);
             let inside = Evidence { kernel: Vec::new(), ..defect.clone() };
-            expect(check, &inside, &format!("{name}, inside alone"), |verdict| verdict == "fail")?;
+            expect(check, &inside, &format!("{name}, inside alone"), by("inside"))?;
             let kernel = Evidence { inside: Vec::new(), ..defect.clone() };
-            expect(check, &kernel, &format!("{name}, kernel alone"), |verdict| verdict == "fail")?;
+            expect(check, &kernel, &format!("{name}, kernel alone"), by("kernel"))?;
         }
         Ok(())
     });

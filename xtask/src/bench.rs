@@ -13,6 +13,7 @@ mod report;
 mod rows;
 mod runtime;
 mod statistics;
+mod suite;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,8 @@ enum Bench {
     Pod(pod::PodArgs),
     /// How long podrt takes for a container, beside crun, runc and youki, in a VM; takes some minutes
     Runtime(runtime::RuntimeArgs),
+    /// How long judging podrt takes, and which checks take longest; prints it
+    Suite(suite::SuiteArgs),
 }
 
 /// Measures and writes the files.
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         Bench::Probes(args) => probes::run(args),
         Bench::Pod(args) => pod::run(args),
         Bench::Runtime(args) => runtime::run(args),
+        Bench::Suite(args) => suite::run(args),
     }
 }
 

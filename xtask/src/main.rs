@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cmd;
 mod conformance;
+mod dist;
 mod engine;
 mod example;
 mod fuzz;
@@ -35,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Judge runtimes in a VM under each kernel: sets up what is missing, builds, boots, prints the verdicts
-    Conformance(conformance::ConformanceArgs),
+    Conformance(Box<conformance::ConformanceArgs>),
     /// Prove that every check can fail: judge runtimes with one deliberate defect each
     Mutants(mutants::MutantsArgs),
     /// Kill the commands of runtimes at their system calls, in a VM, and look for what is left
@@ -52,6 +53,8 @@ enum Command {
         #[arg(long)]
         probe_log: bool,
     },
+    /// Make a tarball of the static programs, for machines that have neither Rust nor LLVM
+    Dist,
     /// Check formatting, clippy, rustdoc and house rules; licences and sources where cargo-deny is present
     Lint,
     /// Run all tests of the workspace: unit, host, VM
@@ -89,6 +92,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Sweep(args) => sweep::run(&args),
         Command::Setup { check } => setup::run(check),
         Command::Build { probe_log } => build::run(probe_log),
+        Command::Dist => dist::run(),
         Command::Lint => lint::run(),
         Command::Test { full } => test::run(full),
         Command::Example(args) => example::run(&args),

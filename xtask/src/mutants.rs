@@ -50,6 +50,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode> {
 fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitCode> {
     let mut rootfs = suite::image(tools, built)?;
     rootfs.program("/bin/podproof-saboteur", &built.saboteur, &[])?.program(BASE, &built.podrt, &[])?;
+    rootfs.program(&format!("{BASE}-pod"), &built.podrt_pod, &[])?;
     let mut argv: Vec<String> =
         ["podproof", "mutants", "--saboteur", "/bin/podproof-saboteur", "--base", BASE]
             .map(str::to_owned)
@@ -67,7 +68,7 @@ fn judge(args: &MutantsArgs, tools: &Toolbox, built: &Artifacts) -> Result<ExitC
         Run::Ended(code) => return Ok(code),
     };
     let mut command =
-        Cmd::new(&built.podproof).arg("matrix").arg(records).arg("--saboteur").arg(&built.saboteur);
+        Cmd::new(&built.podproof).arg("defects").arg(records).arg("--saboteur").arg(&built.saboteur);
     for (option, path) in [("--json", &args.json), ("--evidence", &args.evidence)] {
         if let Some(path) = path {
             command = command.arg(option).arg(path);

@@ -40,6 +40,7 @@ pub(crate) enum Tool {
     Youki,
     Bpftrace,
     LibbpfTools,
+    Chromium,
     Catatonit,
     Tini,
 }
@@ -77,13 +78,12 @@ impl Tool {
         }
     }
 
-    /// The sandbox program that is known by this name, and what it is called with to hold a sandbox.
+    /// The sandbox program that is known by this name.
     #[must_use]
-    pub(crate) fn sandbox(name: &str) -> Option<(Self, &'static [&'static str])> {
+    pub(crate) fn sandbox(name: &str) -> Option<Self> {
         match name {
-            "catatonit" => Some((Self::Catatonit, &["-P"])),
-            // It holds nothing by itself: a child does, which every root file system of the suite has.
-            "tini" => Some((Self::Tini, &["-s", "--", "/witness", "sleep"])),
+            "catatonit" => Some(Self::Catatonit),
+            "tini" => Some(Self::Tini),
             _ => None,
         }
     }
@@ -94,6 +94,7 @@ impl Tool {
         match name {
             "runc" => Some(Self::Runc),
             "crun" => Some(Self::Crun),
+            "youki" => Some(Self::Youki),
             _ => None,
         }
     }
@@ -117,6 +118,7 @@ impl Tool {
             Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
+            Self::Chromium => "chromium",
             Self::Catatonit => "catatonit",
             Self::Tini => "tini",
         }
@@ -132,11 +134,11 @@ impl Tool {
             Self::Qemu => "runs the VMs",
             Self::Kernel61 | Self::Kernel612 => "kernel of the VMs",
             Self::Busybox => "shell and commands in the VMs",
-            Self::Runc | Self::Crun => "runtime to judge",
+            Self::Runc | Self::Crun | Self::Youki => "runtime to judge",
             Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
             Self::Erofs => "makes disk images",
-            Self::Youki => "runtime to compare with",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
+            Self::Chromium => "opens reports in the tests",
             Self::Catatonit | Self::Tini => "sandbox program to judge",
         }
     }
@@ -250,6 +252,7 @@ fn survey(wanted: &BTreeSet<Tool>) -> (BTreeMap<Tool, Found>, Vec<(Tool, String)
             Tool::Linker => host::linker(),
             Tool::Cxx => host::cxx(),
             Tool::Qemu => host::qemu(),
+            Tool::Chromium => host::chromium(),
             Tool::BpfRust | Tool::BpfLinker => match &mut bpf {
                 Some(Ok(pair)) if tool == Tool::BpfRust => Ok(pair.0.clone()),
                 Some(Ok(pair)) => Ok(pair.1.clone()),

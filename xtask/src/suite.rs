@@ -32,6 +32,9 @@ pub(crate) struct MachineArgs {
     /// Seconds that a VM may take, the boot not included
     #[arg(long, value_name = "S", default_value_t = 1800)]
     timeout: u64,
+    /// Standard output is for lines of JSON: what people want to know of the machine goes to standard error.
+    #[arg(skip)]
+    pub(crate) is_for_programs: bool,
 }
 
 impl MachineArgs {
@@ -84,7 +87,8 @@ pub(crate) fn run(
     let kernel: String =
         kernel.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
     machine.log_path = vm::work_dir().join(format!("{name}-{kernel}.log"));
-    run_machine(&machine, &vm::work_dir().join(format!("{name}-{kernel}.jsonl")))
+    let records = vm::work_dir().join(format!("{name}-{kernel}.jsonl"));
+    run_machine(&machine, &records, options.is_for_programs)
 }
 
 /// Files of every image in which the suite runs.
@@ -115,9 +119,9 @@ pub(crate) fn add_runtime(
 }
 
 /// Runs the suite in a machine and keeps its records.
-fn run_machine(machine: &Vm, path: &Path) -> Result<Run> {
+fn run_machine(machine: &Vm, path: &Path, is_for_programs: bool) -> Result<Run> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-    let mut output = Relay { file, failed: None };
+    let mut output = Relay { file, is_for_programs, failed: None };
     let report = machine.run(&mut output)?;
     if let Some(error) = output.failed.take() {
         return Err(error).with_context(|| format!("write {}", path.display()));
@@ -155,6 +159,7 @@ pub(crate) fn status(command: Cmd) -> Result<ExitCode> {
 /// Passes output on as it comes, and keeps the records.
 struct Relay {
     file: File,
+    is_for_programs: bool,
     failed: Option<std::io::Error>,
 }
 
@@ -181,6 +186,10 @@ impl Observer for Relay {
     }
 
     fn event(&mut self, event: &Event) {
-        println!("vm: {event}");
+        if self.is_for_programs {
+            eprintln!("vm: {event}");
+        } else {
+            println!("vm: {event}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The last line is `N passed, N failed, N skipped`, summed over all test programs.
 
+mod browser;
 mod guest;
 mod host;
 mod leftovers;
@@ -38,13 +39,14 @@ struct Stage {
     run: fn(&Context) -> Result<Tally>,
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "unit and host tests", run: host::run },
     Stage { name: "fuzzing", run: fuzz::stage },
     Stage { name: "probes and podrt in VMs", run: guest::programs },
     Stage { name: "podman and containerd", run: guest::engines },
     Stage { name: "examples", run: guest::examples },
     Stage { name: "conformance of podrt", run: guest::conformance },
+    Stage { name: "report in a browser", run: browser::run },
     Stage { name: "mutants", run: guest::mutants },
     Stage { name: "crash sweep of podrt", run: guest::sweep },
 ];

@@ -73,7 +73,7 @@ fn stop_ignoring_children() -> Result<bool> {
     // SAFETY: no handler is installed, so none can do what it must not.
     let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
         .context("take the default action of SIGCHLD")?;
-    Ok(before == SigHandler::SigIgn)
+    Ok(matches!(before, SigHandler::SigIgn))
 }
 
 fn run(mut command: Command) -> Result<u8> {

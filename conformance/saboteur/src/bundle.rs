@@ -69,6 +69,11 @@ pub(crate) fn with_pause(call: &Call, base: &Base, mode: &str) -> Result<u8> {
     base.pass(call)
 }
 
+/// The mount of a configuration on this place, to be changed.
+pub(crate) fn mount_mut<'c>(config: &'c mut Value, place: &str) -> Option<&'c mut Value> {
+    config["mounts"].as_array_mut()?.iter_mut().find(|mount| mount["destination"] == place)
+}
+
 /// Replaces the sandbox program by a broken one: this program, as `/pause MODE`.
 fn break_pause(call: &Call, mode: &str) -> Result<()> {
     put_self(call, inside::PAUSE)?;

@@ -10,7 +10,10 @@ mod bundle;
 mod call;
 mod cgroup;
 mod defects;
+mod hostile;
 mod inside;
+mod pod;
+mod uts;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,12 @@ enum Command {
         /// Where the links go.
         dir: PathBuf,
     },
+    /// Print the hostile runtimes as JSON, which attack the suite itself: name, and what each does; or make links for them.
+    Hostile {
+        /// Where the links go.
+        #[arg(long, value_name = "DIR")]
+        install: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,7 +61,10 @@ fn main() -> ExitCode {
         inside::WRAPPER => inside::wrapper::run(&rest),
         _ => match defects::all().find(|defect| defect.name == name) {
             Some(defect) => act(defect, rest),
-            None => own_command().map(|()| 0),
+            None => match hostile::ALL.iter().find(|hostile| hostile.name == name) {
+                Some(hostile) => attack(hostile, rest),
+                None => own_command().map(|()| 0),
+            },
         },
     };
     match done {
@@ -66,12 +78,29 @@ fn main() -> ExitCode {
 
 fn act(defect: &defects::Defect, arguments: Vec<String>) -> Result<u8> {
     let base = Base::from_environment()?;
-    if arguments.iter().any(|argument| argument == "--version" || argument == "-v") {
-        println!("saboteur:{} version {}", defect.name, env!("CARGO_PKG_VERSION"));
-        println!("base: {}", base.path().display());
+    if asks_for_version(&arguments) {
+        tell_version(defect.name, &base);
         return Ok(0);
     }
     (defect.act)(&mut Call::parse(arguments), &base)
+}
+
+fn attack(hostile: &hostile::Hostile, arguments: Vec<String>) -> Result<u8> {
+    let base = Base::from_environment()?;
+    if asks_for_version(&arguments) {
+        tell_version(hostile.name, &base);
+        return Ok(0);
+    }
+    (hostile.act)(&Call::parse(arguments), &base)
+}
+
+fn asks_for_version(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--version" || argument == "-v")
+}
+
+fn tell_version(name: &str, base: &Base) {
+    println!("saboteur:{name} version {}", env!("CARGO_PKG_VERSION"));
+    println!("base: {}", base.path().display());
 }
 
 fn own_command() -> Result<()> {
@@ -87,20 +116,32 @@ fn own_command() -> Result<()> {
             println!("{}", serde_json::to_string_pretty(&list)?);
             Ok(())
         }
-        Command::Install { dir } => {
-            std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-            let program = std::env::current_exe().context("find this program")?;
-            for defect in defects::all() {
-                let link = dir.join(defect.name);
-                if link.symlink_metadata().is_ok() {
-                    if std::fs::read_link(&link).ok().as_ref() == Some(&program) {
-                        continue;
-                    }
-                    bail!("{} exists and is not a link to {}; remove it", link.display(), program.display());
-                }
-                symlink(&program, &link).with_context(|| format!("link {}", link.display()))?;
-            }
+        Command::Install { dir } => install(&dir, defects::all().map(|defect| defect.name)),
+        Command::Hostile { install: Some(dir) } => {
+            install(&dir, hostile::ALL.iter().map(|hostile| hostile.name))
+        }
+        Command::Hostile { install: None } => {
+            let told = |hostile: &hostile::Hostile| json!({ "name": hostile.name, "does": hostile.does, "fulfils": hostile.fulfils });
+            let list: Vec<_> = hostile::ALL.iter().map(told).collect();
+            println!("{}", serde_json::to_string_pretty(&list)?);
             Ok(())
         }
     }
+}
+
+/// Makes links to this program.
+fn install(dir: &Path, names: impl Iterator<Item = &'static str>) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    let program = std::env::current_exe().context("find this program")?;
+    for name in names {
+        let link = dir.join(name);
+        if link.symlink_metadata().is_ok() {
+            if std::fs::read_link(&link).ok().as_ref() == Some(&program) {
+                continue;
+            }
+            bail!("{} exists and is not a link to {}; remove it", link.display(), program.display());
+        }
+        symlink(&program, &link).with_context(|| format!("link {}", link.display()))?;
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::launcher::{Invocation, Launcher, LauncherError};
+use crate::launcher::{Invocation, Launcher, LauncherError, Ran};
 use crate::observe::process::boot_ns;
 
 /// Why a runtime cannot be judged at all.
@@ -157,6 +157,7 @@ impl OciRuntime {
             leaked_fds: caller.leaked_fds,
             ambient_caps: caller.ambient_caps.clone(),
             ignored_signals: caller.ignored_signals.clone(),
+            cgroup: caller.cgroup.clone(),
         }
     }
 }
@@ -170,6 +171,8 @@ pub struct Caller {
     pub ambient_caps: Vec<u8>,
     /// Signals that it ignores.
     pub ignored_signals: Vec<i32>,
+    /// Directory of the cgroup that it is called in; the cell's for callers by default.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// One call of a runtime and what came of it.
@@ -226,9 +229,48 @@ pub fn call(
     timeout: Duration,
 ) -> Result<Call, LauncherError> {
     let invocation = runtime.invocation(arguments, output, caller);
-    let (stdout, stderr) = (invocation.stdout.clone(), invocation.stderr.clone());
+    let outputs = (invocation.stdout.clone(), invocation.stderr.clone());
     let started_ns = boot_ns();
     let ran = launcher.run(invocation, timeout)?;
+    Ok(ended_call(runtime, arguments, ran, &outputs, started_ns, timeout))
+}
+
+/// Runs several calls at once, each with its output at its own place.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_all(
+    launcher: &mut Launcher,
+    runtime: &OciRuntime,
+    calls: &[(Vec<String>, PathBuf)],
+    caller: &Caller,
+    timeout: Duration,
+) -> Result<Vec<Call>, LauncherError> {
+    let invocations: Vec<Invocation> = calls
+        .iter()
+        .map(|(arguments, output)| runtime.invocation(&words(arguments), output, caller))
+        .collect();
+    let outputs: Vec<_> = invocations.iter().map(|one| (one.stdout.clone(), one.stderr.clone())).collect();
+    let started_ns = boot_ns();
+    let ran = launcher.run_all(invocations, timeout)?;
+    let ended = calls.iter().zip(ran).zip(&outputs).map(|(((arguments, _), ran), outputs)| {
+        ended_call(runtime, &words(arguments), ran, outputs, started_ns, timeout)
+    });
+    Ok(ended.collect())
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn ended_call(
+    runtime: &OciRuntime,
+    arguments: &[&str],
+    ran: Ran,
+    (stdout, stderr): &(PathBuf, PathBuf),
+    started_ns: u64,
+    timeout: Duration,
+) -> Call {
     let ended_ns = boot_ns();
     let read = |path: &Path| {
         fs::read(path).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned())
@@ -241,24 +283,24 @@ pub fn call(
             (None, None) => status.to_string(),
         },
     };
-    Ok(Call {
+    Call {
         line: format!("{} {}", runtime.name, verb(arguments)),
         code: ran.status.and_then(|status| status.code()),
         ended,
-        stdout: read(&stdout),
-        stderr: read(&stderr),
+        stdout: read(stdout),
+        stderr: read(stderr),
         started_ns,
         ended_ns,
-    })
+    }
 }
 
 /// The part of the arguments that starts at the verb.
 fn verb(arguments: &[&str]) -> String {
-    let rest = match arguments {
-        ["--root", _, rest @ ..] => rest,
-        other => other,
-    };
-    rest.join(" ")
+    match arguments {
+        ["--root", _, rest @ ..] => rest.join(" "),
+        ["pod", "--root", _, rest @ ..] => format!("pod {}", rest.join(" ")),
+        other => other.join(" "),
+    }
 }
 
 /// `state` of a container (runtime-spec runtime.md#state).

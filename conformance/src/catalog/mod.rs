@@ -1,5 +1,6 @@
 //! Requirements as data: what is asked of a runtime, by whom, and how it is judged.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 /// How binding a requirement is.
@@ -30,6 +31,8 @@ pub enum Subject {
     Runtime,
     /// The program that holds the sandbox (pause).
     Sandbox,
+    /// The pod layer: what restarts, stops and reports the containers of a pod.
+    Pod,
 }
 
 impl std::fmt::Display for Subject {
@@ -37,12 +40,13 @@ impl std::fmt::Display for Subject {
         f.write_str(match self {
             Self::Runtime => "the runtime",
             Self::Sandbox => "the sandbox program (pause)",
+            Self::Pod => "the pod layer",
         })
     }
 }
 
 /// What drives the subject of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Adapter {
     /// The command line of an OCI runtime; pods are made by joining namespaces by path.
@@ -88,6 +92,18 @@ pub struct Requirement {
 }
 
 impl Requirement {
+    /// Whether this adapter can drive its check.
+    #[must_use]
+    pub fn has(&self, adapter: Adapter) -> bool {
+        self.adapters.contains(&adapter)
+    }
+
+    /// What drives it where only one run is wanted: its first adapter.
+    #[must_use]
+    pub fn first_adapter(&self) -> Adapter {
+        self.adapters.first().copied().unwrap_or(Adapter::Oci)
+    }
+
     /// The area: the letters before the number.
     #[must_use]
     pub fn area(&self) -> &'static str {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 use podproof_ebpf::event::NsKind;
 
-use super::Cell;
+use super::{CALLERS, Cell};
+use crate::catalog::Adapter;
 use crate::chain::chain;
-use crate::observe::process;
+use crate::observe::process::{self, Mount};
 use crate::observe::trace::Trace;
 
 impl Cell<'_> {
@@ -24,15 +26,25 @@ impl Cell<'_> {
                 Err(error) => tracing::debug!(cell = self.name, %error, "delete"),
             }
         }
+        self.remove_pods();
         let found = self.leftovers();
         let mut stuck = Vec::new();
+        // At once, where the launcher kills one after the other.
+        if let Some(callers) = &self.callers
+            && let Err(error) = fs::write(callers.join("cgroup.kill"), "1")
+        {
+            tracing::debug!(cell = self.name, %error, "kill the cell's commands");
+        }
         match self.launcher.kill_all(self.deadline(5.0)) {
             Ok(left) => stuck.extend(left.into_iter().map(|pid| format!("process {pid}"))),
             Err(error) => stuck.push(chain(&error)),
         }
         let timeout = self.deadline(5.0);
-        for (path, error) in self.run.layout.remove(&self.cgroup, timeout) {
-            stuck.push(format!("cgroup {}: {error}", path.display()));
+        let callers = format!("{}/{CALLERS}{}", self.run.cgroup, self.name);
+        for path in [&self.cgroup, &callers] {
+            for (path, error) in self.run.layout.remove(path, timeout) {
+                stuck.push(format!("cgroup {}: {error}", path.display()));
+            }
         }
         // The last one first: it may lie on or below another.
         while let Some(target) = process::mounts_below(&self.dir).pop() {
@@ -66,7 +78,11 @@ impl Cell<'_> {
                         found.push(format!("process {tgid} ({})", birth.event.comm));
                     }
                 }
-                found.extend(pinned_namespaces(&trace));
+                let pins = pinned_namespaces(&trace).into_iter();
+                found.extend(
+                    pins.filter(|pin| !self.is_of_another_cell(pin))
+                        .map(|pin| format!("namespace {} at {}", pin.root, pin.target)),
+                );
             }
             Err(obstacle) => tracing::debug!(cell = self.name, %obstacle, "processes were not looked for"),
         }
@@ -78,16 +94,36 @@ impl Cell<'_> {
                 .map(|path| format!("cgroup {}", path.display())),
         );
         found.extend(process::mounts_below(&self.dir).into_iter().map(|target| format!("mount {target}")));
-        let state = self.state_root();
-        for entry in fs::read_dir(&state).into_iter().flatten().flatten() {
-            found.push(format!("state {}", entry.path().display()));
-        }
+        found.extend(self.state_left().into_iter().map(|path| format!("state {}", path.display())));
         found
+    }
+
+    /// Whether a mount is one of the suite's in another cell. The number of a namespace that has ended may belong to one
+    /// that is kept there.
+    pub(crate) fn is_of_another_cell(&self, mount: &Mount) -> bool {
+        let target = Path::new(&mount.target);
+        target.starts_with(&self.run.dir) && !target.starts_with(&self.dir)
+    }
+
+    /// What lies in the state directory although every container, or every pod, was deleted.
+    fn state_left(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| -> Vec<PathBuf> {
+            fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+        };
+        let top = entries(&self.state_root());
+        match self.run.adapter {
+            Adapter::Oci => top,
+            // The pod layer keeps its own few directories, empty ones.
+            Adapter::Podrt => top
+                .into_iter()
+                .flat_map(|path| if path.is_dir() { entries(&path) } else { vec![path] })
+                .collect(),
+        }
     }
 }
 
 /// Namespaces of this cell's tasks that a bind mount keeps (namespaces(7)).
-fn pinned_namespaces(trace: &Trace) -> Vec<String> {
+fn pinned_namespaces(trace: &Trace) -> Vec<Mount> {
     let suites = process::namespaces(std::process::id().cast_signed());
     let is_suites = |inode: u32| suites.values().any(|id| id.ino == u64::from(inode));
     let inodes: BTreeSet<u32> = trace
@@ -100,6 +136,5 @@ fn pinned_namespaces(trace: &Trace) -> Vec<String> {
         .into_iter()
         .filter(|mount| mount.fstype == "nsfs")
         .filter(|mount| inodes.iter().any(|inode| mount.root.ends_with(&format!(":[{inode}]"))))
-        .map(|mount| format!("namespace {} at {}", mount.root, mount.target))
         .collect()
 }

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
+use serde::de::DeserializeOwned;
 
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod};
-use crate::adapter::oci::{Call, Caller, State, call};
+use crate::adapter::oci::{Call, Caller, State, call, call_all};
+use crate::adapter::podrt::Manifest;
 use crate::bundle::{Bundle, NsSource};
+use crate::catalog::Adapter;
+use crate::observe::witness::Link;
 use crate::observe::{self, process};
 
 impl Cell<'_> {
@@ -25,15 +29,20 @@ impl Cell<'_> {
     /// # Errors
     /// As [`Cell::call`].
     pub fn call_as(&mut self, arguments: &[&str], caller: &Caller) -> Result<Call, Obstacle> {
-        self.calls += 1;
-        let verb = arguments.first().copied().unwrap_or("call");
-        let output = self.output_of(verb);
+        let output = self.next_output(arguments.first().copied().unwrap_or("call"));
         let root = self.state_root().display().to_string();
         let mut all = vec!["--root", root.as_str()];
         all.extend_from_slice(arguments);
         let timeout = self.deadline(20.0);
-        let call = call(&mut self.launcher, &self.run.runtime, &all, &output, caller, timeout)?;
+        let caller = self.at_home(caller);
+        let call = call(&mut self.launcher, &self.run.runtime, &all, &output, &caller, timeout)?;
         Ok(call)
+    }
+
+    /// Where the output of the next call goes.
+    pub(super) fn next_output(&mut self, verb: &str) -> PathBuf {
+        self.calls += 1;
+        self.output_of(verb)
     }
 
     /// Where the output of the last call, which was of this verb, is: with the extensions `out` and `err`. What a call
@@ -54,6 +63,15 @@ impl Cell<'_> {
     /// # Errors
     /// When the bundle cannot be written, or the launcher fails.
     pub fn try_create(&mut self, bundle: &Bundle, caller: &Caller) -> Result<(Container, Call), Obstacle> {
+        let (mut container, arguments) = self.prepare(bundle)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let call = self.call_as(&arguments, caller)?;
+        self.created(&mut container, &call);
+        Ok((container, call))
+    }
+
+    /// Writes a bundle; the container that may become of it, and the call of `create` that makes it.
+    fn prepare(&self, bundle: &Bundle) -> Result<(Container, Vec<String>), Obstacle> {
         let id = self.id_of(&bundle.name);
         let dir = self.dir.join("bundles").join(&bundle.name);
         let cgroup = format!("{}/{}", self.cgroup, bundle.name);
@@ -74,15 +92,104 @@ impl Cell<'_> {
             path: dir.clone(),
             source,
         })?;
-        let pid_file = dir.join("pid");
-        let (dir, pid_path) = (dir.display().to_string(), pid_file.display().to_string());
-        let call = self.call_as(&["create", "--bundle", &dir, "--pid-file", &pid_path, &id], caller)?;
-        let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        if call.ok() {
-            self.alive.push(id.clone());
-        }
+        let (pid_file, dir) = (dir.join("pid").display().to_string(), dir.display().to_string());
+        let arguments =
+            ["create", "--bundle", &dir, "--pid-file", &pid_file, &id].map(str::to_owned).to_vec();
         let program = bundle.args.first().cloned().unwrap_or_default();
-        Ok((Container { id, name: bundle.name.clone(), pid, link: None, cgroup, program }, call))
+        let container = Container { id, name: bundle.name.clone(), pid: 0, link: None, cgroup, program };
+        Ok((container, arguments))
+    }
+
+    /// Takes over what a call of `create` made.
+    fn created(&mut self, container: &mut Container, call: &Call) {
+        let pid_file = self.dir.join("bundles").join(&container.name).join("pid");
+        let pid = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok());
+        // The numbers that no container can have mean whole groups to kill(2), or the node's init.
+        container.pid = pid.filter(|pid| *pid > 1).unwrap_or(0);
+        if call.ok() {
+            self.alive.push(container.id.clone());
+        }
+    }
+
+    /// Creates these containers at the same time, whatever comes of it.
+    ///
+    /// # Errors
+    /// When a bundle cannot be written, or the launcher fails.
+    pub fn create_all(&mut self, bundles: &[Bundle]) -> Result<Vec<(Container, Call)>, Obstacle> {
+        let prepared = bundles.iter().map(|bundle| self.prepare(bundle)).collect::<Result<Vec<_>, _>>()?;
+        let (mut containers, arguments): (Vec<Container>, Vec<Vec<String>>) = prepared.into_iter().unzip();
+        let calls = self.call_all(&arguments)?;
+        for (container, call) in containers.iter_mut().zip(&calls) {
+            self.created(container, call);
+        }
+        Ok(containers.into_iter().zip(calls).collect())
+    }
+
+    /// Runs these containers to their ends at the same time, by the runtime's `run`.
+    ///
+    /// # Errors
+    /// As [`Cell::create_all`].
+    pub fn run_all(&mut self, bundles: &[Bundle]) -> Result<Vec<Call>, Obstacle> {
+        let mut calls = Vec::new();
+        for bundle in bundles {
+            let (container, mut arguments) = self.prepare(bundle)?;
+            if let Some(verb) = arguments.first_mut() {
+                "run".clone_into(verb);
+            }
+            calls.push(arguments);
+            // Should it not end, it is deleted with the others.
+            if !self.alive.contains(&container.id) {
+                self.alive.push(container.id);
+            }
+        }
+        self.call_all(&calls)
+    }
+
+    /// Calls the runtime with each of these arguments at the same time.
+    ///
+    /// # Errors
+    /// When the launcher fails. A call that fails is a result.
+    pub fn call_all(&mut self, arguments: &[Vec<String>]) -> Result<Vec<Call>, Obstacle> {
+        let root = self.state_root().display().to_string();
+        let mut calls = Vec::new();
+        for arguments in arguments {
+            let output = self.next_output(arguments.first().map_or("call", String::as_str));
+            let all = ["--root".to_owned(), root.clone()].into_iter().chain(arguments.iter().cloned());
+            calls.push((all.collect(), output));
+        }
+        let timeout = self.deadline(60.0);
+        let caller = self.at_home(&Caller::default());
+        Ok(call_all(&mut self.launcher, &self.run.runtime, &calls, &caller, timeout)?)
+    }
+
+    /// The caller in the cell's cgroup for callers, unless it has another.
+    fn at_home(&self, caller: &Caller) -> Caller {
+        Caller { cgroup: caller.cgroup.clone().or_else(|| self.callers.clone()), ..caller.clone() }
+    }
+
+    /// Executes a witness in a running container, by the runtime's `exec` with these options; what came of the call, and the
+    /// connection of the witness, where it calls.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn exec_witness(
+        &mut self,
+        container: &Container,
+        name: &str,
+        options: &[&str],
+    ) -> Result<(Call, Option<Link>), Obstacle> {
+        let mut arguments = vec!["exec", "--detach"];
+        arguments.extend_from_slice(options);
+        arguments.extend([container.id.as_str(), WITNESS_PATH, "serve", "--name", name]);
+        let call = self.call(&arguments)?;
+        let link = if call.ok() { self.listener.hello(name, self.deadline(5.0)).ok() } else { None };
+        Ok((call, link))
+    }
+
+    /// The witness of this name, if it calls within that time.
+    #[must_use]
+    pub fn hello(&mut self, name: &str, timeout: Duration) -> Option<Link> {
+        self.listener.hello(name, timeout).ok()
     }
 
     /// Creates a container that has to come up.
@@ -175,17 +282,34 @@ impl Cell<'_> {
     }
 
     /// A pod: a sandbox and witnesses that join its net, ipc and uts namespaces, and its pid namespace when
-    /// process sharing is asked for.
+    /// process sharing is asked for. Built out of containers, or by the pod layer, as the run's adapter has it.
     ///
     /// # Errors
     /// When the runtime refuses a container.
     pub fn pod(&mut self, share_pid: bool, names: &[&str]) -> Result<Pod, Obstacle> {
+        if self.run.adapter == Adapter::Podrt {
+            let manifest = Manifest::of_witnesses("pod", names);
+            return self.start_pod(&manifest.with("/spec/shareProcessNamespace", share_pid));
+        }
         let sandbox = self.sandbox("pause")?;
         let members = names
             .iter()
             .map(|name| self.container(&joining(Bundle::witness(name), sandbox.pid, share_pid)))
             .collect::<Result<_, _>>()?;
-        Ok(Pod { sandbox, members })
+        Ok(Pod { name: String::new(), sandbox, members })
+    }
+
+    /// A witness that shares nothing with another: a container by itself, or the only one of a pod.
+    ///
+    /// # Errors
+    /// When the runtime refuses it or no witness calls.
+    pub fn alone(&mut self, name: &str) -> Result<Container, Obstacle> {
+        if self.run.adapter == Adapter::Podrt {
+            let pod = self.start_pod(&Manifest::of_witnesses(&format!("{name}-alone"), &[name]))?;
+            let member = pod.members.into_iter().next();
+            return member.ok_or_else(|| Obstacle::Runtime(format!("the pod of {name} has no container")));
+        }
+        self.container(&Bundle::witness(name))
     }
 
     /// `state` of a container, as the runtime tells it.
@@ -194,9 +318,7 @@ impl Cell<'_> {
     /// When the call fails or prints something else.
     pub fn state(&mut self, id: &str) -> Result<State, Obstacle> {
         let call = self.call(&["state", id])?;
-        succeeded(&call)?;
-        serde_json::from_str(&call.stdout)
-            .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
+        printed(&call)
     }
 
     /// Sends a signal by the runtime.
@@ -235,4 +357,11 @@ pub fn joining(bundle: Bundle, sandbox_pid: i32, share_pid: bool) -> Bundle {
 /// When it did not.
 pub fn succeeded(call: &Call) -> Result<(), Obstacle> {
     if call.ok() { Ok(()) } else { Err(Obstacle::Runtime(call.summary())) }
+}
+
+/// What a call that has to succeed printed as JSON.
+pub(super) fn printed<T: DeserializeOwned>(call: &Call) -> Result<T, Obstacle> {
+    succeeded(call)?;
+    serde_json::from_str(&call.stdout)
+        .map_err(|error| Obstacle::Runtime(format!("`{}` printed something else: {error}", call.line)))
 }

@@ -4,9 +4,12 @@
 
 mod close;
 mod containers;
+mod mounts;
+mod pods;
 mod processes;
 
 pub use containers::{joining, succeeded};
+pub use mounts::NodeMount;
 
 use std::fs;
 use std::io;
@@ -15,12 +18,16 @@ use std::time::Duration;
 
 use podproof_ebpf::Scope;
 
+use crate::catalog::Requirement;
 use crate::chain::chain;
 use crate::launcher::{Launcher, LauncherError};
 use crate::observe::cgroup::{Cgroup, Layout};
+use crate::observe::process;
 use crate::observe::trace::Trace;
 use crate::observe::witness::{Link, Listener, WitnessError};
+use crate::report::timeline::Timeline;
 use crate::run::Run;
+use crate::trace::timeline;
 
 /// Path of the sandbox program in its root file system.
 pub const PAUSE_PATH: &str = "/pause";
@@ -98,6 +105,8 @@ impl Container {
 /// A sandbox with the containers that joined it.
 #[derive(Debug)]
 pub struct Pod {
+    /// Its name for the pod layer; empty where the suite built it out of containers.
+    pub name: String,
     /// The container that runs the sandbox program.
     pub sandbox: Container,
     /// The others, in the order of their names.
@@ -113,6 +122,15 @@ pub struct Helped {
     pub stdout: String,
 }
 
+/// A command of podproof's own that ended, well or not.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Its process id.
+    pub pid: i32,
+    /// Its last words.
+    pub said: String,
+}
+
 /// The place of one check.
 #[derive(Debug)]
 pub struct Cell<'r> {
@@ -124,8 +142,13 @@ pub struct Cell<'r> {
     listener: Listener,
     scope: Result<Scope, String>,
     cgroup: String,
+    /// Directory of the cgroup in which the cell's commands run, beside that of its containers: what they make can be held
+    /// down, and killed as a whole.
+    callers: Option<PathBuf>,
     /// Containers that were created and not deleted.
     alive: Vec<String>,
+    /// Pods of the pod layer that were created and not removed.
+    pods: Vec<String>,
     calls: u32,
 }
 
@@ -148,6 +171,7 @@ impl<'r> Cell<'r> {
             scope.add_thread_group(launcher.tgid()).map_err(|error| chain(&error))?;
             Ok(scope)
         });
+        let mut callers = None;
         if run.layout == Layout::Unified {
             let group = Cgroup::at(&cgroup);
             let failed =
@@ -156,6 +180,7 @@ impl<'r> Cell<'r> {
             if let (Ok(scope), Ok(id)) = (&scope, group.id()) {
                 scope.add_cgroup(id).map_err(|error| Obstacle::Trace(chain(&error)))?;
             }
+            callers = Some(make_callers(&format!("{}/{CALLERS}{name}", run.cgroup))?);
         }
         Ok(Self {
             run,
@@ -165,7 +190,9 @@ impl<'r> Cell<'r> {
             listener,
             scope,
             cgroup,
+            callers,
             alive: Vec::new(),
+            pods: Vec::new(),
             calls: 0,
         })
     }
@@ -206,6 +233,19 @@ impl<'r> Cell<'r> {
         &self.cgroup
     }
 
+    /// Ends the scenario here with a skip unless what drives this run can drive the check.
+    ///
+    /// # Errors
+    /// The skip.
+    pub fn need_adapter(&self, requirement: &Requirement) -> Result<(), Obstacle> {
+        if requirement.has(self.run.adapter) {
+            return Ok(());
+        }
+        let adapters: Vec<String> = requirement.adapters.iter().map(ToString::to_string).collect();
+        let (own, adapters) = (self.run.adapter, adapters.join(" or "));
+        Err(Obstacle::Skip(format!("is shown by adapter {adapters} only, and this run is driven by {own}")))
+    }
+
     /// Ends the scenario here with a skip unless this machine has cgroup v2 with the controllers.
     ///
     /// # Errors
@@ -229,6 +269,15 @@ impl<'r> Cell<'r> {
         Ok(Trace { events: scope.events(), lost: scope.lost() })
     }
 
+    /// The life of the pod until now, as the kernel showed it; `None` without probes.
+    #[must_use]
+    pub fn timeline(&self) -> Option<Timeline> {
+        let scope = self.scope.as_ref().ok()?;
+        let suites = process::namespaces(std::process::id().cast_signed());
+        let node = suites.values().filter_map(|id| u32::try_from(id.ino).ok()).collect();
+        Some(timeline(&scope.events(), &node))
+    }
+
     /// Records of this cell that were lost until now, `u64::MAX` when their number is not known; 0 without probes.
     #[must_use]
     pub fn events_lost(&self) -> u64 {
@@ -247,4 +296,39 @@ impl<'r> Cell<'r> {
         let scope = self.scope.as_ref().map_err(|reason| Obstacle::Trace(reason.clone()))?;
         Ok(scope.wait_for(timeout, wanted).is_some())
     }
+}
+
+/// Begins the names of the cgroups of callers.
+const CALLERS: &str = "callers-of-";
+/// How many processes and threads the commands of a cell may be: many for a runtime, few for a machine.
+const CALLERS_TASKS: u64 = 1500;
+
+/// Makes a cgroup that holds processes, with limits that no runtime comes near to.
+fn make_callers(path: &str) -> Result<PathBuf, Obstacle> {
+    let dir = Cgroup::at(path).dir().to_owned();
+    let failed = |op, path: &Path| {
+        let path = path.to_owned();
+        move |source| Obstacle::Node { op, path, source }
+    };
+    match fs::create_dir(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("make the cgroup", &dir)(error));
+        }
+        _ => {}
+    }
+    let limits = [("pids.max", CALLERS_TASKS.to_string()), ("memory.max", three_quarters().to_string())];
+    for (file, limit) in limits {
+        let file = dir.join(file);
+        fs::write(&file, limit).map_err(failed("write", &file))?;
+    }
+    Ok(dir)
+}
+
+/// Of the node's memory, bytes.
+fn three_quarters() -> u64 {
+    let total = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        text.lines()
+            .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())
+    });
+    total.map_or(1 << 30, |kib| kib * 1024 / 4 * 3)
 }

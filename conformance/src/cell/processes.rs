@@ -1,5 +1,6 @@
 //! Processes of a cell that are no containers: the suite's own, and what a runtime leaves behind.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podproof_ebpf::event::EventKind;
 
-use super::{Cell, Helped, Obstacle};
+use super::{Cell, Helped, Obstacle, Own};
+use crate::adapter::oci::last_line;
 use crate::helper::Holders;
 use crate::launcher::Invocation;
 
@@ -42,21 +44,40 @@ impl Cell<'_> {
     }
 
     fn helper_invocation(&mut self, arguments: &[&str]) -> Invocation {
+        let arguments: Vec<&str> = std::iter::once("helper").chain(arguments.iter().copied()).collect();
+        self.own_invocation(&arguments)
+    }
+
+    /// Runs one of podproof's own commands in this cell, with the runtime's variables; what came of it.
+    ///
+    /// # Errors
+    /// When the launcher fails.
+    pub fn own(&mut self, arguments: &[&str], timeout: Duration) -> Result<Own, Obstacle> {
+        let mut invocation = self.own_invocation(arguments);
+        invocation.env.clone_from(&self.run.runtime.env);
+        let stderr = invocation.stderr.clone();
+        let ran = self.launcher.run(invocation, timeout)?;
+        let said = last_line(&fs::read_to_string(stderr).unwrap_or_default());
+        Ok(Own { pid: ran.pid, said })
+    }
+
+    fn own_invocation(&mut self, arguments: &[&str]) -> Invocation {
         self.calls += 1;
-        let name = arguments.first().copied().unwrap_or("helper");
+        let name = arguments.iter().find(|name| **name != "helper").copied().unwrap_or("own");
         let output = self.dir.join("log").join(format!("{:03}-{name}", self.calls));
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
         Invocation {
             argv: std::iter::once(program.display().to_string())
-                .chain(["helper".to_owned()])
                 .chain(arguments.iter().map(|argument| (*argument).to_owned()))
                 .collect(),
-            env: std::collections::BTreeMap::new(),
+            env: BTreeMap::new(),
             stdout: output.with_extension("out"),
             stderr: output.with_extension("err"),
             leaked_fds: 0,
             ambient_caps: Vec::new(),
             ignored_signals: Vec::new(),
+            // As the launcher: what a helper makes, a cgroup namespace too, is not the caller's of a runtime.
+            cgroup: None,
         }
     }
 

@@ -84,6 +84,13 @@ pub(super) fn keep_trace(evidence: &mut Evidence, trace: &Trace, wanted: impl Fn
     evidence.trace = lines.map(|line| line.render(look)).collect();
 }
 
+/// Keeps how programs came into their namespaces.
+pub(super) fn keep_entries(evidence: &mut Evidence, trace: &Trace) {
+    keep_trace(evidence, trace, |kind| {
+        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
+    });
+}
+
 /// A key for System V objects that no other check and no other run uses.
 pub(crate) fn shm_key(check: u8) -> i32 {
     let run = std::process::id().cast_signed() & 0xF_FFFF;

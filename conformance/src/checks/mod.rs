@@ -10,6 +10,7 @@ mod net;
 mod ns;
 mod pid;
 mod reap;
+mod robust;
 mod sec;
 mod sig;
 
@@ -33,6 +34,10 @@ pub enum Scene {
     Limits,
     /// The steps of a container's life, one call of the runtime after the other.
     Lifecycle,
+    /// Pods under their supervisor: starts, restarts, exit codes.
+    Restarts,
+    /// The end of pods: stop signals, grace, order.
+    Stops,
 }
 
 /// A check of one requirement.
@@ -61,6 +66,7 @@ const AREAS: &[&[Check]] = &[
     net::CHECKS,
     fs::CHECKS,
     sec::CHECKS,
+    robust::CHECKS,
 ];
 
 /// Every check, in the order of the catalog.
@@ -69,10 +75,10 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
 }
 
 impl Check {
-    /// Whether the other arranges the same kind of pod.
+    /// Whether the other arranges the same kind of pod, driven by the same.
     #[must_use]
     pub fn shares_scenario(&self, other: &Self) -> bool {
-        self.scene == other.scene
+        self.scene == other.scene && other.requirement.has(self.requirement.first_adapter())
     }
 
     /// Its name in test lists: `NS-01::containers_share_the_network_namespace`.

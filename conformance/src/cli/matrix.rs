@@ -1,4 +1,4 @@
-//! `podproof matrix`: which defect was caught by which check, from the records of `podproof mutants`.
+//! `podproof matrix`: merges reports into the matrix of requirements by runtime and kernel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,47 +6,48 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::report::matrix::{self, Defect, Matrix};
-use crate::report::model::RunReport;
-use crate::report::{exit, records};
+use crate::report::matrix::{self, Matrix};
+use crate::report::table;
 
-/// Reads the records of `podproof mutants`.
+/// Merges reports.
 #[derive(Debug, Args)]
 pub(super) struct MatrixArgs {
-    /// Files of records.
+    /// Files `report.json`, or matrices that this command wrote; later ones win.
     #[arg(required = true)]
-    records: Vec<PathBuf>,
-    /// The saboteur, which knows the defects and what else they turn red.
-    #[arg(long, value_name = "PATH")]
-    saboteur: PathBuf,
-    /// Write the matrix to this file as JSON.
+    report: Vec<PathBuf>,
+    /// Write the matrix to this file as JSON: verdicts and reasons, no evidence.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the evidence of each check, good and defective, into this directory.
-    #[arg(long, value_name = "DIR")]
-    evidence: Option<PathBuf>,
+    /// Write the matrix to this file as a page.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &MatrixArgs) -> Result<u8> {
+pub(super) fn run(args: &MatrixArgs) -> Result<()> {
     let mut runs = Vec::new();
-    for path in &args.records {
-        let text = fs::read(path).with_context(|| format!("read records {}", path.display()))?;
-        runs.extend(records::runs(&String::from_utf8_lossy(&text)));
+    for path in &args.report {
+        runs.extend(matrix::read(path)?);
     }
-    if let Some(dir) = &args.evidence {
-        matrix::write_evidence(dir, &runs)?;
+    let merged = Matrix::of(&runs);
+    let runs = merged.runs();
+    print!("{}", table::render(&runs));
+    println!();
+    for run in &runs {
+        println!("{}", table::verdicts(run));
     }
-    tell(&runs, &matrix::list(&args.saboteur)?, args.json.as_deref())
+    if let Some(path) = &args.json {
+        let mut text = serde_json::to_string_pretty(&merged)?;
+        text.push('\n');
+        write(path, &text)?;
+    }
+    if let Some(path) = &args.markdown {
+        write(path, &merged.page())?;
+    }
+    Ok(())
 }
 
-/// Prints the matrix and its score; the exit status.
-pub(super) fn tell(runs: &[RunReport], defects: &[Defect], json: Option<&Path>) -> Result<u8> {
-    let matrix = Matrix::new(runs, defects);
-    print!("{}", matrix.render());
-    if let Some(path) = json {
-        fs::write(path, serde_json::to_vec_pretty(&matrix)?)
-            .with_context(|| format!("write {}", path.display()))?;
-        println!("matrix: {}", path.display());
-    }
-    Ok(if matrix.is_good() { exit::PASSED } else { exit::FAILED })
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    println!("matrix: {}", path.display());
+    Ok(())
 }

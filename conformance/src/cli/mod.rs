@@ -1,9 +1,13 @@
 //! The command line.
 
+mod choice;
+mod defects;
+mod diff;
 mod explain;
 mod list;
 mod matrix;
 mod mutants;
+mod outcome;
 mod probes;
 mod report;
 mod ring;
@@ -24,7 +28,8 @@ use crate::report::exit;
 /// Judges container runtimes by two witnesses: a program inside the container, and the kernel's own trace.
 ///
 /// Exit status: 0 at least one check passed, no MUST failed, nothing inconclusive; 1 a MUST failed; 2 wrong
-/// usage or set-up; 3 inconclusive, nothing passed, or the machine died.
+/// usage or set-up; 3 inconclusive, nothing passed, or the machine died. With a baseline: 0 all is as it knows; 1 a new
+/// failure or an unexpected pass.
 #[derive(Debug, Parser)]
 #[command(name = "podproof", version)]
 struct Cli {
@@ -40,12 +45,16 @@ enum Command {
     List(list::ListArgs),
     /// Explain one requirement: its clause, how it is judged, and which defect proves that it can fail.
     Explain(explain::ExplainArgs),
-    /// Make the table and the report of finished runs from their records.
+    /// Make the table and the reports of finished runs from their records.
     Report(report::ReportArgs),
+    /// Merge several report.json into the matrix of requirements by runtime and kernel.
+    Matrix(matrix::MatrixArgs),
+    /// Show what changed between two report.json; 1 when something got worse.
+    Diff(diff::DiffArgs),
     /// Judge runtimes with one defect each, which must fail their checks.
     Mutants(mutants::MutantsArgs),
     /// Make the matrix of defects and checks from the records of `mutants`.
-    Matrix(matrix::MatrixArgs),
+    Defects(defects::DefectsArgs),
     /// Kill the commands of runtimes at their system calls, and look for what is left (needs root, and a machine of its own).
     Sweep(sweep::SweepArgs),
     /// Show the life of a command, a process or a cgroup as the kernel sees it, live (needs root).
@@ -80,8 +89,10 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args).map(|()| exit::PASSED),
         Command::Explain(args) => explain::run(&args).map(|()| exit::PASSED),
         Command::Report(args) => report::run(&args),
+        Command::Matrix(args) => matrix::run(&args).map(|()| exit::PASSED),
+        Command::Diff(args) => diff::run(&args),
         Command::Mutants(args) => mutants::run(&args),
-        Command::Matrix(args) => matrix::run(&args),
+        Command::Defects(args) => defects::run(&args),
         Command::Probes(args) => probes::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Launcher => launcher::serve().map(|()| exit::PASSED).map_err(Into::into),

@@ -8,12 +8,14 @@ use clap::Args;
 
 use super::stage::{Stage, StageArgs};
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::checks::{self, Check};
 use crate::interrupt;
+use crate::report::defects::{self, Defect};
 use crate::report::exit;
-use crate::report::matrix::{self, Defect};
+use crate::report::live::Live;
 use crate::report::model::RunReport;
-use crate::suite;
+use crate::suite::{self, Plan};
 
 /// Names the good runtime to the saboteur.
 const BASE_ENV: &str = "PODPROOF_SABOTEUR_BASE";
@@ -61,7 +63,7 @@ impl MutantsArgs {
 }
 
 pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
-    let defects = matrix::list(&args.saboteur)?;
+    let defects = defects::list(&args.saboteur)?;
     let chosen = choose(&defects, &args.defect)?;
     let stage = Stage::set(&args.stage)?;
     let base = stage.runtime(&args.base)?;
@@ -74,22 +76,29 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     ensure!(installed.success(), "{} install failed: {installed}", args.saboteur.display());
 
     // The control: what is spoilt must be good before.
-    let mut runs = vec![play(&stage, base.clone(), &all_checks(&chosen, args.reach()))?];
+    let mut runs = Vec::new();
+    for adapter in [Adapter::Oci, Adapter::Podrt] {
+        let driven: Vec<&Defect> =
+            chosen.iter().filter(|defect| adapter_of(defect) == adapter).copied().collect();
+        if !driven.is_empty() {
+            runs.push(play(&stage, (base.clone(), adapter), &all_checks(&driven, args.reach()))?);
+        }
+    }
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let mut runtime = OciRuntime {
-            name: format!("{}{}", matrix::PREFIX, defect.name),
+            name: format!("{}{}", defects::PREFIX, defect.name),
             path: links.join(&defect.name),
             version: base.version.clone(),
             spec: base.spec.clone(),
             env: base.env.clone(),
         };
         runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
-        runs.push(play(&stage, runtime, &checks_for(defect, args.reach()))?);
+        runs.push(play(&stage, (runtime, adapter_of(defect)), &checks_for(defect, args.reach()))?);
     }
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
     }
-    super::matrix::tell(&runs, &defects, None)
+    super::defects::tell(&runs, &defects, None)
 }
 
 fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>> {
@@ -102,13 +111,19 @@ fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>
     Ok(defects.iter().filter(|defect| names.is_empty() || names.contains(&defect.name)).collect())
 }
 
+/// What drives a defective runtime: the first adapter of the check that must catch it.
+fn adapter_of(defect: &Defect) -> Adapter {
+    checks::find(&defect.target).map_or(Adapter::Oci, |check| check.requirement.first_adapter())
+}
+
 /// The checks that a defect is tried on.
 fn checks_for(defect: &Defect, reach: Reach) -> Vec<Check> {
     let Some(target) = checks::find(&defect.target) else { return Vec::new() };
+    let adapter = target.requirement.first_adapter();
     let is_reached = |check: &&Check| match reach {
         Reach::Own => check.requirement.id == target.requirement.id,
         Reach::Scenario => target.shares_scenario(check),
-        Reach::All => true,
+        Reach::All => check.requirement.has(adapter),
     };
     checks::all().filter(is_reached).copied().collect()
 }
@@ -119,10 +134,11 @@ fn all_checks(defects: &[&Defect], reach: Reach) -> Vec<Check> {
     checks::all().filter(is_wanted).copied().collect()
 }
 
-fn play(stage: &Stage, runtime: OciRuntime, checks: &[Check]) -> Result<RunReport> {
-    let name = runtime.name.clone();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let report = stage.play(runtime, |run| suite::verdicts(run, checks, threads, &stage.recorder))?;
+fn play(stage: &Stage, subject: (OciRuntime, Adapter), checks: &[Check]) -> Result<RunReport> {
+    let name = subject.0.name.clone();
+    let report = stage.play(subject, None, |run, _| {
+        suite::run(run, checks, Plan::default(), &stage.recorder, &Live::silent())
+    })?;
     let verdicts: Vec<String> =
         report.checks.iter().map(|check| format!("{} {}", check.id, check.verdict)).collect();
     println!("{name:<36} {}", verdicts.join(", "));

@@ -1,5 +1,6 @@
 //! What every command that judges needs first: root, the programs, the probes, a place for the cells.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use podproof_ebpf::Tracer;
+use podproof_witness::WITNESS_PATH;
 use sha2::{Digest, Sha256};
 
 use super::ring::RingArgs;
 use crate::adapter::oci::OciRuntime;
+use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::checks;
 use crate::evidence::Lost;
@@ -19,9 +22,10 @@ use crate::interrupt;
 use crate::observe::cgroup::Layout;
 use crate::observe::process;
 use crate::observe::snapshot::Snapshot;
-use crate::report::model::{CheckReport, ProbeReport, RunReport, RuntimeReport, SandboxReport};
+use crate::report::model::{ProbeReport, RunReport, RuntimeReport, SandboxReport};
 use crate::report::records::{Record, Recorder};
 use crate::run::{Programs, Run};
+use crate::suite::Played;
 
 /// Options of every command that judges.
 #[derive(Debug, Args)]
@@ -29,12 +33,16 @@ pub(super) struct StageArgs {
     /// The witness program; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     witness: Option<PathBuf>,
-    /// The sandbox program; by default the one beside this program.
+    /// Judge this sandbox program, a static one, instead of podproof's own.
     #[arg(long, value_name = "PATH")]
     pause: Option<PathBuf>,
-    /// An argument that the sandbox program is called with, such as `-P` for catatonit; may be given several times.
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    /// An argument that it is called with; may be given several times. By default what catatonit and tini, known by the
+    /// file's name, need to hold a sandbox, and none for others.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, requires = "pause")]
     pause_arg: Vec<String>,
+    /// Podproof's own sandbox program; by default the one beside this program.
+    #[arg(long, value_name = "PATH", hide = true)]
+    own_pause: Option<PathBuf>,
     /// Append records to this file or device, and leave the table to their reader.
     #[arg(long, value_name = "FILE")]
     pub(super) records: Option<PathBuf>,
@@ -46,6 +54,35 @@ pub(super) struct StageArgs {
     deadline_factor: f64,
     #[command(flatten)]
     ring: RingArgs,
+}
+
+impl StageArgs {
+    /// The options that matter to who repeats a run, as they were given.
+    pub(super) fn words(&self) -> Vec<String> {
+        let paths = [("--witness", &self.witness), ("--pause", &self.pause)];
+        let given = paths.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
+        let given = given.flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]);
+        given.chain(self.pause_arg.iter().map(|argument| format!("--pause-arg={argument}"))).collect()
+    }
+
+    /// Whether another sandbox program than podproof's own is judged.
+    pub(super) fn judges_sandbox(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// What the sandbox program is called with.
+    pub(super) fn sandbox_arguments(&self) -> Vec<String> {
+        if !self.pause_arg.is_empty() {
+            return self.pause_arg.clone();
+        }
+        let known: &[&str] = match self.pause.as_deref().and_then(Path::file_name).and_then(OsStr::to_str) {
+            Some("catatonit") => &["-P"],
+            // It holds nothing by itself: a child does, which every root file system of the suite has.
+            Some("tini" | "tini-static") => &["-s", "--", WITNESS_PATH, "sleep"],
+            _ => &[],
+        };
+        known.iter().map(|argument| (*argument).to_owned()).collect()
+    }
 }
 
 impl Drop for Stage {
@@ -62,6 +99,7 @@ impl Drop for Stage {
 #[derive(Debug)]
 pub(super) struct Stage {
     programs: Programs,
+    judges_sandbox: bool,
     base: tempfile::TempDir,
     tracer: Result<Arc<Tracer>, String>,
     machine: String,
@@ -78,16 +116,16 @@ impl Stage {
             "--deadline-factor {}: must be a positive number",
             args.deadline_factor
         );
+        let programs = Programs {
+            witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
+            pause: program(args.pause.as_deref().or(args.own_pause.as_deref()), "pause", "--pause")?,
+            pause_args: args.sandbox_arguments(),
+        };
         ensure!(
             nix::unistd::geteuid().is_root(),
             "judging on this machine needs root (containers, cgroups, eBPF); run it as root, or in a VM with \
              `cargo xtask conformance`"
         );
-        let programs = Programs {
-            witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
-            pause: program(args.pause.as_deref(), "pause", "--pause")?,
-            pause_args: args.pause_arg.clone(),
-        };
         interrupt::install().context("take SIGINT and SIGTERM")?;
         let base = tempfile::Builder::new()
             .prefix("podproof-")
@@ -99,7 +137,8 @@ impl Stage {
             eprintln!("podproof: no kernel evidence, every check will be inconclusive: {reason}");
         }
         let deadline_factor = args.deadline_factor;
-        Ok(Self { programs, base, tracer, machine: args.machine.clone(), deadline_factor, recorder })
+        let (machine, judges_sandbox) = (args.machine.clone(), args.judges_sandbox());
+        Ok(Self { programs, judges_sandbox, base, tracer, machine, deadline_factor, recorder })
     }
 
     /// Finds a runtime and asks it for its version.
@@ -116,18 +155,19 @@ impl Stage {
     /// Plays checks against one runtime, with records of the whole run.
     pub(super) fn play(
         &self,
-        runtime: OciRuntime,
-        checks: impl FnOnce(&Arc<Run>) -> Vec<CheckReport>,
+        (runtime, adapter): (OciRuntime, Adapter),
+        again: Option<String>,
+        checks: impl FnOnce(&Run, &RunReport) -> Played,
     ) -> Result<RunReport> {
         let begin = Instant::now();
         let lost_before = self.lost();
-        let mut report = self.head(&runtime)?;
+        let mut report = RunReport { again, adapter: adapter.to_string(), ..self.head(&runtime)? };
         let before = Snapshot::take(&Layout::detect(), self.base.path());
-        let run =
-            Run::open(runtime, &self.programs, self.tracer.clone(), self.base.path(), self.deadline_factor)?;
-        let run = Arc::new(run);
+        let (tracer, factor) = (self.tracer.clone(), self.deadline_factor);
+        let run = Run::open((runtime, adapter), &self.programs, tracer, self.base.path(), factor)?;
         self.recorder.write(&Record::Run(Box::new(report.clone()))).context("write a record")?;
-        report.checks = checks(&run);
+        let played = checks(&run, &report);
+        (report.checks, report.repeats) = (played.checks, played.repeats);
         report.left_behind = run.close();
         let after = Snapshot::take(&run.layout, self.base.path());
         report.left_behind.extend(after.since(&before, &marks(&run)));
@@ -139,6 +179,7 @@ impl Stage {
             wall_ms: report.wall_ms,
             events_lost: report.events_lost,
             left_behind: report.left_behind.clone(),
+            repeats: report.repeats.clone(),
         };
         self.recorder.write(&end).context("write a record")?;
         Ok(report)
@@ -160,6 +201,8 @@ impl Stage {
             sandbox: SandboxReport {
                 name: pause.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 path: pause.display().to_string(),
+                arguments: self.programs.pause_args.clone(),
+                is_other: self.judges_sandbox,
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             },
             machine: self.machine.clone(),

@@ -7,6 +7,7 @@
 //! The suite and the launcher exchange one JSON packet per request and reply over a seqpacket socketpair.
 //! When the suite goes away the launcher kills every descendant that it can still reach and ends.
 
+mod pump;
 mod serve;
 mod start;
 
@@ -51,11 +52,15 @@ pub struct Invocation {
     pub ambient_caps: Vec<u8>,
     /// Signals that the command is started with as ignored ones.
     pub ignored_signals: Vec<i32>,
+    /// Directory of the cgroup that it runs in; by default the launcher's own.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
     Run { invocation: Invocation, timeout_ms: u64 },
+    RunAll { invocations: Vec<Invocation>, timeout_ms: u64 },
     Wait { pid: i32, timeout_ms: u64 },
     KeepZombies { keep: bool },
     KillAll { timeout_ms: u64 },
@@ -64,6 +69,7 @@ enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     Ran { pid: i32, status: Option<i32> },
+    RanAll { ended: Vec<(i32, Option<i32>)> },
     Waited { status: Option<i32> },
     Set,
     Killed { left: Vec<i32> },
@@ -167,6 +173,27 @@ impl Launcher {
         let request = Request::Run { invocation, timeout_ms: millis(timeout) };
         match self.ask(&request, timeout)? {
             Reply::Ran { pid, status } => Ok(Ran { pid, status: status.map(ExitStatus::from_raw) }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Starts these commands one right after the other and waits for all of them; those that have not ended at the deadline
+    /// are killed. In the order given.
+    ///
+    /// # Errors
+    /// When the launcher is gone or a command cannot be executed.
+    pub fn run_all(
+        &mut self,
+        invocations: Vec<Invocation>,
+        timeout: Duration,
+    ) -> Result<Vec<Ran>, LauncherError> {
+        let request = Request::RunAll { invocations, timeout_ms: millis(timeout) };
+        match self.ask(&request, timeout)? {
+            Reply::RanAll { ended } => {
+                let ran =
+                    |(pid, status): (i32, Option<i32>)| Ran { pid, status: status.map(ExitStatus::from_raw) };
+                Ok(ended.into_iter().map(ran).collect())
+            }
             other => Err(unexpected(&other)),
         }
     }

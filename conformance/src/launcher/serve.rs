@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use super::pump::Pump;
 use super::start::start;
 use super::{Invocation, LauncherError, Reply, Request, SOCKET_ENV, receive, wait_readable};
 
@@ -36,7 +37,8 @@ pub fn serve() -> Result<(), LauncherError> {
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), Some(&mut before)).map_err(refuse("block SIGCHLD"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(refuse("signalfd"))?;
-    let mut server = Server { socket, signals, ended: BTreeMap::new(), keeps_zombies: false };
+    let mut server =
+        Server { socket, signals, pumps: Vec::new(), ended: BTreeMap::new(), keeps_zombies: false };
     loop {
         let Some(packet) = server.next_packet()? else {
             server.kill_descendants(Duration::from_secs(10));
@@ -72,6 +74,8 @@ fn move_stdin_away() -> Result<OwnedFd, Errno> {
 struct Server {
     socket: OwnedFd,
     signals: SignalFd,
+    /// Output that somebody may still write.
+    pumps: Vec<Pump>,
     /// Wait statuses of children that ended, until somebody asks.
     ended: BTreeMap<i32, i32>,
     /// Only a process that is waited for is reaped.
@@ -83,27 +87,50 @@ impl Server {
     fn next_packet(&mut self) -> Result<Option<Vec<u8>>, LauncherError> {
         loop {
             self.reap(None);
-            let ready = wait_readable(&[self.socket.as_fd(), self.signals.as_fd()], None)
-                .map_err(|source| LauncherError::Socket { op: "poll", source })?;
-            if ready.first().copied().unwrap_or(false) {
+            if self.wait(None).map_err(|source| LauncherError::Socket { op: "poll", source })? {
                 return receive(self.socket.as_fd(), None);
             }
         }
     }
 
+    /// Waits until a child has ended, somebody has printed something, there is a request, or this moment; whether there is a
+    /// request.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool, Errno> {
+        let mut fds = vec![self.signals.as_fd()];
+        fds.extend(self.pumps.iter().map(Pump::as_fd));
+        // While a child is waited for, a request stays where it is.
+        if deadline.is_none() {
+            fds.push(self.socket.as_fd());
+        }
+        let ready = wait_readable(&fds, deadline)?;
+        let mut of_pumps = ready.iter().skip(1);
+        self.pumps.retain_mut(|pump| !of_pumps.next().copied().unwrap_or(false) || pump.step());
+        Ok(deadline.is_none() && of_pumps.next().copied().unwrap_or(false))
+    }
+
+    /// Starts a command.
+    fn start(&mut self, invocation: &Invocation) -> Result<i32, Reply> {
+        match start(invocation) {
+            Ok((pid, pumps)) => {
+                self.pumps.extend(pumps);
+                Ok(pid)
+            }
+            Err(error) => Err(refused(invocation, &error)),
+        }
+    }
+
     fn answer(&mut self, request: Request) -> Reply {
         match request {
-            Request::Run { invocation, timeout_ms } => match start(&invocation) {
+            Request::Run { invocation, timeout_ms } => match self.start(&invocation) {
                 Ok(pid) => {
-                    let status = self.wait_for(pid, Duration::from_millis(timeout_ms));
-                    if status.is_none() {
-                        signal_process(pid);
-                        self.wait_for(pid, Duration::from_secs(10));
-                    }
+                    let status = self.finish(pid, Duration::from_millis(timeout_ms));
                     Reply::Ran { pid, status }
                 }
-                Err(error) => refused(&invocation, &error),
+                Err(refused) => refused,
             },
+            Request::RunAll { invocations, timeout_ms } => {
+                self.run_all(&invocations, Duration::from_millis(timeout_ms))
+            }
             Request::Wait { pid, timeout_ms } => {
                 Reply::Waited { status: self.wait_for(pid, Duration::from_millis(timeout_ms)) }
             }
@@ -116,6 +143,37 @@ impl Server {
                 Reply::Killed { left: self.kill_descendants(Duration::from_millis(timeout_ms)) }
             }
         }
+    }
+
+    /// Waits for a command, or kills it at the deadline.
+    fn finish(&mut self, pid: i32, timeout: Duration) -> Option<i32> {
+        let status = self.wait_for(pid, timeout);
+        if status.is_none() {
+            // With whatever it has made and left in its group.
+            signal_process(-pid);
+            signal_process(pid);
+            self.wait_for(pid, Duration::from_secs(10));
+        }
+        self.pumps.retain_mut(Pump::drain);
+        status
+    }
+
+    fn run_all(&mut self, invocations: &[Invocation], timeout: Duration) -> Reply {
+        let deadline = Instant::now() + timeout;
+        let mut started = Vec::new();
+        let mut failed = None;
+        for invocation in invocations {
+            match self.start(invocation) {
+                Ok(pid) => started.push(pid),
+                Err(refused) => {
+                    failed = Some(refused);
+                    break;
+                }
+            }
+        }
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let ended = started.into_iter().map(|pid| (pid, self.finish(pid, left()))).collect();
+        failed.unwrap_or(Reply::RanAll { ended })
     }
 
     /// Collects every child that has ended; while zombies are kept, only the wanted one.
@@ -148,10 +206,10 @@ impl Server {
             if let Some(status) = self.ended.remove(&pid) {
                 return Some(status);
             }
-            let ready = wait_readable(&[self.signals.as_fd()], Some(deadline)).ok()?;
-            if !ready.first().copied().unwrap_or(false) {
+            if Instant::now() >= deadline {
                 return None;
             }
+            self.wait(Some(deadline)).ok()?;
         }
     }
 
@@ -168,7 +226,7 @@ impl Server {
                 return living;
             }
             let round = Instant::now() + Duration::from_millis(50);
-            if wait_readable(&[self.signals.as_fd()], Some(round.min(deadline))).is_err() {
+            if self.wait(Some(round.min(deadline))).is_err() {
                 return living;
             }
         }

@@ -1,7 +1,7 @@
 //! Starting one command, with what the suite wants it to inherit and must not pass on.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,10 +10,11 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
+use super::pump::Pump;
 use super::{Invocation, SOCKET_ENV};
 
-/// Starts a command with its output in files; its process id.
-pub(super) fn start(invocation: &Invocation) -> io::Result<i32> {
+/// Starts a command in a process group of its own; its process id, and its output on the way to its files.
+pub(super) fn start(invocation: &Invocation) -> io::Result<(i32, [Pump; 2])> {
     let Some((program, arguments)) = invocation.argv.split_first() else {
         return Err(io::Error::from_raw_os_error(Errno::EINVAL as i32));
     };
@@ -23,21 +24,37 @@ pub(super) fn start(invocation: &Invocation) -> io::Result<i32> {
         }
         File::create(path)
     };
+    let (stdout, to_stdout) = io::pipe()?;
+    let (stderr, to_stderr) = io::pipe()?;
+    let pumps =
+        [Pump::new(stdout, create(&invocation.stdout)?)?, Pump::new(stderr, create(&invocation.stderr)?)?];
     let mut command = Command::new(program);
     command
         .args(arguments)
         .envs(&invocation.env)
         .env_remove(SOCKET_ENV)
         .stdin(Stdio::null())
-        .stdout(create(&invocation.stdout)?)
-        .stderr(create(&invocation.stderr)?);
+        .stdout(to_stdout)
+        .stderr(to_stderr)
+        // Who kills the group of its caller does not kill the launcher.
+        .process_group(0);
     let leaked = leak_fds(invocation.leaked_fds)?;
     let _ambient = AmbientGuard::raise(&invocation.ambient_caps)?;
     unblock_all(&mut command);
     ignore(&mut command, &invocation.ignored_signals)?;
+    if let Some(cgroup) = &invocation.cgroup {
+        enter(&mut command, File::options().write(true).open(cgroup.join("cgroup.procs"))?);
+    }
     let child = command.spawn()?;
     drop(leaked);
-    Ok(child.id().cast_signed())
+    Ok((child.id().cast_signed(), pumps))
+}
+
+/// Lets the command begin in a cgroup, given by its `cgroup.procs`.
+#[expect(unsafe_code, reason = "std runs nothing between fork and exec without it")]
+fn enter(command: &mut Command, mut procs: File) {
+    // SAFETY: between fork and exec only write(2) is called, on a descriptor that is open there as it is here.
+    unsafe { command.pre_exec(move || procs.write_all(b"0")) };
 }
 
 /// Lets the command begin with no signal blocked, as a container engine does: the launcher waits for SIGCHLD, and has the

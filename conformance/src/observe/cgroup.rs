@@ -90,6 +90,9 @@ impl Layout {
         let deadline = Instant::now() + timeout;
         let mut failures = Vec::new();
         for root in self.directories(path) {
+            if *self == Self::Unified && root.exists() {
+                thaw(&root);
+            }
             if *self == Self::Unified
                 && root.join("cgroup.kill").exists()
                 && let Err(error) = fs::write(root.join("cgroup.kill"), "1")
@@ -105,6 +108,18 @@ impl Layout {
             }
         }
         failures
+    }
+}
+
+/// Lets a cgroup go on that a runtime has left frozen, and those above it: they are the suite's, and hold others.
+fn thaw(dir: &Path) {
+    for dir in dir.ancestors().take_while(|dir| *dir != Path::new(ROOT)) {
+        let file = dir.join("cgroup.freeze");
+        if fs::read_to_string(&file).is_ok_and(|text| text.trim() == "1")
+            && let Err(error) = fs::write(&file, "0")
+        {
+            tracing::debug!(path = %file.display(), %error, "thaw");
+        }
     }
 }
 

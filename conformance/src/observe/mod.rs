@@ -1,6 +1,7 @@
 //! Looking from outside: the witness's connection, the trace, and the kernel's own records.
 
 pub mod cgroup;
+pub mod mqueue;
 pub mod process;
 pub mod snapshot;
 pub mod tcp;

@@ -7,6 +7,8 @@ use super::process;
 
 /// State `ESTABLISHED` in the `st` column (`include/net/tcp_states.h`).
 const ESTABLISHED: &str = "01";
+/// State `LISTEN` there.
+const LISTEN: &str = "0A";
 /// 127.0.0.1 as the column shows it: the address in network order, printed as a number of this machine.
 const LOCALHOST: u32 = u32::from_ne_bytes([127, 0, 0, 1]);
 
@@ -19,6 +21,8 @@ pub struct TcpSocket {
     pub remote: (u32, u16),
     /// It is in state `ESTABLISHED`.
     pub is_established: bool,
+    /// It is in state `LISTEN`.
+    pub is_listening: bool,
     /// Inode of the socket: `socket:[INODE]` in `/proc/PID/fd`.
     pub inode: u64,
 }
@@ -39,6 +43,11 @@ pub fn established(table: &[TcpSocket], local: u16, remote: u16) -> Option<&TcpS
     })
 }
 
+/// The sockets that listen on a port of 127.0.0.1.
+pub fn listening(table: &[TcpSocket], port: u16) -> impl Iterator<Item = &TcpSocket> {
+    table.iter().filter(move |socket| socket.is_listening && socket.local == (LOCALHOST, port))
+}
+
 /// Whether a descriptor of the process is this socket.
 #[must_use]
 pub fn holds(pid: i32, inode: u64) -> bool {
@@ -54,6 +63,7 @@ fn parse(text: &str) -> Vec<TcpSocket> {
             local: endpoint(local)?,
             remote: endpoint(remote)?,
             is_established: *state == ESTABLISHED,
+            is_listening: *state == LISTEN,
             inode: inode.parse().ok()?,
         })
     };

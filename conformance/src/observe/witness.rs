@@ -176,20 +176,31 @@ impl Link {
     /// # Errors
     /// When the witness is gone, silent, or a system call inside failed.
     pub fn ask(&mut self, command: Command, timeout: Duration) -> Result<Value, WitnessError> {
-        let name = self.hello.name.clone();
         let asked = describe(&command);
-        let deadline = Instant::now() + timeout;
         let id = self.tell(command)?;
+        self.answer(id, &asked, timeout)
+    }
+
+    /// Waits for the answer to a command that was told; answers to others are passed over.
+    ///
+    /// # Errors
+    /// As [`Link::ask`].
+    pub fn answer(&mut self, id: u64, asked: &str, timeout: Duration) -> Result<Value, WitnessError> {
+        let name = self.hello.name.clone();
+        let asked = || asked.to_owned();
+        let deadline = Instant::now() + timeout;
         loop {
             let packet = match receive(&self.socket, deadline) {
                 Ok(Some(packet)) => packet,
-                Ok(None) => return Err(WitnessError::Silent { name, asked, waited: timeout }),
-                Err(Errno::ECONNRESET | Errno::EPIPE) => return Err(WitnessError::Gone { name, asked }),
+                Ok(None) => return Err(WitnessError::Silent { name, asked: asked(), waited: timeout }),
+                Err(Errno::ECONNRESET | Errno::EPIPE) => {
+                    return Err(WitnessError::Gone { name, asked: asked() });
+                }
                 Err(source) => return Err(WitnessError::Connection { op: "recv", name, source }),
             };
             let reply: Reply = serde_json::from_slice(&packet).map_err(|error| WitnessError::Nonsense {
                 name: name.clone(),
-                asked: asked.clone(),
+                asked: asked(),
                 what: error.to_string(),
             })?;
             if reply.id != id {
@@ -246,6 +257,18 @@ impl Link {
     pub fn wait_gone(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         matches!(receive(&self.socket, deadline), Err(Errno::ECONNRESET | Errno::EPIPE))
+    }
+}
+
+/// An error number of a system call inside is a result.
+///
+/// # Errors
+/// Every other error.
+pub fn refusable<T>(answer: Result<T, WitnessError>) -> Result<Result<T, i32>, WitnessError> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(WitnessError::Failed { source, .. }) => Ok(Err(source.raw_os_error().unwrap_or(libc::EIO))),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,221 +1,303 @@
-//! The matrix of defects and checks: the proof that every check can fail.
+//! The matrix of requirements by runtime and kernel: verdicts and reasons of several reports, without their evidence.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::model::{CheckReport, RunReport};
-use crate::evidence::Evidence;
+use super::model::{CheckReport, Report, RunReport};
+use super::table;
+use crate::checks;
 
-/// What the name of a defective runtime begins with.
-pub const PREFIX: &str = "saboteur:";
-
-/// A defect, as the saboteur lists it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Defect {
-    /// Its name.
-    pub name: String,
-    /// The check that must fail because of it.
-    pub target: String,
-    /// What it does.
-    pub does: String,
-    /// Other checks that turn red.
-    pub also_red: Vec<AlsoRed>,
-}
-
-/// A check that turns red although another is meant.
-#[derive(Debug, Clone, Deserialize)]
-pub struct AlsoRed {
-    /// Id of the check.
-    pub id: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// Asks the saboteur for its defects.
-///
-/// # Errors
-/// When it cannot be run or prints something else.
-pub fn list(saboteur: &Path) -> Result<Vec<Defect>> {
-    let output = Command::new(saboteur)
-        .arg("list")
-        .output()
-        .with_context(|| format!("run the saboteur {}", saboteur.display()))?;
-    ensure!(output.status.success(), "the saboteur {} failed: {}", saboteur.display(), output.status);
-    serde_json::from_slice(&output.stdout).with_context(|| format!("read the list of {}", saboteur.display()))
-}
-
-/// One line of the matrix.
-#[derive(Debug, Clone, Serialize)]
-pub struct Row {
-    /// The defect.
-    pub name: String,
-    /// The checks that must fail.
-    pub targets: Vec<String>,
-    /// The checks that did fail.
-    pub caught_by: Vec<String>,
-    /// Checks that turned red, are no target, and have no reason listed.
-    pub unexpected_red: Vec<String>,
-    /// What the target came to when it did not fail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missed: Option<String>,
-}
-
-/// The whole matrix, schema 1.
-#[derive(Debug, Clone, Serialize)]
+/// The matrix, schema 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matrix {
-    /// Version of the format.
+    /// Version of the format: 1.
     pub schema: u32,
-    /// A line for each defect that was tried.
-    pub defects: Vec<Row>,
-    /// Checks that the good runtime did not pass; their catches prove nothing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub control_red: Vec<String>,
-    /// Caught defects among all.
-    pub score: f64,
+    /// A column for each runtime and kernel.
+    pub columns: Vec<Column>,
+}
+
+/// One runtime on one kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Name of the runtime.
+    pub runtime: String,
+    /// Its version.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// `vm-tcg`, `vm-kvm` or `host`.
+    pub machine: String,
+    /// What the checks came to, in the order of the catalog.
+    pub cells: Vec<Cell>,
+}
+
+/// One verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Id of the requirement.
+    pub id: String,
+    /// Its short name, in words.
+    pub name: String,
+    /// `MUST` or `SHOULD`.
+    pub level: String,
+    /// `pass`, `fail`, `skip` or `inconclusive`.
+    pub verdict: String,
+    /// Why; empty for a pass.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The line of the baseline that explains it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
+}
+
+impl Column {
+    fn of(run: &RunReport) -> Self {
+        let cell = |check: &CheckReport| Cell {
+            id: check.id.clone(),
+            name: check.name.clone(),
+            level: check.level.clone(),
+            verdict: check.verdict.clone(),
+            reason: check.reason.clone(),
+            known: check.known.clone(),
+        };
+        Self {
+            runtime: run.subject(),
+            version: run.runtime.version.clone(),
+            kernel: run.kernel.clone(),
+            machine: run.machine.clone(),
+            cells: run.checks.iter().map(cell).collect(),
+        }
+    }
+
+    /// The run that it is of, as far as it is known.
+    #[must_use]
+    pub fn run(&self) -> RunReport {
+        let mut run = RunReport::unborn(&self.kernel);
+        run.runtime.name.clone_from(&self.runtime);
+        run.runtime.version.clone_from(&self.version);
+        run.machine.clone_from(&self.machine);
+        run.checks = self.cells.iter().map(Cell::check).collect();
+        run
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        let key = |it: &Self| {
+            (it.runtime.clone(), it.version.clone(), it.run().kernel_series(), it.machine.clone())
+        };
+        key(self) == key(other)
+    }
+}
+
+impl Cell {
+    fn check(&self) -> CheckReport {
+        CheckReport {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            level: self.level.clone(),
+            verdict: self.verdict.clone(),
+            reason: self.reason.clone(),
+            known: self.known.clone(),
+            ..CheckReport::default()
+        }
+    }
 }
 
 impl Matrix {
-    /// The matrix of these runs: the control first, then one run per defect.
+    /// The matrix of these runs. Of two runs of one runtime and kernel series the later one gives the verdicts that it has.
     #[must_use]
-    pub fn new(runs: &[RunReport], defects: &[Defect]) -> Self {
-        let red = |check: &&CheckReport| check.verdict == "fail" || check.verdict == "inconclusive";
-        let control = runs.iter().filter(|run| !run.runtime.name.starts_with(PREFIX));
-        let control_red: Vec<String> = control
-            .flat_map(|run| run.checks.iter().filter(red))
-            .map(|check| format!("{} {}", check.id, check.verdict))
-            .collect();
-        let rows: Vec<Row> = runs
-            .iter()
-            .filter_map(|run| {
-                let name = run.runtime.name.strip_prefix(PREFIX)?;
-                defects.iter().find(|defect| defect.name == name).map(|defect| Row::new(run, defect))
-            })
-            .collect();
-        let caught = rows.iter().filter(|row| row.missed.is_none()).count();
-        // Counts of defects are far below the precision of f64.
-        #[expect(clippy::cast_precision_loss, reason = "some dozens of defects")]
-        let score = if rows.is_empty() { 0.0 } else { caught as f64 / rows.len() as f64 };
-        Self { schema: 1, defects: rows, control_red, score }
-    }
-
-    /// Every defect was caught, nothing else turned red without a reason, and the control passed.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.control_red.is_empty()
-            && !self.defects.is_empty()
-            && self.defects.iter().all(|row| row.missed.is_none() && row.unexpected_red.is_empty())
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        for row in &self.defects {
-            let verdict = match &row.missed {
-                None => format!("caught by {}", row.caught_by.join(", ")),
-                Some(missed) => format!("MISSED: {missed}"),
-            };
-            // Writing to a String cannot fail.
-            let _infallible = writeln!(text, "{:<36} {verdict}", row.name);
-            if !row.unexpected_red.is_empty() {
-                let _infallible =
-                    writeln!(text, "{:<36} unexpectedly red: {}", "", row.unexpected_red.join(", "));
+    pub fn of<'r>(runs: impl IntoIterator<Item = &'r RunReport>) -> Self {
+        let mut columns: Vec<Column> = Vec::new();
+        for column in runs.into_iter().map(Column::of) {
+            match columns.iter_mut().find(|known| known.is_of(&column)) {
+                Some(known) => {
+                    known.kernel = column.kernel;
+                    for cell in column.cells {
+                        match known.cells.iter_mut().find(|other| other.id == cell.id) {
+                            Some(other) => *other = cell,
+                            None => known.cells.push(cell),
+                        }
+                    }
+                }
+                None => columns.push(column),
             }
         }
-        for check in &self.control_red {
-            let _infallible = writeln!(text, "the good runtime itself: {check}");
+        for column in &mut columns {
+            column.cells.sort_by_key(|cell| table::place(&cell.id));
         }
-        let caught = self.defects.iter().filter(|row| row.missed.is_none()).count();
-        let _infallible = writeln!(
-            text,
-            "score: {caught} of {} defects caught ({:.0} %)",
-            self.defects.len(),
-            self.score * 100.0
+        Self { schema: 1, columns }
+    }
+
+    /// Its columns as runs.
+    #[must_use]
+    pub fn runs(&self) -> Vec<RunReport> {
+        self.columns.iter().map(Column::run).collect()
+    }
+
+    /// As a page in Markdown.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let runs = self.runs();
+        let mut text = String::from(
+            "# What runtimes come to\n\nMade from `matrix.json` by `podproof matrix docs/matrix.json --markdown docs/matrix.md`; \
+             [report.md](report.md) tells how both are made from new runs.\n\n",
         );
+        text += "✔ pass, **✘** failed MUST, ✘ failed SHOULD, – skipped, ? inconclusive. A number leads to its reason below.\n";
+        let mut notes: Vec<(String, Vec<String>)> = Vec::new();
+        let mut area = String::new();
+        for (id, name) in table::requirements(&runs) {
+            let own = id.split('-').next().unwrap_or(&id);
+            if own != area {
+                own.clone_into(&mut area);
+                let title = checks::find(&id).map_or("", |check| check.requirement.area_title());
+                text += &format!("\n## {area}: {title}\n\n| check | requirement |");
+                for run in &runs {
+                    let head =
+                        format!("{} {} on {}", run.subject(), run.runtime.version, run.kernel_series());
+                    text += &format!(" {} |", escaped(&head));
+                }
+                text += &format!("\n|---|---|{}\n", ":-:|".repeat(runs.len()));
+            }
+            text += &format!("| {} | {} |", escaped(&id), escaped(&name));
+            for run in &runs {
+                let shown =
+                    run.checks.iter().find(|check| check.id == id).map_or_else(String::new, |check| {
+                        let number = number(&mut notes, &id, run, check);
+                        format!("{}{number}", sign(check))
+                    });
+                text += &format!(" {shown} |");
+            }
+            text.push('\n');
+        }
+        text += "\n## Sums\n\n| runtime | kernel | machine | pass | fail | skip | inconclusive |\n|---|---|---|--:|--:|--:|--:|\n";
+        for run in &runs {
+            let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
+            text += &format!(
+                "| {} {} | {} | {} | {} | {} | {} | {} |\n",
+                escaped(&run.subject()),
+                escaped(&run.runtime.version),
+                escaped(&run.kernel),
+                escaped(&run.machine),
+                count("pass"),
+                count("fail"),
+                count("skip"),
+                count("inconclusive")
+            );
+        }
+        if !notes.is_empty() {
+            text += "\n## Reasons\n\n";
+        }
+        for (index, (reason, whose)) in notes.iter().enumerate() {
+            text += &format!("{}. {} ({})\n", index + 1, escaped(reason), escaped(&whose.join(", ")));
+        }
         text
     }
 }
 
-impl Row {
-    fn new(run: &RunReport, defect: &Defect) -> Self {
-        let target = run.checks.iter().find(|check| check.id == defect.target);
-        let missed = match target {
-            Some(check) if check.verdict == "fail" => None,
-            Some(check) => Some(format!("{} {} {}", check.id, check.verdict, check.reason)),
-            None => Some(match &run.ended_early {
-                Some(reason) => format!("{} was not judged: {reason}", defect.target),
-                None => format!("{} was not judged", defect.target),
-            }),
-        };
-        let failed = run.checks.iter().filter(|check| check.verdict == "fail");
-        let has_reason = |id: &str| id == defect.target || defect.also_red.iter().any(|also| also.id == id);
-        let unexpected = run
-            .checks
-            .iter()
-            .filter(|check| check.verdict == "fail" || check.verdict == "inconclusive")
-            .filter(|check| !has_reason(&check.id))
-            .map(|check| format!("{} {} ({})", check.id, check.verdict, check.reason));
-        Self {
-            name: defect.name.clone(),
-            targets: vec![defect.target.clone()],
-            caught_by: failed.map(|check| check.id.clone()).collect(),
-            unexpected_red: unexpected.collect(),
-            missed,
-        }
+/// The sign of a verdict.
+fn sign(check: &CheckReport) -> &'static str {
+    match (check.verdict.as_str(), check.level.as_str()) {
+        ("pass", _) => "✔",
+        ("fail", "MUST") => "**✘**",
+        ("fail", _) => "✘",
+        ("skip", _) => "–",
+        _ => "?",
     }
 }
 
-/// Recorded evidence of one check: of a good runtime, and of its defects.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Recorded {
-    /// Of the good runtime.
-    pub good: Option<Evidence>,
-    /// Of defective ones, by the name of the defect.
-    pub defects: BTreeMap<String, Evidence>,
+/// The number of a verdict's reason; equal ones of a requirement share it.
+fn number(notes: &mut Vec<(String, Vec<String>)>, id: &str, run: &RunReport, check: &CheckReport) -> String {
+    let known = check.known.as_ref().filter(|known| !known.is_empty());
+    let reason = known.unwrap_or(&check.reason);
+    if reason.is_empty() {
+        return String::new();
+    }
+    let reason = format!("{id}: {reason}");
+    let whose = format!("{} on {}", run.subject(), run.kernel_series());
+    let index = notes.iter().position(|(known, _)| *known == reason).unwrap_or_else(|| {
+        notes.push((reason, Vec::new()));
+        notes.len() - 1
+    });
+    notes[index].1.push(whose);
+    format!(" {}", index + 1)
 }
 
-/// Writes the evidence of every check that a defect aims at, one file per check.
+/// The text as Markdown shows it, in one line.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in crate::trace::printable(text).chars() {
+        match c {
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '&' => escaped += "&amp;",
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// The runs of a file: a report, or a matrix that was made of some.
 ///
 /// # Errors
-/// When a file cannot be written.
-pub fn write_evidence(dir: &Path, runs: &[RunReport]) -> Result<()> {
-    let mut recorded: BTreeMap<String, Recorded> = BTreeMap::new();
-    for run in runs {
-        let defect = run.runtime.name.strip_prefix(PREFIX);
-        for check in &run.checks {
-            let place = recorded.entry(check.id.clone()).or_default();
-            match defect {
-                None => place.good = Some(evidence(check)),
-                Some(name) if name.starts_with(&check.id.to_lowercase()) => {
-                    place.defects.insert(name.to_owned(), evidence(check));
-                }
-                Some(_) => {}
-            }
-        }
+/// When it cannot be read or is neither.
+pub fn read(path: &Path) -> Result<Vec<RunReport>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
+    if value["schema"] != 1 {
+        bail!("{}: schema {}; this is for 1", path.display(), value["schema"]);
     }
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    for (id, recorded) in recorded.iter().filter(|(_, recorded)| !recorded.defects.is_empty()) {
-        let path = dir.join(format!("{id}.json"));
-        let mut text = serde_json::to_string_pretty(recorded)?;
-        text.push('\n');
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    let not_one = || format!("{} is neither a report nor a matrix", path.display());
+    if value["columns"].is_array() {
+        let matrix: Matrix = serde_json::from_value(value).with_context(not_one)?;
+        return Ok(matrix.runs());
     }
-    Ok(())
+    let report: Report = serde_json::from_value(value).with_context(not_one)?;
+    Ok(report.runs)
 }
 
-/// What a report keeps of a check's evidence, without the lines for people.
-fn evidence(check: &CheckReport) -> Evidence {
-    Evidence {
-        inside: check.inside.clone(),
-        kernel: check.kernel.clone(),
-        trace: Vec::new(),
-        events_lost: check.events_lost,
-        refused: None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{check, hostile, run};
+
+    #[test]
+    fn reports_are_merged_and_the_later_verdict_holds() {
+        let first = run("runc", "6.12.1", vec![check("NS-02", "fail"), check("REAP-01", "pass")]);
+        let later = run("runc", "6.12.9", vec![check("NS-02", "pass"), check("NS-01", "pass")]);
+        let other = run("runc", "6.1.9", vec![check("NS-02", "fail")]);
+        let matrix = Matrix::of([&first, &later, &other]);
+        assert_eq!(matrix.columns.len(), 2);
+        let cells: Vec<(&str, &str)> =
+            matrix.columns[0].cells.iter().map(|cell| (cell.id.as_str(), cell.verdict.as_str())).collect();
+        assert_eq!(cells, [("NS-01", "pass"), ("NS-02", "pass"), ("REAP-01", "pass")]);
+        assert_eq!(matrix.columns[0].kernel, "6.12.9");
+        let again: Matrix = serde_json::from_str(&serde_json::to_string(&matrix).unwrap()).unwrap();
+        assert_eq!(Matrix::of(&again.runs()), matrix);
+    }
+
+    #[test]
+    fn a_hostile_text_breaks_no_table() {
+        let page = Matrix::of([&hostile()]).page();
+        let tables = page.lines().filter(|line| line.starts_with('|'));
+        let bars = |line: &str| line.matches('|').count() - line.matches("\\|").count();
+        for line in tables.take_while(|line| !line.starts_with("| runtime")) {
+            assert_eq!(bars(line), 4, "{line}");
+        }
+        assert!(!page.contains("<script>"));
+    }
+
+    #[test]
+    fn the_committed_page_is_made_from_the_committed_matrix() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let runs = read(&docs.join("matrix.json")).unwrap();
+        let page = fs::read_to_string(docs.join("matrix.md")).unwrap();
+        assert!(Matrix::of(&runs).page() == page, "make docs/matrix.md again: `podproof matrix` tells how");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{CheckReport, RunReport};
+use super::model::{CheckReport, Repeats, RunReport};
 
 /// One line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub enum Record {
         events_lost: u64,
         /// What was still there after the clean-up.
         left_behind: Vec<String>,
+        /// What repeating the checks showed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repeats: Option<Repeats>,
     },
 }
 
@@ -111,11 +114,12 @@ impl Reader {
                     run.checks.push(*check);
                 }
             }
-            Record::End { wall_ms, events_lost, left_behind } => {
+            Record::End { wall_ms, events_lost, left_behind, repeats } => {
                 if let Some(mut run) = self.open.take() {
                     run.wall_ms = wall_ms;
                     run.events_lost = events_lost;
                     run.left_behind = left_behind;
+                    run.repeats = repeats;
                     self.done.push(run);
                 }
             }
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_dropped() {
-        let end = line(&Record::End { wall_ms: 5, events_lost: 0, left_behind: Vec::new() });
+        let end = line(&Record::End { wall_ms: 5, events_lost: 0, left_behind: Vec::new(), repeats: None });
         let text = line(&run()) + &end[..end.len() / 2];
         assert!(runs(&text)[0].ended_early.is_some());
         let text = line(&run()) + &end;

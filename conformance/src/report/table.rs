@@ -1,12 +1,14 @@
-//! The table at the end of a run: requirements down, runtimes and kernels across, and what to look at below.
+//! The table at the end of a run: requirements down, runtimes and kernels across.
 
 use std::fmt::Write as _;
 
-use super::model::{CheckReport, RunReport};
+use super::model::RunReport;
+use super::words::{mark, seconds};
 use crate::checks;
 use crate::evidence::Lost;
+use crate::trace::printable;
 
-/// Renders the table with its legend, reasons and counts.
+/// Renders the table.
 #[must_use]
 pub fn render(runs: &[RunReport]) -> String {
     let mut text = String::new();
@@ -18,7 +20,7 @@ pub fn render(runs: &[RunReport]) -> String {
 fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
     let heads: Vec<(String, String)> = runs
         .iter()
-        .map(|run| (format!("{} {}", run.runtime.name, run.runtime.version), short_kernel(run)))
+        .map(|run| (printable(&format!("{} {}", run.subject(), run.runtime.version)), kernel(run)))
         .collect();
     let widths: Vec<usize> = heads.iter().map(|(top, below)| top.len().max(below.len()).max(12)).collect();
     write!(text, "\n{:<9} {:<42}", "", "")?;
@@ -30,63 +32,34 @@ fn write_table(text: &mut String, runs: &[RunReport]) -> std::fmt::Result {
         write!(text, "  {below:<width$}")?;
     }
     writeln!(text)?;
-    for id in ids(runs) {
-        let name = checks::find(&id).map_or("", |check| check.requirement.name);
-        write!(text, "{id:<9} {:<42}", name.replace('_', " "))?;
+    for (id, name) in requirements(runs) {
+        write!(text, "{id:<9} {name:<42}")?;
         for (run, width) in runs.iter().zip(&widths) {
-            let word = run.checks.iter().find(|check| check.id == id).map_or("-", |check| mark(check));
+            let word = run
+                .checks
+                .iter()
+                .find(|check| check.id == id)
+                .map_or("-", |check| if check.known.is_some() { "known" } else { mark(check) });
             write!(text, "  {word:<width$}")?;
         }
         writeln!(text)?;
     }
-    writeln!(text)?;
-    for run in runs {
-        write_remarks(text, run)?;
-    }
-    for run in runs {
-        writeln!(text, "{}", counts(run))?;
-    }
     Ok(())
 }
 
-fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
-    let label = format!("{} on {}", run.runtime.name, short_kernel(run));
-    for check in &run.checks {
-        let label = match check.subject.as_str() {
-            "sandbox" => format!("{} (the sandbox program) with {label}", run.sandbox.name),
-            _ => label.clone(),
-        };
-        match check.verdict.as_str() {
-            "pass" => {}
-            verdict => writeln!(text, "{verdict:<13} {} {label}: {}", check.id, check.reason)?,
-        }
-        if !check.leaked.is_empty() {
-            writeln!(
-                text,
-                "{:<13} {} {label}: left behind by the runtime: {}",
-                "note",
-                check.id,
-                check.leaked.join("; ")
-            )?;
-        }
-    }
-    if let Some(reason) = &run.ended_early {
-        writeln!(text, "{:<13} {label}: {reason}", "ended early")?;
-    }
-    if !run.left_behind.is_empty() {
-        writeln!(text, "{:<13} {label}: {}", "left behind", run.left_behind.join("; "))?;
-    }
-    Ok(())
-}
-
-/// One line of counts: `podrt 0.1.0, kernel 6.12, vm-tcg: 34 passed, 0 failed, ... in 41.2 s`.
+/// One line of counts: `podrt 0.1.0, kernel 6.12, vm-tcg: 34 verdicts, 34 pass, ... 41.2 s`.
 #[must_use]
 pub fn counts(run: &RunReport) -> String {
+    format!("{}, {} lost, {}", verdicts(run), Lost(run.events_lost).of("event"), seconds(run.wall_ms))
+}
+
+/// The same without what only the run itself knows.
+#[must_use]
+pub fn verdicts(run: &RunReport) -> String {
     let count = |word: &str| run.checks.iter().filter(|check| check.verdict == word).count();
+    let (name, version) = (run.subject(), &run.runtime.version);
     format!(
-        "{} {}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive, {} lost, {:.1} s",
-        run.runtime.name,
-        run.runtime.version,
+        "{name} {version}, kernel {}, {}: {} verdicts, {} pass, {} fail, {} skip, {} inconclusive",
         run.kernel,
         run.machine,
         run.checks.len(),
@@ -94,28 +67,29 @@ pub fn counts(run: &RunReport) -> String {
         count("fail"),
         count("skip"),
         count("inconclusive"),
-        Lost(run.events_lost).of("event"),
-        std::time::Duration::from_millis(run.wall_ms).as_secs_f64()
     )
 }
 
-fn mark(check: &CheckReport) -> &'static str {
-    match (check.verdict.as_str(), check.level.as_str()) {
-        ("pass", _) => "pass",
-        ("fail", "MUST") => "FAIL",
-        ("fail", _) => "fail (SHOULD)",
-        ("skip", _) => "skip",
-        _ => "inconclusive",
+/// Ids and names in the order of the catalog; those that it does not know, of another version's report, at the end.
+#[must_use]
+pub fn requirements(runs: &[RunReport]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for check in runs.iter().flat_map(|run| &run.checks) {
+        if !found.iter().any(|(id, _)| *id == check.id) {
+            let known = checks::find(&check.id).map(|known| known.requirement.name.replace('_', " "));
+            found.push((check.id.clone(), known.unwrap_or_else(|| printable(&check.name))));
+        }
     }
+    found.sort_by_key(|(id, _)| place(id));
+    found
 }
 
-fn ids(runs: &[RunReport]) -> Vec<String> {
-    let present = |id: &str| runs.iter().any(|run| run.checks.iter().any(|check| check.id == id));
-    checks::all().map(|check| check.requirement.id).filter(|id| present(id)).map(str::to_owned).collect()
+/// The place of a requirement in the catalog.
+#[must_use]
+pub fn place(id: &str) -> usize {
+    checks::all().position(|check| check.requirement.id == id).unwrap_or(usize::MAX)
 }
 
-/// `6.12.117` of `6.12.117+deb12-cloud-amd64`, with the machine.
-fn short_kernel(run: &RunReport) -> String {
-    let end = run.kernel.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(run.kernel.len());
-    format!("{} {}", &run.kernel[..end], run.machine)
+fn kernel(run: &RunReport) -> String {
+    printable(&format!("{} {}", run.kernel_version(), run.machine))
 }

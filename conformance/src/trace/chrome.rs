@@ -277,7 +277,7 @@ impl Chrome {
 }
 
 /// The last part of a path, which `comm` has cut at 15 bytes; of a descriptor it would be a number.
-fn program<'n>(filename: &'n str, comm: &'n str) -> &'n str {
+pub(super) fn program<'n>(filename: &'n str, comm: &'n str) -> &'n str {
     match filename.rsplit_once('/') {
         Some((dir, _)) if dir.ends_with("/fd") => comm,
         Some((_, "")) => filename,
@@ -299,7 +299,7 @@ fn told(text: &str, event: &Event) -> Map<String, Value> {
 }
 
 /// Name and category of an instant.
-fn name(kind: &EventKind) -> (&'static str, &'static str) {
+pub(super) fn name(kind: &EventKind) -> (&'static str, &'static str) {
     match kind {
         EventKind::NewTask { .. } => ("clone", "clone"),
         EventKind::CloneFailed { .. } => ("clone failed", "clone"),

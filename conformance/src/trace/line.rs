@@ -162,7 +162,8 @@ fn painted(style: Style, piece: &str) -> String {
     if style == Style::new() { piece.to_owned() } else { format!("{style}{piece}{style:#}") }
 }
 
-pub(super) fn printable(piece: &str) -> String {
+/// The text with its control characters escaped, so that it cannot write to a terminal.
+pub(crate) fn printable(piece: &str) -> String {
     if !piece.contains(char::is_control) {
         return piece.to_owned();
     }

@@ -15,9 +15,12 @@ mod narrator;
 mod narrator_tests;
 #[cfg(test)]
 pub(crate) mod sample;
+mod timeline;
 mod words;
 
 pub use filter::is_detail;
+pub(crate) use line::printable;
 pub use line::{Ink, Line, Look, Text};
 pub use machine::{Machine, V2};
 pub use narrator::Narrator;
+pub use timeline::timeline;

@@ -38,6 +38,14 @@ pub(crate) fn mount_tmpfs(path: &Path) -> Result<Value, Failure> {
     Ok(Value::Null)
 }
 
+/// `try_write`.
+pub(crate) fn try_write(path: &Path) -> Value {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_file) => json!(0),
+        Err(error) => json!(errno_of(&error) as i32),
+    }
+}
+
 /// `exists`.
 pub(crate) fn exists(path: &Path) -> Result<Value, Failure> {
     match fs::symlink_metadata(path) {

@@ -202,7 +202,7 @@ pub enum Command {
     },
     /// Lets all waiting orphans exit with code 0, at the same moment.
     ReleaseOrphans,
-    /// Counts processes in state Z that `/proc` lists. Value: number.
+    /// Counts processes in state Z, or X when they are just being released, that `/proc` lists. Value: number.
     CountZombies,
     /// Waits until at most `at_most` zombies are listed, or the time is over. Value: last count.
     WaitZombies {
@@ -287,6 +287,97 @@ pub enum Command {
         /// Key of shmget(2).
         key: i32,
     },
+    /// Makes a System V semaphore set with this key, `IPC_CREAT|IPC_EXCL`, mode 0600, of one semaphore with value 0.
+    SemCreate {
+        /// Key of semget(2).
+        key: i32,
+    },
+    /// Adds to the semaphore with this key, or takes from it as soon as that can be done. Value: errno, 0 for none;
+    /// `EAGAIN` (11) when it could not be done in time.
+    SemChange {
+        /// Key of semget(2).
+        key: i32,
+        /// `sem_op` of semop(2).
+        by: i16,
+        /// Give up after this long.
+        timeout_ms: u64,
+    },
+    /// Removes the semaphore set with this key.
+    SemRemove {
+        /// Key of semget(2).
+        key: i32,
+    },
+    /// Makes a System V message queue with this key, `IPC_CREAT|IPC_EXCL`, mode 0600, and sends the text to it.
+    MsgCreate {
+        /// Key of msgget(2).
+        key: i32,
+        /// Message, at most 64 bytes.
+        text: String,
+    },
+    /// Takes a message from the queue with this key, without waiting. Value: `{"errno":0,"text":"..."}`; a failed
+    /// msgget or msgrcv is a value (errno, no text), not a failure.
+    MsgReceive {
+        /// Key of msgget(2).
+        key: i32,
+    },
+    /// Removes the message queue with this key.
+    MsgRemove {
+        /// Key of msgget(2).
+        key: i32,
+    },
+    /// Makes a POSIX message queue, `O_CREAT|O_EXCL`, mode 0600, and sends the text to it.
+    MqCreate {
+        /// Name of mq_open(3), with its slash.
+        name: String,
+        /// Message, at most 64 bytes.
+        text: String,
+    },
+    /// Takes a message from a POSIX message queue, without waiting. Value: `{"errno":0,"text":"..."}`; a failed
+    /// mq_open or mq_receive is a value (errno, no text), not a failure.
+    MqReceive {
+        /// Name of mq_open(3), with its slash.
+        name: String,
+    },
+    /// Removes a POSIX message queue.
+    MqRemove {
+        /// Name of mq_unlink(3), with its slash.
+        name: String,
+    },
+    /// Makes POSIX shared memory, `O_CREAT|O_EXCL`, mode 0600, and writes the text.
+    PosixShmCreate {
+        /// Name of shm_open(3), with its slash.
+        name: String,
+        /// Marker, at most 64 bytes.
+        text: String,
+    },
+    /// Opens POSIX shared memory and reads the marker. Value: `{"errno":0,"text":"..."}`; a failed shm_open is a
+    /// value (errno, no text), not a failure.
+    PosixShmRead {
+        /// Name of shm_open(3), with its slash.
+        name: String,
+    },
+    /// Makes a named semaphore, `O_CREAT|O_EXCL`, mode 0600, with value 0.
+    PosixSemCreate {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+    },
+    /// Adds one to a named semaphore. Value: errno, 0 for none.
+    PosixSemPost {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+    },
+    /// Takes one from a named semaphore. Value: errno, 0 for none; `ETIMEDOUT` (110) when it stayed at 0.
+    PosixSemWait {
+        /// Name of sem_open(3), with its slash.
+        name: String,
+        /// Give up after this long.
+        timeout_ms: u64,
+    },
+    /// Sets the host name of its UTS namespace.
+    SetHostname {
+        /// At most 64 bytes.
+        name: String,
+    },
     /// Makes the directory and mounts a tmpfs on it with one file `marker`.
     MountTmpfs {
         /// Absolute path.
@@ -321,8 +412,38 @@ pub enum Command {
         /// Port to connect to.
         port: u16,
     },
+    /// Sends the text over the connection of the last `HttpGet` and reads it back: the server echoes what follows its
+    /// answer. Value: the text that came back, as far as the connection gave it.
+    HttpEcho {
+        /// At most some hundred bytes.
+        text: String,
+    },
     /// Closes the connection of the last `HttpGet`.
     HttpClose,
+    /// Calls sethostname(2), from the calling thread or from a new one. Value: errno, 0 for none.
+    TrySetHostname {
+        /// The name.
+        name: String,
+        /// From a new thread.
+        thread: bool,
+    },
+    /// Tries to make a file (open(2) with `O_CREAT|O_EXCL`). Value: errno, 0 for none.
+    TryWrite {
+        /// Absolute path.
+        path: String,
+    },
+    /// The classic way out of a chroot(2), in a forked child that stays where it comes to until the witness dies: makes
+    /// the directory `jail`, keeps a descriptor of `/`, changes the root to the jail, goes back by fchdir(2) and up by many
+    /// chdir(2) to `..`. Value: `{"pid":n,"errno":e,"dev":n,"ino":n,"found":bool}` of that child: its inner number, the first
+    /// error, the directory that it reached, and whether `marker` (a relative path) is there.
+    BreakOut {
+        /// Absolute path.
+        jail: String,
+        /// Relative path.
+        marker: String,
+    },
+    /// Ends the witness by a real fault: SIGSEGV from the kernel, which PID 1 cannot ignore. Without a reply.
+    Fault,
     /// Ends the witness by exit_group with this code, without a reply.
     Exit {
         /// 0..=255.

@@ -26,10 +26,12 @@ mod ipc;
 mod memory;
 mod net;
 mod orphans;
+mod posix;
 mod process;
 mod serve;
 mod signal;
 mod sys;
+mod sysv;
 mod thread;
 mod time;
 

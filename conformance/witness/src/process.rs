@@ -3,16 +3,19 @@
 //! The witness waits only for children that it made and that a command says to wait for: as PID 1 it never reaps
 //! what it did not fork, because some checks need exactly such a PID 1.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{FileStat, Mode, stat};
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{self, Pid, setsid};
+use nix::unistd::{self, Pid, mkdir, setsid};
 use serde_json::{Value, json};
 
 use crate::failure::{During, Failure, errno_of};
@@ -50,6 +53,30 @@ impl Children {
             0
         };
         fork_until_ready(count, body).map(|pids| numbers(&pids))
+    }
+
+    /// `break_out`.
+    pub(crate) fn break_out(&mut self, jail: &str, marker: &str) -> Result<Value, Failure> {
+        let path =
+            |text: &str| CString::new(text).map_err(|_nul| Failure::new("a NUL in a path", Errno::EINVAL));
+        let (jail, marker) = (path(jail)?, path(marker)?);
+        let told = SharedWords::<4>::new().during(|| "map shared memory".to_owned())?;
+        let pids = fork_until_ready(1, |ready| {
+            match out_of(&jail) {
+                Ok(reached) => {
+                    told[1].store(reached.st_dev, Ordering::SeqCst);
+                    told[2].store(reached.st_ino, Ordering::SeqCst);
+                    let is_found = stat(marker.as_c_str()).is_ok();
+                    told[3].store(is_found.into(), Ordering::SeqCst);
+                }
+                Err(errno) => told[0].store((errno as i32).unsigned_abs().into(), Ordering::SeqCst),
+            }
+            sleeper(false, ready)
+        })?;
+        self.sleepers.extend(&pids);
+        let [errno, dev, ino, found] = [0, 1, 2, 3].map(|word: usize| told[word].load(Ordering::SeqCst));
+        let pid = pids.first().map(|pid| pid.as_raw());
+        Ok(json!({ "pid": pid, "errno": errno, "dev": dev, "ino": ino, "found": found != 0 }))
     }
 
     /// `fork_nested`.
@@ -217,6 +244,25 @@ fn fork_until_ready(count: u32, body: impl Fn(BorrowedFd<'_>) -> i32) -> Result<
     Ok(pids)
 }
 
+/// Deeper than any root file system lies on a node.
+const LEVELS: usize = 64;
+
+/// Goes the classic way out of a chroot(2); where it came to. Async-signal-safe.
+fn out_of(jail: &CStr) -> Result<FileStat, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let kept = open(c"/", flags, Mode::empty())?;
+    match mkdir(jail, Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    unistd::chroot(jail)?;
+    unistd::fchdir(&kept)?;
+    for _level in 0..LEVELS {
+        unistd::chdir(c"..")?;
+    }
+    stat(c".")
+}
+
 /// Body of a child that sleeps as long as the witness lives. Async-signal-safe.
 fn sleeper(session: bool, ready: BorrowedFd<'_>) -> i32 {
     if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || (session && setsid().is_err()) {
@@ -355,8 +401,9 @@ pub(crate) fn processes() -> Result<Value, Failure> {
     listed().map(|listed| listed.into_iter().map(process).collect())
 }
 
+/// One that is being released is dead (X) for a moment.
 fn n_zombies() -> Result<u32, Failure> {
-    let zombies = listed()?.into_iter().filter(|process| process.state == 'Z').count();
+    let zombies = listed()?.into_iter().filter(|process| matches!(process.state, 'Z' | 'X')).count();
     Ok(u32::try_from(zombies).unwrap_or(u32::MAX))
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
-use nix::unistd::{getpid, gettid};
+use nix::unistd::{getpid, gettid, sethostname};
 use podproof_witness::{
     Birth, Command, EXIT_ABANDONED, EXIT_UNREACHABLE, Hello, MAX_PACKET, Outcome, Reply, Request,
 };
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::cpu::{self, Heartbeat};
 use crate::failure::{During, Failure};
 use crate::process::{self, Children};
-use crate::{birth, complain, files, ipc, memory, net, orphans, signal, sys, thread};
+use crate::{birth, complain, files, ipc, memory, net, orphans, posix, signal, sys, sysv, thread};
 
 /// Connects, says hello and serves until the suite ends it. Returns the exit code of a witness that cannot.
 pub(crate) fn run(name: String, birth: Birth, path: &Path) -> i32 {
@@ -202,6 +202,23 @@ impl Session {
             Command::ShmCreate { key, text } => ipc::create(key, &text),
             Command::ShmRead { key } => ipc::read(key),
             Command::ShmRemove { key } => ipc::remove(key),
+            Command::SemCreate { key } => sysv::sem_create(key),
+            Command::SemChange { key, by, timeout_ms } => sysv::sem_change(key, by, timeout_ms),
+            Command::SemRemove { key } => sysv::sem_remove(key),
+            Command::MsgCreate { key, text } => sysv::msg_create(key, &text),
+            Command::MsgReceive { key } => sysv::msg_receive(key),
+            Command::MsgRemove { key } => sysv::msg_remove(key),
+            Command::MqCreate { name, text } => posix::mq_create(&name, &text),
+            Command::MqReceive { name } => posix::mq_receive_now(&name),
+            Command::MqRemove { name } => posix::mq_remove(&name),
+            Command::PosixShmCreate { name, text } => posix::shm_create(&name, &text),
+            Command::PosixShmRead { name } => posix::shm_read(&name),
+            Command::PosixSemCreate { name } => posix::sem_create(&name),
+            Command::PosixSemPost { name } => posix::sem_post(&name),
+            Command::PosixSemWait { name, timeout_ms } => posix::sem_wait(&name, timeout_ms),
+            Command::SetHostname { name } => {
+                sethostname(&name).map(|()| Value::Null).during(|| format!("set the host name {name}"))
+            }
             Command::MountTmpfs { path } => files::mount_tmpfs(Path::new(&path)),
             Command::Exists { path } => files::exists(Path::new(&path)),
             Command::ReadFile { path } => files::read(Path::new(&path)),
@@ -212,6 +229,14 @@ impl Session {
                 self.http = connection;
                 Ok(value)
             }
+            Command::HttpEcho { text } => match &self.http {
+                Some(connection) => net::echo(connection, &text),
+                None => Err(Failure::new("use a connection that is not open", Errno::ENOTCONN)),
+            },
+            Command::TrySetHostname { name, thread } => thread::set_hostname(name, thread),
+            Command::TryWrite { path } => Ok(files::try_write(Path::new(&path))),
+            Command::BreakOut { jail, marker } => self.children.break_out(&jail, &marker),
+            Command::Fault => sys::fault(),
             Command::HttpClose => match self.http.take() {
                 Some(connection) => {
                     drop(connection);

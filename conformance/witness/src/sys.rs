@@ -8,12 +8,16 @@ mod descriptor;
 mod entry;
 mod fork;
 mod memory;
+mod posix;
 mod shm;
 mod signal;
+mod sysv;
 
 pub(crate) use descriptor::{above_stdio, net_cookie, pipe};
 pub(crate) use entry::{Words, end_this_thread, exit, sleep_until_killed};
 pub(crate) use fork::{fork, fork_in_new_pid_ns, is_running_child, kill, wait_for};
-pub(crate) use memory::{SharedWords, touch_pages};
+pub(crate) use memory::{SharedWords, fault, touch_pages};
+pub(crate) use posix::NamedSemaphore;
 pub(crate) use shm::Segment;
 pub(crate) use signal::{SIGNALS, SignalState, catch, n_overflowed, n_recorded, next_caught, wait_past};
+pub(crate) use sysv::{MessageQueue, Semaphore};

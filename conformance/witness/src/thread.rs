@@ -35,6 +35,18 @@ pub(crate) fn spawn<T: Send + 'static>(
     spawned.during(|| format!("start the thread {name}"))
 }
 
+/// `try_set_hostname`.
+pub(crate) fn set_hostname(name: String, in_thread: bool) -> Result<Value, Failure> {
+    let call = move || nix::unistd::sethostname(name).err().map_or(0, |errno| errno as i32);
+    let errno = if in_thread {
+        let ended = spawn("hostname", None, call)?.join();
+        ended.map_err(|_panic| Failure::new("join a thread", Errno::EDEADLK))?
+    } else {
+        call()
+    };
+    Ok(json!(errno))
+}
+
 /// `threads_until_refused`.
 pub(crate) fn until_refused(at_most: u32) -> Result<Value, Failure> {
     let released = Arc::new((Mutex::new(false), Condvar::new()));

@@ -125,6 +125,69 @@ fn segment_is_shared_within_an_ipc_namespace_only() -> Result<()> {
 }
 
 #[test]
+fn semaphores_and_queues_are_shared_within_an_ipc_namespace_only() -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let mut a = Witness::start_by(&["unshare", "--ipc", "--uts"])?;
+    let target = format!("--target={}", a.outer_pid()?);
+    let mut joined = Witness::start_by(&["nsenter", &target, "--ipc", "--uts"])?;
+    let mut other = Witness::start_by(&["unshare", "--ipc"])?;
+    let (key, name) = (0x0070_6f65, "/podproof-test".to_owned());
+    let absent = json!({ "errno": Errno::ENOENT as i32 });
+    let change = |by, timeout_ms| Command::SemChange { key, by, timeout_ms };
+    a.ask(Command::SemCreate { key })?;
+    assert_eq!(a.ask(change(-1, 1))?, json!(Errno::EAGAIN as i32));
+    assert_eq!(other.ask(change(1, 0))?, json!(Errno::ENOENT as i32));
+    assert_eq!(joined.ask(change(1, 0))?, json!(0));
+    assert_eq!(a.ask(change(-1, 1))?, json!(0));
+    a.ask(Command::SemRemove { key })?;
+    let text = "sent by a".to_owned();
+    let sent = json!({ "errno": 0, "text": text });
+    a.ask(Command::MsgCreate { key, text: text.clone() })?;
+    assert_eq!(other.ask(Command::MsgReceive { key })?, absent);
+    assert_eq!(joined.ask(Command::MsgReceive { key })?, sent);
+    assert_eq!(joined.ask(Command::MsgReceive { key })?, json!({ "errno": Errno::ENOMSG as i32 }));
+    a.ask(Command::MsgRemove { key })?;
+    a.ask(Command::MqCreate { name: name.clone(), text })?;
+    assert_eq!(other.ask(Command::MqReceive { name: name.clone() })?, absent);
+    assert_eq!(joined.ask(Command::MqReceive { name: name.clone() })?, sent);
+    a.ask(Command::MqRemove { name: name.clone() })?;
+    assert_eq!(a.ask_in_vain(Command::MqRemove { name })?, Errno::ENOENT);
+    a.ask(Command::SetHostname { name: "named".to_owned() })?;
+    assert_eq!(joined.ask(Command::Report)?["hostname"], "named");
+    for witness in [a, joined, other] {
+        witness.abandon()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn posix_shared_memory_and_semaphores_cross_processes() -> Result<()> {
+    let (mut a, mut b) = (Witness::start()?, Witness::start()?);
+    let name = format!("/podproof-test-{}", std::process::id());
+    let text = "made by a".to_owned();
+    let absent = Errno::ENOENT as i32;
+    assert_eq!(b.ask(Command::PosixShmRead { name: name.clone() })?, json!({ "errno": absent }));
+    assert_eq!(b.ask(Command::PosixSemPost { name: name.clone() })?, json!(absent));
+    a.ask(Command::PosixShmCreate { name: name.clone(), text: text.clone() })?;
+    a.ask(Command::PosixSemCreate { name: name.clone() })?;
+    let read = b.ask(Command::PosixShmRead { name: name.clone() });
+    let posted = b.ask(Command::PosixSemPost { name: name.clone() });
+    let wait = || Command::PosixSemWait { name: name.clone(), timeout_ms: 0 };
+    let (taken, missed) = (a.ask(wait()), a.ask(wait()));
+    for file in [format!("/dev/shm{name}"), format!("/dev/shm/sem.{}", name.trim_start_matches('/'))] {
+        fs::remove_file(file)?;
+    }
+    assert_eq!(read?, json!({ "errno": 0, "text": text }));
+    assert_eq!((posted?, taken?, missed?), (json!(0), json!(0), json!(Errno::ETIMEDOUT as i32)));
+    for witness in [a, b] {
+        witness.abandon()?;
+    }
+    Ok(())
+}
+
+#[test]
 fn tmpfs_is_seen_in_its_mount_namespace_only() -> Result<()> {
     if !is_root() {
         return Ok(());

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod machine;
 pub mod net;
 pub mod plan;
+pub mod removal;
 pub mod spec;
 pub mod state;
 pub mod status;

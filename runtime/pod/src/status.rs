@@ -82,3 +82,10 @@ pub struct Termination {
     /// When it ended.
     pub finished_at: SystemTime,
 }
+
+/// What a container has chosen, such as the name of a process; it must not write to the terminal by itself.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}

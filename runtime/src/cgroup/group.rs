@@ -103,12 +103,25 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
 /// # Errors
 /// What the kernel says, with the file: `EBUSY` when a cgroup on the way has processes of its own.
 pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), CgroupError> {
-    for directory in path.ancestors() {
-        let file = directory.join("cgroup.subtree_control");
-        let enabled = fs::read_to_string(&file).map_err(CgroupError::io("read", &file))?;
-        for name in names.iter().filter(|name| !enabled.split_whitespace().any(|on| on == *name)) {
-            fs::write(&file, format!("+{name}")).map_err(CgroupError::io("write", &file))?;
-        }
+    path.ancestors().iter().try_for_each(|directory| enable_in(directory, names))
+}
+
+/// Switches those of these controllers that there are on for the cgroups directly below `path`.
+///
+/// # Errors
+/// As [`enable_controllers`].
+pub fn enable_controllers_below(path: &CgroupPath, wanted: &[&str]) -> Result<(), CgroupError> {
+    let mut names = root_controllers();
+    names.retain(|name| wanted.contains(&name.as_str()));
+    enable_controllers(path, &names)?;
+    enable_in(&path.directory(), &names)
+}
+
+fn enable_in(directory: &Path, names: &[String]) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.subtree_control");
+    let enabled = fs::read_to_string(&file).map_err(CgroupError::io("read", &file))?;
+    for name in names.iter().filter(|name| !enabled.split_whitespace().any(|on| on == *name)) {
+        fs::write(&file, format!("+{name}")).map_err(CgroupError::io("write", &file))?;
     }
     Ok(())
 }

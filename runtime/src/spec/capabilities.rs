@@ -50,7 +50,8 @@ impl CapabilitySpec {
 /// kernel is a warning (config.md, Linux Process).
 pub(super) fn take_unknown(process: &mut Value) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (set, list) in process["capabilities"].as_object_mut().into_iter().flatten() {
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
+    for (set, list) in sets.into_iter().flatten() {
         let Some(list) = list.as_array_mut() else { continue };
         list.retain(|name| {
             // What is no text is an error, which the reader of the whole names.
@@ -192,7 +193,9 @@ mod tests {
             "process.capabilities.bounding: \"CAP_OF_TOMORROW\" is no capability that podrt knows, left out";
         assert_eq!(take_unknown(&mut process), [warning]);
         assert_eq!(process["capabilities"], json!({"bounding": ["CAP_KILL", "chown"], "ambient": [7]}));
-        assert!(take_unknown(&mut json!({"args": []})).is_empty());
+        for other in [json!({"args": []}), json!("text"), json!({"capabilities": []}), json!([1])] {
+            assert!(take_unknown(&mut other.clone()).is_empty(), "{other}");
+        }
     }
 
     #[test]

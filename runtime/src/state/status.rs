@@ -9,6 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -61,7 +62,7 @@ impl ProcessIdentity {
     /// # Errors
     /// What reading `/proc` gives.
     pub fn of(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pid: pid.as_raw(), start_ticks: start_ticks(pid)?, boot_id: boot_id()? })
+        Ok(Self { pid: pid.as_raw(), start_ticks: start_ticks(pid)?, boot_id: boot_id()?.to_owned() })
     }
 
     /// The process, if it still has a thread that lives.
@@ -106,8 +107,14 @@ fn is_held(barrier: &Path) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-fn boot_id() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+/// The id of this boot, which outlives every process that asks for it.
+fn boot_id() -> io::Result<&'static str> {
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id);
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(ID.get_or_init(|| id.trim().to_owned()))
 }
 
 fn start_ticks(pid: Pid) -> io::Result<u64> {

@@ -80,7 +80,7 @@ pub(crate) fn how(system: &System, tool: Tool) -> String {
     let package = system.package(tool);
     match tool {
         _ if !system.is_debian_12() => package.to_owned(),
-        Tool::Linker | Tool::Cxx | Tool::Qemu => {
+        Tool::Linker | Tool::Cxx | Tool::Qemu | Tool::Chromium => {
             format!("cargo xtask setup, or: {}", install_line(&[package]))
         }
         _ => "cargo xtask setup".to_owned(),
@@ -106,6 +106,12 @@ pub(crate) fn how_elsewhere<'a>(
 
 fn install_line(packages: &[&str]) -> String {
     format!("sudo apt-get update && sudo apt-get install --no-install-recommends {}", packages.join(" "))
+}
+
+/// The browser, which tests of reports drive.
+pub(crate) fn chromium() -> Result<Found, String> {
+    let path = in_path("chromium").ok_or("chromium is not in PATH")?;
+    super::recipe::program(&path, None, &["--version"]).map_err(|err| format!("{err:#}"))
 }
 
 /// Installs what cannot be unpacked; announces it first.

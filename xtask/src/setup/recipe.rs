@@ -19,7 +19,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
     let installed: Vec<Tool> = missing
         .iter()
         .copied()
-        .filter(|tool| matches!(tool, Tool::Linker | Tool::Cxx | Tool::Qemu))
+        .filter(|tool| matches!(tool, Tool::Linker | Tool::Cxx | Tool::Qemu | Tool::Chromium))
         .collect();
     if !installed.is_empty() {
         host::install(&host::System::detect(), &installed, &apt)?;
@@ -29,7 +29,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
     }
     for tool in missing {
         match tool {
-            Tool::Linker | Tool::Cxx | Tool::Qemu | Tool::BpfRust | Tool::BpfLinker => {}
+            Tool::Linker | Tool::Cxx | Tool::Qemu | Tool::Chromium | Tool::BpfRust | Tool::BpfLinker => {}
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,

@@ -7,6 +7,7 @@ mod net;
 mod ns;
 mod pid;
 mod reap;
+mod robust;
 mod sec;
 mod sig;
 
@@ -41,6 +42,7 @@ const AREAS: &[&[Defect]] = &[
     net::DEFECTS,
     fs::DEFECTS,
     sec::DEFECTS,
+    robust::DEFECTS,
 ];
 
 /// All defects, in the order of the catalog.

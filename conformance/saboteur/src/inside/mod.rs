@@ -1,11 +1,14 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+mod hold;
 mod inherit;
 mod init;
+mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod root;
 mod subreaper;
 pub(crate) mod wrapper;
 

@@ -1,11 +1,12 @@
 //! Programs in front of a container's own, one mode each.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, inherit, init, join, leak, subreaper};
+use super::{adopt, hold, inherit, init, ipc, join, leak, root, subreaper};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -21,6 +22,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
         }
+        [mode, program, rest @ ..] if mode == "leave-ipc" => ipc::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),
+        [mode, path] if mode == "hold" => hold::run(path),
+        [mode, path, program, rest @ ..] if mode == "chroot" => root::enter(path, program, rest),
+        [mode, path, program, rest @ ..] if mode == "leave-root" => root::leave(path, program, rest),
+        [mode, program, rest @ ..] if mode == "twice" => twice(program, rest),
         [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
@@ -31,4 +38,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "block-children" => inherit::block_children(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
+}
+
+/// Runs the first step of the program by itself, and then becomes the program.
+fn twice(program: &str, arguments: &[String]) -> Result<u8> {
+    let first = &arguments[..arguments.len().min(2)];
+    Command::new(program).args(first).status().with_context(|| format!("run {program}"))?;
+    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("execute {program}"))
 }

@@ -25,7 +25,10 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "a's child is killed by SIGKILL; b's heartbeat has no gap.",
     kernel: "The OOM killer takes a victim in a's cgroup and none elsewhere (mark_victim), memory.events.local counts \
              a kill in a's cgroup and none in b's, and b's program has not exited.",
-    defects: &[("cg-02-no-memory-limit", "the memory controller's part of the configuration is ignored")],
+    defects: &[
+        ("cg-02-no-memory-limit", "the memory controller's part of the configuration is ignored"),
+        ("cg-02-limit-on-pod", "the memory limit stands on the cgroup above the container's"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

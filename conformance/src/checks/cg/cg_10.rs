@@ -25,7 +25,10 @@ const REQUIREMENT: Requirement = Requirement {
              the quota allows.",
     kernel: "The same cpu.max; usage_usec of the container's cgroup over the same time (cpu.stat, read on the node), \
              and nr_throttled above 0.",
-    defects: &[("cg-10-quota-on-parent", "the quota is written to the parent of the container's cgroup")],
+    defects: &[
+        ("cg-10-quota-on-parent", "the quota is written to the parent of the container's cgroup"),
+        ("cg-10-other-period", "quota and period are both halved"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

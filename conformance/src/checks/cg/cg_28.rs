@@ -24,7 +24,10 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "The program is killed by SIGKILL, and there is no marker.",
     kernel: "memory.max is the limit between create and start; the program is executed in the container's cgroup \
              (sched_process_exec); the OOM killer takes it there (mark_victim).",
-    defects: &[("cg-28-late-limits", "the memory limit is written after start")],
+    defects: &[
+        ("cg-28-late-limits", "the memory limit is written after start"),
+        ("cg-28-lifted-at-start", "start lifts the memory limit for its own work"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

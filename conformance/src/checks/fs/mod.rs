@@ -1,8 +1,10 @@
 //! File system.
 
 mod fs_01;
+mod fs_02;
+mod fs_11;
 
 use super::Check;
 
 /// The checks of this area, by number.
-pub(super) const CHECKS: &[Check] = &[fs_01::CHECK];
+pub(super) const CHECKS: &[Check] = &[fs_01::CHECK, fs_02::CHECK, fs_11::CHECK];

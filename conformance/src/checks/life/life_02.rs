@@ -23,7 +23,10 @@ const REQUIREMENT: Requirement = Requirement {
     scenario: "A container whose program first appends a line to a file, then serves.",
     inside: "The file has one line, and `state` says running.",
     kernel: "One exec of the configured program in the container, after start was called.",
-    defects: &[("life-02-not-started", "start changes the status and the program is never executed")],
+    defects: &[
+        ("life-02-not-started", "start changes the status and the program is never executed"),
+        ("life-02-tried-twice", "start runs the beginning of the program once and then the program"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -27,7 +27,13 @@ const REQUIREMENT: Requirement = Requirement {
              that `state` answers with stopped is at most a second (more on a slow machine).",
     kernel: "The exit of the process, and its release after that answer (sched_process_exit, release_task or \
              wait); the time from the exit to the same question.",
-    defects: &[("life-03-cached-status", "state keeps giving the first status running that it found")],
+    defects: &[
+        ("life-03-cached-status", "state keeps giving the first status running that it found"),
+        (
+            "life-03-running-until-reaped",
+            "a process that has ended counts as running as long as it is a zombie",
+        ),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -25,7 +25,10 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "`state` fails, `create` succeeds, and the witness of the second container calls.",
     kernel: "Every process of the first container has ended, its cgroup directories and mounts are gone before the \
              second create, and the program is executed a second time (sched_process_exec).",
-    defects: &[("life-10-state-left", "delete leaves the container's state behind")],
+    defects: &[
+        ("life-10-state-left", "delete leaves the container's state behind"),
+        ("life-10-deleted-later", "delete answers at once, and the work is done after the next question"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -1,6 +1,6 @@
 //! NET-02: the containers of a pod reach each other on localhost.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 use podproof_witness::Command;
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::tcp;
-use crate::observe::witness::WitnessError;
+use crate::observe::witness::refusable;
 
 const REQUIREMENT: Requirement = Requirement {
     id: "NET-02",
@@ -19,7 +19,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A server in one container answers on localhost to another container of the pod.",
     source: "Kubernetes concepts/workloads/pods#pod-networking",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox, whose lo the suite brings up as a network plugin would, and the containers a and b in its \
                network namespace. a serves HTTP on 127.0.0.1, b asks for a page.",
     inside: "b receives the page that a serves.",
@@ -71,11 +71,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.inside("get.errno", got.errno, "witness b: connect(2) to 127.0.0.1");
     evidence.inside("get.body", got.body, "witness b: the answer that it received");
     for (name, pid) in [("a", a.pid), ("b", b.pid)] {
-        let table = tcp::table(pid).map_err(|source| Obstacle::Node {
-            op: "read the TCP table",
-            path: format!("/proc/{pid}/net/tcp").into(),
-            source,
-        })?;
+        let table = super::tcp_table(pid)?;
         let server = tcp::established(&table, port, got.local_port);
         let client = tcp::established(&table, got.local_port, port);
         let source = format!("/proc/{pid}/net/tcp, {name}'s network namespace, read on the node");
@@ -89,19 +85,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     for member in &pod.members {
         facts::kernel_ns(&mut evidence, &trace, member, NsKind::Net);
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
-}
-
-/// An error number of a system call inside is a result.
-fn refusable<T>(answer: Result<T, WitnessError>) -> Result<Result<T, i32>, Obstacle> {
-    match answer {
-        Ok(value) => Ok(Ok(value)),
-        Err(WitnessError::Failed { source, .. }) => Ok(Err(source.raw_os_error().unwrap_or(libc::EIO))),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {

@@ -1,6 +1,6 @@
 //! The scenario of several checks: which namespace of one kind each process of a pod is in.
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 
 use crate::cell::{Cell, Obstacle};
 use crate::checks::facts;
@@ -20,8 +20,6 @@ pub(super) fn observe(cell: &mut Cell<'_>, kind: NsKind, share_pid: bool) -> Res
         facts::inside_ns(&mut evidence, member, name);
         facts::kernel_ns(&mut evidence, &trace, member, kind);
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }

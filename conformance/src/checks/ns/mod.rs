@@ -3,13 +3,30 @@
 mod membership;
 mod ns_01;
 mod ns_02;
+mod ns_03;
 mod ns_05;
 mod ns_06;
 mod ns_07;
+mod ns_08;
+mod ns_09;
 mod ns_10;
 mod ns_11;
+mod ns_12;
+mod ns_13;
+mod ns_14;
+mod ns_15;
 mod ns_16;
+mod ns_18;
 mod ns_20;
+mod ns_21;
+mod ns_22;
+mod ns_23;
+mod ns_24;
+mod refused;
+mod removal;
+mod segments;
+mod shared_files;
+mod types;
 
 use super::Check;
 
@@ -17,11 +34,23 @@ use super::Check;
 pub(super) const CHECKS: &[Check] = &[
     ns_01::CHECK,
     ns_02::CHECK,
+    ns_03::CHECK,
     ns_05::CHECK,
     ns_06::CHECK,
     ns_07::CHECK,
+    ns_08::CHECK,
+    ns_09::CHECK,
     ns_10::CHECK,
     ns_11::CHECK,
+    ns_12::CHECK,
+    ns_13::CHECK,
+    ns_14::CHECK,
+    ns_15::CHECK,
     ns_16::CHECK,
+    ns_18::CHECK,
     ns_20::CHECK,
+    ns_21::CHECK,
+    ns_22::CHECK,
+    ns_23::CHECK,
+    ns_24::CHECK,
 ];

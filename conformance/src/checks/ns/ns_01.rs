@@ -17,7 +17,7 @@ const REQUIREMENT: Requirement = Requirement {
                 host networking was asked for.",
     source: "Kubernetes concepts/workloads/pods#pod-networking",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which list its network namespace by path.",
     inside: "Each witness reads its /proc/self/ns/net; the sandbox's and the node's are read on the node.",
     kernel: "The network namespace that each program was executed in (sched_process_exec).",

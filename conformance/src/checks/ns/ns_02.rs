@@ -16,7 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
                 was asked for.",
     source: "CRI api.proto NamespaceMode POD",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which list its IPC namespace by path.",
     inside: "Each witness reads its /proc/self/ns/ipc; the sandbox's and the node's are read on the node.",
     kernel: "The IPC namespace that each program was executed in (sched_process_exec).",

@@ -16,7 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
                 from the sandbox's.",
     source: "CRI api.proto NamespaceMode CONTAINER",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which share its network, IPC and UTS namespaces and list a \
                PID namespace without a path.",
     inside: "Each witness reads its /proc/self/ns/pid; the sandbox's and the node's are read on the node.",

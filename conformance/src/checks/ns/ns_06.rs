@@ -15,7 +15,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "With process sharing on, every container reports the sandbox's PID namespace.",
     source: "Kubernetes share-process-namespace",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which list its PID namespace by path.",
     inside: "Each witness reads its /proc/self/ns/pid; the sandbox's and the node's are read on the node.",
     kernel: "The PID namespace that each program was executed in (sched_process_exec).",

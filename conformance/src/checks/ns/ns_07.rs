@@ -25,7 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Every container has its own mount namespace even when PID, net, IPC and UTS are all shared.",
     source: "runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and the containers a and b, which share its PID, network, IPC and UTS namespaces. The \
                witness in a mounts a tmpfs with a file in it.",
     inside: "Each witness reads its /proc/self/ns/mnt, the sandbox's and the node's are read on the node; a sees \

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use podproof_ebpf::event::{EventKind, NsKind};
+use podproof_ebpf::event::NsKind;
 
-use crate::adapter::oci::Caller;
-use crate::bundle::{Bundle, NsSource};
+use super::types::{self, REFUSABLE, TYPES, kind_of};
+use crate::bundle::NsSource;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -14,22 +14,9 @@ use crate::helper::Holders;
 use crate::judge::{Finding, Rules};
 use crate::observe::process::ns_at;
 
-/// The types by their OCI names, with their names below `/proc/PID/ns`.
-const TYPES: [(&str, NsKind); 8] = [
-    ("mount", NsKind::Mnt),
-    ("network", NsKind::Net),
-    ("ipc", NsKind::Ipc),
-    ("uts", NsKind::Uts),
-    ("pid", NsKind::Pid),
-    ("cgroup", NsKind::Cgroup),
-    ("user", NsKind::User),
-    ("time", NsKind::Time),
-];
 /// The containers, each with the types that it joins. What a runtime may refuse stands alone.
 const CONTAINERS: [(&str, &[&str]); 3] =
     [("a", &["mount", "network", "ipc", "uts", "pid", "cgroup"]), ("b", &["user"]), ("c", &["time"])];
-/// Types that a runtime may refuse with an error, which skips the check.
-const REFUSABLE: [&str; 2] = ["user", "time"];
 
 const REQUIREMENT: Requirement = Requirement {
     id: "NS-10",
@@ -89,14 +76,15 @@ fn play(cell: &mut Cell<'_>, holders: &Holders) -> Result<Evidence, Obstacle> {
             facts::kernel_ns(&mut evidence, &trace, container, kind);
         }
     }
+    if !reasons.is_empty() {
+        evidence.inside("why", reasons.join("; "), "runtime: create, its last words");
+    }
     evidence.inside("refused", refused.clone(), "runtime: create");
     evidence.kernel("refused", refused, "runtime: create");
     if !reasons.is_empty() {
         evidence.refused = Some(reasons.join("; "));
     }
-    facts::keep_trace(&mut evidence, &trace, |kind| {
-        matches!(kind, EventKind::Setns { .. } | EventKind::Unshare { .. } | EventKind::Exec { .. })
-    });
+    facts::keep_entries(&mut evidence, &trace);
     Ok(evidence)
 }
 
@@ -129,28 +117,9 @@ fn join(
     types: &[&'static str],
     paths: &BTreeMap<&'static str, String>,
 ) -> Result<Result<Container, String>, Obstacle> {
-    let mut bundle = Bundle::witness(name);
-    for kind in types {
-        bundle = bundle.namespace(kind, NsSource::Path(paths.get(kind).cloned().unwrap_or_default()));
-    }
-    if types.contains(&"user") {
-        let identity = serde_json::json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
-        bundle = bundle.with("/linux/uidMappings", identity.clone()).with("/linux/gidMappings", identity);
-    }
-    // Time namespaces came with version 1.1.0 of the specification.
-    if types.contains(&"time") && cell.run.runtime.declares_before((1, 1)) {
-        let declared = cell.run.runtime.spec.as_deref().unwrap_or("an older version");
-        return Ok(Err(format!("newer than runtime-spec {declared}, which the runtime declares")));
-    }
-    let (mut container, call) = cell.try_create(&bundle, &Caller::default())?;
-    match call.code {
-        Some(0) => {}
-        Some(_) => return Ok(Err(format!("create {}", call.end()))),
-        None => return Err(Obstacle::Runtime(call.summary())),
-    }
-    cell.start(&container)?;
-    cell.greet(&mut container)?;
-    Ok(Ok(container))
+    let path = |kind: &str| NsSource::Path(paths.get(kind).cloned().unwrap_or_default());
+    let sources: Vec<_> = types.iter().map(|kind| (*kind, path(kind))).collect();
+    types::container(cell, name, &sources)
 }
 
 fn rule(side: &Side<'_>) -> Result<Finding, Gap> {
@@ -167,7 +136,7 @@ fn rule(side: &Side<'_>) -> Result<Finding, Gap> {
     joined.flat_map(|(name, types)| types.iter().map(move |listed| (name, listed))).try_fold(
         none,
         |found, (name, listed)| {
-            let Some((_, kind)) = TYPES.iter().find(|(oci, _)| oci == listed) else { return Ok(found) };
+            let Some(kind) = kind_of(listed) else { return Ok(found) };
             let (path, own) = (format!("{kind}.path"), format!("{kind}.{name}"));
             Ok(found.and(facts::all_equal(side, &format!("{kind} namespace"), &[&path, &own])?))
         },

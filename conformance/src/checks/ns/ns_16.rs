@@ -3,6 +3,7 @@
 use podproof_ebpf::event::{EventKind, NsKind};
 use podproof_witness::Command;
 
+use super::removal;
 use crate::adapter::oci::Caller;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -83,16 +84,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
 /// Kills and deletes the application containers, and lets go of everything that holds their namespaces.
 fn end_all(cell: &mut Cell<'_>, pod: &mut Pod) -> Result<(), Obstacle> {
-    for member in &mut pod.members {
-        cell.kill(&member.id, "KILL")?;
-        if cell.wait(member.pid, cell.deadline(5.0))?.is_none() {
-            return Err(Obstacle::Runtime(format!("{} did not end on SIGKILL", member.name)));
-        }
-        // The suite's end of a witness's connection belongs to the witness's network namespace and holds it.
-        member.link = None;
-        cell.delete(&member.id)?;
-    }
-    Ok(())
+    pod.members.iter_mut().try_for_each(|member| removal::end(cell, member).map(drop))
 }
 
 fn born_into(evidence: &mut Evidence, container: &Container) {

@@ -6,7 +6,7 @@ use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::Command;
 use serde_json::Value;
 
-use crate::bundle::Bundle;
+use super::segments;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
                 and from the node.",
     source: "sysvipc(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox with the containers a and b, and a container c that is alone. The witness in a makes a \
                shared memory segment and writes a text into it; b, c and a process on the node look for its key.",
     inside: "b reads the text; c is told ENOENT; the key is not in the node's /proc/sysvipc/shm.",
@@ -44,7 +44,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
-    let mut stranger = cell.container(&Bundle::witness("c"))?;
+    let mut stranger = cell.alone("c")?;
     let key = facts::shm_key(20);
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();
@@ -68,7 +68,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
     let trace = cell.trace()?;
     for (name, pid) in [("a", a.pid), ("b", b.pid), ("c", stranger.pid), ("node", node.pid)] {
-        lookup(&mut evidence, &trace, name, pid, key);
+        segments::lookup(&mut evidence, &trace, name, pid, key);
     }
     attached(&mut evidence, &trace, b);
     facts::keep_trace(&mut evidence, &trace, |kind| {
@@ -86,20 +86,6 @@ fn node_lists(key: i32) -> Result<bool, Obstacle> {
     })?;
     let key = key.to_string();
     Ok(text.lines().skip(1).any(|line| line.split_whitespace().next() == Some(key.as_str())))
-}
-
-/// The first shmget of the key by a process: where it looked and what it got.
-fn lookup(evidence: &mut Evidence, trace: &Trace, name: &str, pid: i32, key: i32) {
-    let found = trace.events.iter().find_map(|event| match &event.kind {
-        EventKind::Shmget { key: asked, ret, ipc_ns, .. } if *asked == key && is(event.current, pid) => {
-            Some((event, *ret, *ipc_ns))
-        }
-        _ => None,
-    });
-    let Some((event, ret, ipc_ns)) = found else { return };
-    let source = format!("{}: shmget(2) by {pid}", event.source);
-    evidence.kernel_if(&format!("ipc.{name}"), ipc_ns, source.clone());
-    evidence.kernel(&format!("shmget.{name}"), ret, source);
 }
 
 fn attached(evidence: &mut Evidence, trace: &Trace, container: &Container) {

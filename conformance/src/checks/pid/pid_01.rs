@@ -2,7 +2,6 @@
 
 use podproof_ebpf::event::EventKind;
 
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -16,7 +15,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The first process of a container with a private PID namespace is PID 1.",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "One container with a new PID namespace.",
     inside: "getpid(2) of the entrypoint.",
     kernel: "The number of the executing task in its innermost PID namespace (sched_process_exec).",
@@ -32,7 +31,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let container = cell.container(&Bundle::witness("a"))?;
+    let container = cell.alone("a")?;
     let trace = cell.trace()?;
     let mut evidence = Evidence::default();
     let outer = container.link.as_ref().map_or(container.pid, |link| link.outer_pid);

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -30,7 +29,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "/proc in a container lists exactly the processes of its PID namespace and of those nested in it.",
     source: "pid_namespaces(7) /proc and PID namespaces; runtime-spec config-linux.md#namespaces",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "One container with a new PID namespace, whose program forks three children that sleep and one in a \
                PID namespace nested in its own.",
     inside: "The numbers that /proc lists, against those of the program and of the children that it knows.",
@@ -48,7 +47,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let mut container = cell.container(&Bundle::witness("a"))?;
+    let mut container = cell.alone("a")?;
     let timeout = cell.deadline(10.0);
     let link = container.witness()?;
     let sleepers: Vec<u64> =

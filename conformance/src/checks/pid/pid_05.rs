@@ -18,7 +18,7 @@ const REQUIREMENT: Requirement = Requirement {
                 sandbox process.",
     source: "pid_namespaces(7) (setns children)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox, and a container that joins its PID namespace by path (process sharing).",
     inside: "getppid(2) of the program and PPid of its /proc/self/status are 0; its PID namespace is the sandbox's.",
     kernel: "When the program is executed its parent is a task of another PID namespace (sched_process_exec); its \

@@ -4,7 +4,6 @@ use podproof_ebpf::event::{EventKind, SignalResult};
 use podproof_witness::Command;
 use serde_json::Value;
 
-use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
@@ -25,7 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
                 included (faults such as SIGSEGV still end it).",
     source: "pid_namespaces(7)",
     subject: Subject::Runtime,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A container with a new PID namespace. A child of its program sends TERM, KILL and STOP to the \
                program, by its number inside; nothing is sent unless NSpid shows that this number is one of a \
                nested namespace.",
@@ -47,7 +46,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
-    let mut container = cell.container(&Bundle::witness("a"))?;
+    let mut container = cell.alone("a")?;
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();
     let pid = container.outer_pid();

@@ -145,7 +145,7 @@ impl Orphans {
         self.outer.iter().filter_map(|tgid| i32::try_from(*tgid).ok()).collect()
     }
 
-    /// Lets them all end and waits until the last of them has.
+    /// Lets them all end and waits until they have.
     pub(super) fn release(&self, cell: &Cell<'_>, container: &mut Container) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
         self.await_ended(cell)
@@ -155,8 +155,11 @@ impl Orphans {
     pub(super) fn await_ended(&self, cell: &Cell<'_>) -> Result<(), Obstacle> {
         let mut awaited = self.outer.clone();
         let ended = |event: &Event| {
-            if let EventKind::Exit { task, group_dead: true, .. } = &event.kind {
-                awaited.remove(&task.task.tgid);
+            if let EventKind::ZombieStart { task, .. }
+            | EventKind::Reap { task, .. }
+            | EventKind::Free { task } = &event.kind
+            {
+                awaited.remove(&task.tgid);
             }
             awaited.is_empty()
         };

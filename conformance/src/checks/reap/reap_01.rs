@@ -14,7 +14,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "The sandbox process reaps an orphan that dies in the shared PID namespace.",
     source: "Kubernetes build/pause (the pause program)",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. The container's program makes an orphan, \
                which is then let go and exits.",
     inside: "The orphan's parent is PID 1 while it lives; after its exit /proc has no entry for it and none in \

@@ -24,7 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A thousand orphans dying together leave no zombie.",
     source: "Kubernetes build/pause (sigreap); wait(2)",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. The container's program makes a thousand \
                orphans and lets them all go at the same moment. Should no two SIGCHLD have merged, it is repeated.",
     inside: "The number of processes in state Z in /proc is 0 again within two seconds.",

@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Reaping latency of a single orphan stays low (p99 below 100 ms on an idle machine).",
     source: "Kubernetes build/pause (reaps on SIGCHLD); wait(2)",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. The container's program makes a hundred \
                orphans, each when the one before is gone. Nothing else of the suite runs. The limit is scaled on \
                emulated machines.",

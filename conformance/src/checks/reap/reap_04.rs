@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Children that die while the sandbox process is stopped or frozen are all reaped once it runs again.",
     source: "signal(7) (standard signals do not queue); wait(2)",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. The sandbox process is stopped by SIGSTOP, \
                fifty orphans end, and it is continued; then the same with its cgroup frozen and thawed, where the \
                machine has cgroup v2.",

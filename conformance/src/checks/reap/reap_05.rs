@@ -16,7 +16,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "A daemon that double-forks is adopted and reaped when it ends.",
     source: "pid_namespaces(7); daemon(7); Kubernetes build/pause",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. The container's program makes a daemon: it \
                forks, the child calls setsid(2), forks and exits. Then the daemon ends.",
     inside: "The daemon's parent is PID 1 while it lives; after its end no zombie is listed.",

@@ -24,7 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "Stopping and continuing a child of the sandbox process causes no wake-up and no reaping.",
     source: "sigaction(2) (SA_NOCLDSTOP); Kubernetes build/pause",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     scenario: "A sandbox and a container that joins its PID namespace. An orphan, which is the sandbox process's \
                child, is stopped by SIGSTOP and continued five times.",
     inside: "The sandbox process's count of context switches in /proc does not change, and the orphan lives.",

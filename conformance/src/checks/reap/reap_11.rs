@@ -24,7 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
     statement: "An idle sandbox process uses no CPU.",
     source: "Kubernetes build/pause (pause(2) in a loop); pause(2)",
     subject: Subject::Sandbox,
-    adapters: &[Adapter::Oci],
+    adapters: &[Adapter::Oci, Adapter::Podrt],
     // Five seconds instead of the half minute that the catalog asks for: it finds every loop and every timer of a second
     // or two, and the suite stays short.
     scenario: "A sandbox and a container that joins its PID namespace. Nothing is done for five seconds.",

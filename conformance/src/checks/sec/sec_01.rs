@@ -26,7 +26,10 @@ const REQUIREMENT: Requirement = Requirement {
                the exec.",
     inside: "CapInh, CapPrm, CapEff, CapBnd and CapAmb of /proc/self/status at birth.",
     kernel: "The credentials that each program was executed with (sched_process_exec).",
-    defects: &[("sec-01-ambient-kept", "the ambient set keeps what the caller holds")],
+    defects: &[
+        ("sec-01-ambient-kept", "the ambient set keeps what the caller holds"),
+        ("sec-01-user-without-ambient", "the ambient set is lost where the user is not root"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

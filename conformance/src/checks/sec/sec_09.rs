@@ -25,7 +25,10 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "The descriptors that the program finds open at its first instruction (/proc/self/fd).",
     kernel: "/proc/PID/fd of the main process, read on the node while it serves: besides 0, 1 and 2 only the socket \
              that its program has opened since.",
-    defects: &[("sec-09-leaked-descriptor", "a directory stays open when the program is executed")],
+    defects: &[
+        ("sec-09-leaked-descriptor", "a directory stays open when the program is executed"),
+        ("sec-09-first-kept", "one of the caller's further descriptors is kept"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -20,11 +20,11 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Create a pod and start its containers; returns once all have been started
+    /// Create a pod and start its containers; returns once all have been started, or one fails again and again
     Run(CreateArgs),
     /// Create a pod up to its sandbox; its containers wait for start
     Create(CreateArgs),
-    /// Start the containers of a created pod; returns once all have been started
+    /// Start the containers of a created pod; returns as run does
     Start(PodArgs),
     /// End the containers in order: preStop hooks, stop signals, SIGKILL after the grace period
     Stop {
@@ -33,6 +33,9 @@ pub enum Verb {
         /// Seconds, in place of the manifest's terminationGracePeriodSeconds
         #[arg(short, long, value_name = "S")]
         time: Option<u64>,
+        /// Form of the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Send a signal to the main process of containers
     Kill {
@@ -44,6 +47,9 @@ pub enum Verb {
         /// One container; all that run without it
         #[arg(short, long, value_name = "NAME")]
         container: Option<String>,
+        /// Form of the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Remove a pod that has ended
     Rm {
@@ -53,6 +59,9 @@ pub enum Verb {
         /// Pods
         #[arg(required = true)]
         pods: Vec<String>,
+        /// Form of the result
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// List the pods
     Ps {
@@ -63,8 +72,14 @@ pub enum Verb {
         #[arg(short, long)]
         quiet: bool,
     },
-    /// Show what is known about a pod, as JSON
-    Inspect(PodArgs),
+    /// Show what is known about a pod
+    Inspect {
+        /// Pod
+        pod: String,
+        /// The only form that there is
+        #[arg(long, value_enum, default_value_t)]
+        format: JsonFormat,
+    },
     /// Execute a program in a container
     Exec(ExecArgs),
     /// Show the output of a container
@@ -87,7 +102,10 @@ pub enum Verb {
     },
     /// The process that stays with a pod; started by run and create
     #[command(hide = true)]
-    Supervise(PodArgs),
+    Supervise {
+        /// Pod
+        pod: String,
+    },
 }
 
 /// A pod by its name.
@@ -95,6 +113,17 @@ pub enum Verb {
 pub struct PodArgs {
     /// Pod
     pub pod: String,
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How a document is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum JsonFormat {
+    /// For programs, and people
+    #[default]
+    Json,
 }
 
 /// How results are printed.

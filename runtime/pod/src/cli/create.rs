@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::args::{CreateArgs, Format};
+use super::args::{CreateArgs, Format, PodArgs};
 use super::show;
 use crate::command::create::{self, Request};
 use crate::command::request::request;
@@ -17,7 +17,7 @@ use crate::machine::Settings;
 use crate::net::Bridge;
 use crate::spec;
 use crate::state::{PodDir, PodRoot};
-use crate::status::{ContainerState, Phase, PodStatus};
+use crate::status::{ContainerState, Phase, PodStatus, Termination, printable};
 
 /// Names the sandbox's program to the process that replaces this one: from a detached mount nobody knows where it was.
 const PAUSE_VAR: &str = "PODRT_PAUSE";
@@ -40,7 +40,8 @@ pub(super) fn create(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<P
 }
 
 /// Starts a created pod.
-pub(super) fn start(root: &PodRoot, name: &str) -> Result<ExitCode> {
+pub(super) fn start(root: &PodRoot, args: &PodArgs) -> Result<ExitCode> {
+    let name = &args.pod;
     let pod = root.pod(name)?;
     {
         let _lock = pod.lock()?;
@@ -52,7 +53,7 @@ pub(super) fn start(root: &PodRoot, name: &str) -> Result<ExitCode> {
         request(&pod, &control::Request::Start)?;
     }
     let status = request(&pod, &control::Request::WaitStarted)?;
-    println!("{name}");
+    print(&pod, args.format)?;
     Ok(tell(&pod, &status))
 }
 
@@ -114,7 +115,8 @@ fn pause(args: &CreateArgs) -> Result<PathBuf> {
     Ok(own.with_file_name("pause"))
 }
 
-fn print(pod: &PodDir, format: Format) -> Result<()> {
+/// The name of a pod, or all about it.
+pub(super) fn print(pod: &PodDir, format: Format) -> Result<()> {
     match format {
         Format::Table => println!("{}", pod.name()),
         Format::Json => show::print_json(&show::document(pod)?)?,
@@ -131,12 +133,24 @@ fn tell(pod: &PodDir, status: &PodStatus) -> ExitCode {
                 code = ExitCode::FAILURE;
                 format!("{reason}: {message}; it is tried again until podrt pod stop {}", pod.name())
             }
-            ContainerState::Terminated(end) if end.exit_code != Some(0) => {
-                format!("{}: {}", end.reason, end.message)
+            ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff" => {
+                code = ExitCode::FAILURE;
+                let last = container.last_termination.as_ref().map(end).unwrap_or_default();
+                format!("{reason}, last {last}; it is tried again until podrt pod stop {}", pod.name())
             }
+            ContainerState::Terminated(termination) if termination.exit_code != Some(0) => end(termination),
             _ => continue,
         };
-        eprintln!("pod {}, container {}: {why}", pod.name(), container.name);
+        // A container writes its message itself.
+        eprintln!("pod {}, container {}: {}", pod.name(), container.name, printable(&why));
     }
     code
+}
+
+/// How a container ended, in a line.
+fn end(termination: &Termination) -> String {
+    let code = termination.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+    let message = termination.message.trim();
+    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    format!("{}{code}{message}", termination.reason)
 }

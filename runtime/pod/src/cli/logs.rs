@@ -60,8 +60,14 @@ fn is_over(pod: &PodDir, container: &str, run: u32) -> bool {
     if attempts(&pod.logs(container)).is_ok_and(|runs| runs.last().is_some_and(|last| *last > run)) {
         return true;
     }
-    let statuses = observed.report.iter().flat_map(|report| &report.status.containers);
-    !statuses
-        .clone()
-        .any(|status| status.name == container && matches!(status.state, ContainerState::Running { .. }))
+    let mut statuses = observed.report.iter().flat_map(|report| &report.status.containers);
+    let status = statuses.find(|status| status.name == container);
+    !status.is_some_and(|status| match &status.state {
+        ContainerState::Running { .. } => true,
+        // It runs; the report comes once all that start with it do.
+        ContainerState::Waiting { reason, .. } => {
+            status.restart_count == run && ["ContainerCreating", "PodInitializing"].contains(&reason.as_str())
+        }
+        ContainerState::Terminated(_) => false,
+    })
 }

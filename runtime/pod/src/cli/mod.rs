@@ -21,7 +21,7 @@ use runtime::sys::{exe, process};
 
 use crate::state::PodRoot;
 use crate::supervisor;
-use args::{Cli, Verb};
+use args::{Cli, JsonFormat, Verb};
 
 /// Runs the command line of the calling process.
 #[must_use]
@@ -45,20 +45,22 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match cli.verb {
         Verb::Run(args) => create::run(&root, &path, &args),
         Verb::Create(args) => create::create(&root, &path, &args).map(|_| ExitCode::SUCCESS),
-        Verb::Start(args) => create::start(&root, &args.pod),
-        Verb::Stop { pod, time } => stop::stop(&root, &pod, time),
-        Verb::Kill { pod, signal, container } => stop::kill(&root, &pod, &signal, container.as_deref()),
-        Verb::Rm { force, pods } => stop::rm(&root, &pods, force),
+        Verb::Start(args) => create::start(&root, &args),
+        Verb::Stop { pod, time, format } => stop::stop(&root, &pod, time, format),
+        Verb::Kill { pod, signal, container, format } => {
+            stop::kill(&root, &pod, &signal, container.as_deref(), format)
+        }
+        Verb::Rm { force, pods, format } => stop::rm(&root, &pods, force, format),
         Verb::Ps { format, quiet } => show::ps(&root, format, quiet),
-        Verb::Inspect(args) => show::inspect(&root, &args.pod),
+        Verb::Inspect { pod, format: JsonFormat::Json } => show::inspect(&root, &pod),
         Verb::Exec(args) => exec::exec(&root, &args),
         Verb::Logs(args) => logs::logs(&root, &args),
-        Verb::Wait(args) => stop::wait(&root, &args.pod),
+        Verb::Wait(args) => stop::wait(&root, &args),
         Verb::Tree { pod, format } => tree::tree(&root, &pod, format),
         Verb::Gc { format } => stop::gc(&root, format),
-        Verb::Supervise(args) => {
+        Verb::Supervise { pod } => {
             let channel = supervisor::spawn::take_channel()?;
-            supervisor::main(&root.pod(&args.pod)?, channel)?;
+            supervisor::main(&root.pod(&pod)?, channel)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -18,6 +18,9 @@ use crate::spec::PodSpec;
 use crate::state::{NetworkMode, PodDir, PodRecord, PodRoot, StoredImage};
 use crate::supervisor::spawn;
 
+/// Controllers that count what containers use.
+const COUNTING: [&str; 3] = ["cpu", "memory", "pids"];
+
 /// What the command line says beside the manifest.
 #[derive(Debug)]
 pub struct Request {
@@ -121,6 +124,8 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
     let controllers: Vec<String> =
         limits.settings.iter().filter_map(|setting| setting.controller.clone()).collect();
     group::enable_controllers(&cgroup, &controllers)?;
+    // What the containers use is counted with and without limits: a limit of the pod ends one of them.
+    group::enable_controllers_below(&cgroup, &COUNTING)?;
     for setting in &limits.settings {
         group::apply(&cgroup, setting)?;
     }

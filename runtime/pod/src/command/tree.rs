@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::observe::{Observed, PodState};
 use crate::plan::SANDBOX;
 use crate::status::ContainerState;
+use crate::status::printable;
 
 /// Namespaces as `/proc/PID/ns` names them.
 const KINDS: [&str; 7] = ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user"];
@@ -217,12 +218,6 @@ fn process(pid: i32) -> Option<Process> {
         is_zombie: field("State").is_some_and(|state| state.starts_with('Z')),
         namespaces: namespaces.collect(),
     })
-}
-
-/// A program can call itself anything; what is shown must not write to the terminal by itself.
-fn printable(text: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escaped).collect()
 }
 
 fn namespace_inode(process: &Path, kind: &str) -> Option<u64> {

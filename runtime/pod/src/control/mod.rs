@@ -29,6 +29,14 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// True for one that only waits.
+    #[must_use]
+    pub fn is_wait(&self) -> bool {
+        matches!(self, Self::WaitStarted | Self::WaitFinished)
+    }
+}
+
 /// What a supervisor answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{PodRecord, PodReport, StateError};
 use crate::logs::attempt_file;
+use crate::removal;
 use crate::spec::names::subdomain_fault;
 
 const RECORD: &str = "pod.json";
@@ -278,12 +279,7 @@ impl PodDir {
             }
             _ => {}
         }
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::io("remove", &self.path)(error))
-            }
-            _ => Ok(()),
-        }
+        removal::remove_path(&self.path).map_err(StateError::io("remove", &self.path))
     }
 
     fn unknown(&self) -> StateError {

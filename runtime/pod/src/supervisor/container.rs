@@ -1,11 +1,13 @@
 //! One run of a container: from its image to its process, and back to nothing.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
@@ -14,6 +16,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
 use runtime::launch::{self, CreateRequest, FailAt, LaunchError};
+use runtime::plan::Plan;
 use runtime::spec::{ContainerId, config};
 use runtime::sys::clone::Cloned;
 use serde_json::Value;
@@ -29,8 +32,9 @@ use crate::plan::{Places, Sandbox};
 use crate::spec::{ContainerSpec, SeccompProfile};
 use crate::state::{PodDir, PodRecord, StoredImage};
 
-/// As much of a termination message as the API shows.
+/// As much of a termination message as the API shows, and of those of all containers of a pod together.
 const MESSAGE_BYTES: u64 = 4096;
+const MESSAGES_BYTES: u64 = 12 << 10;
 /// As much of a log as takes its place, where there is none: the last so many lines, and bytes.
 const LOG_TAIL_LINES: usize = 80;
 const LOG_TAIL_BYTES: usize = 2048;
@@ -51,6 +55,16 @@ pub(super) struct Workshop<'a> {
     pub(super) node: &'a Node,
     /// `/dev/null`.
     pub(super) null: &'a OwnedFd,
+    /// By name, the last configuration of each container.
+    pub(super) prepared: RefCell<BTreeMap<String, Rc<Prepared>>>,
+}
+
+/// A configuration and what is to be done for it. Mostly the next run's is the same.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    document: String,
+    spec: runtime::spec::ContainerSpec,
+    plan: Plan,
 }
 
 /// Why a container does not run: the word of the API, and the reason.
@@ -76,17 +90,18 @@ impl Workshop<'_> {
         };
         let id = id(&spec.name).map_err(not_created)?;
         let running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
-            self.take_away(&spec.name);
+            self.take_away(spec);
             not_created(error)
         })?;
         // A hook's warning cannot be: these containers have none.
         if let Err(error) = launch::start(&self.pod.containers(), &id) {
             let message = format!("{:#}", anyhow::Error::from(error));
-            self.take_away(&spec.name);
+            self.take_away(spec);
             let _reaped =
                 nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
             return Err(NotStarted { reason: "RunContainerError", message });
         }
+        self.forget(&spec.name, run);
         Ok(running)
     }
 
@@ -98,9 +113,9 @@ impl Workshop<'_> {
         run: u32,
         sandbox: Sandbox,
     ) -> Result<Running> {
-        let Self { pod, record, places, node, null } = self;
+        let Self { pod, record, places, node, null, .. } = self;
         let bundle = pod.bundle(&spec.name);
-        let root = rootfs::mount_root(&bundle, &image.layers)?;
+        let root = rootfs::mount_root(&bundle, &image.layers, run)?;
         rootfs::attach_sub_paths(&record.spec, spec, places)?;
         self.make_message_file(spec)?;
         let user = self.user(spec, image, &root)?;
@@ -120,7 +135,6 @@ impl Workshop<'_> {
         rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
         let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
         let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
-        self.forget_logs(&spec.name, run);
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;
         let process = with_output(&ends, null, || self.launch(id, &bundle, &document))
             .context("give the container its output")??;
@@ -129,19 +143,30 @@ impl Workshop<'_> {
 
     /// Creates a container from its finished bundle.
     pub(super) fn launch(&self, id: &ContainerId, bundle: &Path, document: &str) -> Result<Cloned> {
-        let spec = config::parse(document, bundle)?;
-        let plan = runtime::plan::plan(id, &spec, None, &self.node.kernel)?;
+        let prepared = self.prepare(id, bundle, document)?;
         let request = CreateRequest {
             id,
             bundle,
-            spec: &spec,
-            plan: &plan,
+            spec: &prepared.spec,
+            plan: &prepared.plan,
             root: &self.pod.containers(),
             preserve_fds: 0,
             console: None,
             fail_at: FailAt::Never,
         };
         Ok(launch::create(&request)?)
+    }
+
+    fn prepare(&self, id: &ContainerId, bundle: &Path, document: &str) -> Result<Rc<Prepared>> {
+        let mut all = self.prepared.borrow_mut();
+        if let Some(last) = all.get(id.as_str()).filter(|last| last.document == document) {
+            return Ok(Rc::clone(last));
+        }
+        let spec = config::parse(document, bundle)?;
+        let plan = runtime::plan::plan(id, &spec, None, &self.node.kernel)?;
+        let prepared = Rc::new(Prepared { document: document.to_owned(), spec, plan });
+        all.insert(id.to_string(), Rc::clone(&prepared));
+        Ok(prepared)
     }
 
     fn user(&self, spec: &ContainerSpec, image: &StoredImage, root: &Path) -> Result<UserIds> {
@@ -176,7 +201,7 @@ impl Workshop<'_> {
             return Exit { code: 128, signal: None, is_oom: false, message: String::new() };
         };
         let is_oom = self.has_oom_kill(&spec.name);
-        self.take_away(&spec.name);
+        self.take_away(spec);
         running.output.finish(buffer);
         let (code, signal) = match status {
             WaitStatus::Exited(_, code) => (code, None),
@@ -191,13 +216,14 @@ impl Workshop<'_> {
         Exit { code, signal, is_oom, message }
     }
 
-    /// Kills what is left in the container's cgroup, and removes cgroup, state and root mount. What fails is found again
-    /// by the pod's removal.
-    fn take_away(&self, name: &str) {
-        if let Ok(id) = id(name) {
+    /// Kills what is left in the container's cgroup, and removes cgroup, state and mounts. What fails is found again by the
+    /// pod's removal.
+    fn take_away(&self, spec: &ContainerSpec) {
+        if let Ok(id) = id(&spec.name) {
             drop(launch::delete(&self.pod.containers(), &id, true));
         }
-        rootfs::detach(&self.pod.bundle(name).join("rootfs"));
+        rootfs::detach(&self.pod.bundle(&spec.name).join("rootfs"));
+        rootfs::detach_sub_paths(spec, self.places);
     }
 
     fn has_oom_kill(&self, name: &str) -> bool {
@@ -212,14 +238,16 @@ impl Workshop<'_> {
         let mut bytes = Vec::new();
         // The container may have put anything in its place, but not elsewhere: the file was mounted.
         if let Ok(file) = File::open(self.places.message(name)) {
-            drop(file.take(MESSAGE_BYTES).read_to_end(&mut bytes));
+            let n = u64::try_from(self.record.spec.containers.len()).unwrap_or(u64::MAX).max(1);
+            drop(file.take(MESSAGE_BYTES.min(MESSAGES_BYTES / n)).read_to_end(&mut bytes));
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Removes the logs of the runs before the last. As with the kubelet, a container that is restarted for ever must not fill the
-    /// disk. What fails is tried again with the next run.
-    fn forget_logs(&self, name: &str, run: u32) {
+    /// Removes the logs of the runs before the last, and the writable layers of all before this one, once it runs. As with the
+    /// kubelet, a container that is restarted for ever must not fill the disk. What fails is tried again with the next run.
+    fn forget(&self, name: &str, run: u32) {
+        drop(rootfs::forget_layers(&self.pod.bundle(name), run));
         let runs = logs::attempts(&self.pod.logs(name)).unwrap_or_default();
         for old in runs.into_iter().filter(|old| old.saturating_add(1) < run) {
             drop(logs::remove(&self.pod.log(name, old)));

@@ -22,6 +22,7 @@ mod server;
 pub mod spawn;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
@@ -97,7 +98,14 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
     let cgroup = record.cgroup().map_err(anyhow::Error::msg)?;
     let places = Places { cgroup: cgroup.to_string().into(), pod: pod.path().to_owned() };
     let null = container::open_null().context("open /dev/null")?;
-    let workshop = Workshop { pod, record: &record, places: &places, node: &node, null: &null };
+    let workshop = Workshop {
+        pod,
+        record: &record,
+        places: &places,
+        node: &node,
+        null: &null,
+        prepared: RefCell::default(),
+    };
     rootfs::make_volumes(&record.spec, &places)?;
     sandbox::write_files(&record, &places)?;
     let sandbox = workshop.start_sandbox()?;
@@ -135,7 +143,7 @@ impl Supervisor<'_> {
             let (status, is_begun, is_finished) = (self.machine.status(), self.is_begun, self.is_finished);
             self.server.answer(|request| reply(request, &status, is_begun, is_finished));
             // Without its last report nobody would know how the pod ended.
-            if self.is_finished && self.report_due.is_none() {
+            if self.is_finished && self.report_due.is_none() && self.server.is_idle() {
                 return Ok(());
             }
             self.wait()?;
@@ -233,8 +241,9 @@ impl Supervisor<'_> {
         let outputs = self.running.iter().flatten().flat_map(|running| running.output.fds());
         let mut fds: Vec<PollFd<'_>> = std::iter::once(self.signals.as_fd())
             .chain(outputs)
+            .map(|fd| (fd, PollFlags::POLLIN))
             .chain(self.server.fds())
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .map(|(fd, flags)| PollFd::new(fd, flags))
             .collect();
         let is_long = left.is_none_or(|left| left > SETTLED);
         let mut ready = poll(&mut fds, timeout(if is_long { Some(SETTLED) } else { left }));
@@ -345,9 +354,10 @@ fn reply(request: &Request, status: &PodStatus, is_begun: bool, is_finished: boo
     is_due.then(|| Reply::Status(status.clone()))
 }
 
-/// True when a container cannot be made, and is tried again and again.
+/// True when a container cannot be made, or fails, and is tried again and again.
 fn is_stuck(container: &ContainerStatus) -> bool {
-    matches!(&container.state, ContainerState::Waiting { reason, .. } if reason.ends_with("Error"))
+    matches!(&container.state, ContainerState::Waiting { reason, .. }
+        if reason.ends_with("Error") || reason == "CrashLoopBackOff")
 }
 
 /// Signals that the loop takes; those of terminals and pipes must not end a supervisor.

@@ -1,6 +1,6 @@
 //! Root file systems and volumes: mounts in the supervisor's own mount namespace, which go with it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
 use crate::plan::Places;
+use crate::removal;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
 
 /// Size of `/dev/shm`, as container engines have it.
@@ -101,19 +102,28 @@ pub(super) fn attach_sub_paths(spec: &PodSpec, container: &ContainerSpec, places
         let top = places.source(volume);
         let file = open_below(&top, sub_path).with_context(named)?;
         let target = places.sub_path(&container.name, index);
+        // An earlier run's mount: what is done to the target would be done to the volume.
+        detach(&target);
         let is_directory = fs::metadata(fd_path(&file)).with_context(named)?.is_dir();
         if is_directory {
             directory(&target, 0o700)?;
         } else {
             let parent = target.parent().unwrap_or(&target);
             fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
-            File::create(&target).with_context(|| format!("make {}", target.display()))?;
+            let mut options = OpenOptions::new();
+            let made = options.write(true).create(true).truncate(false).open(&target);
+            made.with_context(|| format!("make {}", target.display()))?;
         }
-        detach(&target);
         let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
         mount(Some(&fd_path(&file)), &target, None::<&str>, flags, None::<&str>).with_context(named)?;
     }
     Ok(())
+}
+
+/// Takes the mounts of [`attach_sub_paths`] away.
+pub(super) fn detach_sub_paths(container: &ContainerSpec, places: &Places) {
+    let indices = container.mounts.iter().enumerate().filter(|(_, mount)| mount.sub_path.is_some());
+    indices.for_each(|(index, _)| detach(&places.sub_path(&container.name, index)));
 }
 
 /// Opens a path inside of a directory; missing directories are made. No link leads out.
@@ -140,17 +150,14 @@ fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
 }
 
 /// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
-pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf]) -> Result<PathBuf> {
-    let (root, upper, work) = (bundle.join("rootfs"), bundle.join("upper"), bundle.join("work"));
+pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<PathBuf> {
+    let (root, scratch) = (bundle.join("rootfs"), bundle.join("scratch").join(run.to_string()));
+    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
     detach(&root);
-    for scratch in [&upper, &work] {
-        match fs::remove_dir_all(scratch) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("remove {}", scratch.display()));
-            }
-            _ => {}
-        }
-        directory(scratch, 0o755)?;
+    // A run that could not be made is tried again.
+    remove_directory(&scratch)?;
+    for made in [&upper, &work] {
+        directory(made, 0o755)?;
     }
     directory(&root, 0o755)?;
     // By descriptors: a path may hold what overlayfs takes for a separator, and many do not fit in a page.
@@ -175,6 +182,23 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf]) -> Result<PathBuf> {
         result => result.with_context(|| format!("mount an overlay at {}", root.display()))?,
     }
     Ok(root)
+}
+
+/// Removes the writable layers of all runs but this one.
+pub(super) fn forget_layers(bundle: &Path, run: u32) -> Result<()> {
+    let scratch = bundle.join("scratch");
+    let named = || format!("list {}", scratch.display());
+    for entry in fs::read_dir(&scratch).with_context(named)? {
+        let entry = entry.with_context(named)?;
+        if *entry.file_name() != *run.to_string() {
+            remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    removal::remove_path(path).with_context(|| format!("remove {}", path.display()))
 }
 
 /// Takes a mount away, if there is one. It may still be in use by the container that goes.

@@ -5,12 +5,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result};
+use nix::poll::PollFlags;
 
 use crate::control::{REQUEST_MAX, Reply, Request, SOCKET};
 use crate::state::PodDir;
 
-/// Connections at one time; more wait.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at one time. Of more, the oldest that has not asked for anything is closed.
+const CONNECTIONS_MAX: usize = 128;
+/// How many of them may wait for the pod without asking it for anything.
+const WAITERS_MAX: usize = 64;
 
 /// The socket, and who waits.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ struct Connection {
     text: Vec<u8>,
     /// What it waits for; `None` until it has asked.
     request: Option<Request>,
+    /// What is not sent yet of its answer.
+    answer: Option<Vec<u8>>,
 }
 
 impl Server {
@@ -41,72 +46,116 @@ impl Server {
     }
 
     /// What to wait for.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let is_open = self.connections.len() < CONNECTIONS_MAX;
-        let listener = is_open.then(|| self.listener.as_fd());
-        listener.into_iter().chain(self.connections.iter().map(|connection| connection.stream.as_fd()))
+    pub(super) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let connections = self.connections.iter().map(|connection| {
+            let is_answered = connection.answer.is_some();
+            let flags = if is_answered { PollFlags::POLLOUT } else { PollFlags::POLLIN };
+            (connection.stream.as_fd(), flags)
+        });
+        std::iter::once((self.listener.as_fd(), PollFlags::POLLIN)).chain(connections)
     }
 
     /// Takes new connections and requests; those that are new.
     pub(super) fn receive(&mut self) -> Vec<Request> {
-        while self.connections.len() < CONNECTIONS_MAX {
-            let Ok((stream, _)) = self.listener.accept() else { break };
+        while let Ok((stream, _)) = self.listener.accept() {
             if stream.set_nonblocking(true).is_ok() {
-                self.connections.push(Connection { stream, text: Vec::new(), request: None });
+                self.connections.push(Connection { stream, text: Vec::new(), request: None, answer: None });
+            }
+            if self.connections.len() > CONNECTIONS_MAX {
+                let silent = self.connections.iter().position(|connection| connection.request.is_none());
+                let mut closed = self.connections.remove(silent.unwrap_or(CONNECTIONS_MAX));
+                closed.give(&Reply::Refused("too many commands ask at once; try again".to_owned()));
+                closed.send();
             }
         }
         let mut requests = Vec::new();
-        self.connections.retain_mut(|connection| connection.read(&mut requests));
+        let mut n_waiters = self.connections.iter().filter(|connection| connection.is_waiter()).count();
+        self.connections.retain_mut(|connection| {
+            if connection.answer.is_some() {
+                return connection.send();
+            }
+            let is_open = connection.read();
+            if let Some(request) = connection.request_read() {
+                let is_waiter = request.is_wait();
+                if is_waiter && n_waiters >= WAITERS_MAX {
+                    let reason = format!("{WAITERS_MAX} commands wait for it already");
+                    connection.give(&Reply::Refused(reason));
+                    return connection.send();
+                }
+                n_waiters += usize::from(is_waiter);
+                requests.push(request.clone());
+                connection.request = Some(request);
+            }
+            is_open && (connection.answer.is_none() || connection.send())
+        });
         requests
     }
 
     /// Answers those whose request `is_done` has a reply for.
     pub(super) fn answer(&mut self, is_done: impl Fn(&Request) -> Option<Reply>) {
         self.connections.retain_mut(|connection| {
-            let Some(reply) = connection.request.as_ref().and_then(&is_done) else { return true };
-            connection.answer(&reply);
-            false
+            let reply =
+                connection.request.as_ref().filter(|_| connection.answer.is_none()).and_then(&is_done);
+            let Some(reply) = reply else { return true };
+            connection.give(&reply);
+            connection.send()
         });
+    }
+
+    /// True when no answer is left to send.
+    pub(super) fn is_idle(&self) -> bool {
+        self.connections.iter().all(|connection| connection.answer.is_none())
     }
 }
 
 impl Connection {
+    fn is_waiter(&self) -> bool {
+        self.request.as_ref().is_some_and(Request::is_wait)
+    }
+
     /// Reads what has come; false when the connection is over.
-    fn read(&mut self, requests: &mut Vec<Request>) -> bool {
+    fn read(&mut self) -> bool {
         let mut bytes = [0; 1024];
         loop {
             match self.stream.read(&mut bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Gone; what it has asked for stays asked for.
                 Err(_) | Ok(0) => return false,
                 Ok(n) => self.text.extend(&bytes[..n]),
             }
             if self.text.len() > REQUEST_MAX {
-                self.answer(&Reply::Refused(format!("a request has at most {REQUEST_MAX} bytes")));
-                return false;
-            }
-        }
-        if self.request.is_some() || !self.text.ends_with(b"\n") {
-            return true;
-        }
-        match serde_json::from_slice::<Request>(&self.text) {
-            Ok(request) => {
-                requests.push(request.clone());
-                self.request = Some(request);
-                true
-            }
-            Err(error) => {
-                self.answer(&Reply::Refused(format!("not a request: {error}")));
-                false
+                self.give(&Reply::Refused(format!("a request has at most {REQUEST_MAX} bytes")));
+                return true;
             }
         }
     }
 
-    fn answer(&mut self, reply: &Reply) {
+    /// The request, once all of it has come.
+    fn request_read(&mut self) -> Option<Request> {
+        if self.request.is_some() || self.answer.is_some() || !self.text.ends_with(b"\n") {
+            return None;
+        }
+        let request = serde_json::from_slice(&self.text);
+        request.map_err(|error| self.give(&Reply::Refused(format!("not a request: {error}")))).ok()
+    }
+
+    fn give(&mut self, reply: &Reply) {
         let mut text = serde_json::to_vec(reply).unwrap_or_default();
         text.push(b'\n');
-        // Who does not wait for the answer does not want it; it fits into the socket's buffer.
-        drop(self.stream.write_all(&text));
+        self.answer = Some(text);
+    }
+
+    /// Sends what the socket has room for; false when nothing is left to send, or nobody wants it.
+    fn send(&mut self) -> bool {
+        let Some(answer) = &mut self.answer else { return true };
+        while !answer.is_empty() {
+            match self.stream.write(answer) {
+                Ok(n) => drop(answer.drain(..n)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        false
     }
 }

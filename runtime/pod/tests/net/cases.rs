@@ -249,20 +249,23 @@ fn remainders() -> Outcome {
     expect(node.interfaces()?, names(&["lo"]))
 }
 
+/// How often an address is used again.
+const AGAIN: u32 = 4;
+
 fn address_again() -> Outcome {
     let (node, dir, bridge) = (Netns::current()?, tempfile::tempdir()?, Bridge::default());
     let (_keeps_the_bridge, _) = pod(dir.path(), "first", &bridge)?;
     let mut n_slow = 0;
-    for n in 0..5 {
+    for n in 0..=AGAIN {
         let (netns, lease) = pod(dir.path(), &format!("pod-{n}"), &bridge)?;
         expect(lease.address, Ipv4Addr::new(10, 89, 0, 3))?;
         let start = Instant::now();
         reaches(&node, &netns, lease.address)?;
         reaches(&netns, &node, bridge.gateway())?;
-        // The kernel repeats an address question that was lost after one second.
-        n_slow += u32::from(start.elapsed() >= Duration::from_secs(1));
+        // The kernel repeats an address question that was lost after one second. The first pod's address is new.
+        n_slow += u32::from(n > 0 && start.elapsed() >= Duration::from_secs(1));
         disconnect(dir.path(), &lease.pod)?;
     }
-    // The machine may have been busy once.
-    if n_slow <= 1 { Ok(()) } else { Err(format!("{n_slow} of 5 pods were not reached at once").into()) }
+    // What a stale entry slows down, it slows down each time; a busy machine does so now and then.
+    if n_slow < AGAIN { Ok(()) } else { Err(format!("none of {AGAIN} pods was reached at once").into()) }
 }

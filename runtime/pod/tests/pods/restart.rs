@@ -14,6 +14,9 @@ pub(crate) const CASES: &[Case] = &[
     ("restart::a_program_that_is_not_there_is_told", a_program_that_is_not_there_is_told),
     ("restart::ends_have_reasons", ends_have_reasons),
     ("restart::out_of_memory_is_told", out_of_memory_is_told),
+    ("restart::out_of_memory_by_the_pod_s_limit_is_told", out_of_memory_by_the_pod_s_limit_is_told),
+    ("restart::an_init_container_that_fails_is_told", an_init_container_that_fails_is_told),
+    ("restart::a_root_deeper_than_descriptors_is_removed", a_root_deeper_than_descriptors_is_removed),
     ("restart::each_run_has_a_fresh_root", each_run_has_a_fresh_root),
     ("restart::termination_messages_are_read", termination_messages_are_read),
     ("restart::logs_of_the_last_two_runs_are_kept", logs_of_the_last_two_runs_are_kept),
@@ -108,6 +111,50 @@ fn out_of_memory_is_told() -> Result<(), Failed> {
     expect("reason", end["reason"].as_str(), Some("OOMKilled"))?;
     expect("exit code", end["exitCode"].as_i64(), Some(137))?;
     cell.clean(&["oom"])
+}
+
+fn out_of_memory_by_the_pod_s_limit_is_told() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let container =
+        cell.container("main", "head -c 200000000 /dev/zero | tail -c 200000000 | cat >/dev/null");
+    let mut pod = cell.pod("podoom", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["resources"] = json!({"limits": {"memory": "16Mi"}});
+    let _code = cell.try_run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "podoom"])?;
+    let end = cell.container_status("podoom", "main")?["state"]["terminated"].clone();
+    expect("reason", end["reason"].as_str(), Some("OOMKilled"))?;
+    cell.clean(&["podoom"])
+}
+
+fn an_init_container_that_fails_is_told() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("never", &[cell.container("main", "exec sleep 1000")]);
+    pod["spec"]["initContainers"] =
+        json!([cell.container("first", "printf 'no\\033luck' > /dev/termination-log; exit 3")]);
+    let output = cell.try_run(&pod, &["--restart-backoff", "60"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() != Some(1)
+        || !said.contains("container first: CrashLoopBackOff, last Error with exit code 3: no\\u{1b}luck")
+    {
+        return fail(format!("{:?}: {said}", output.status));
+    }
+    cell.ok(&["stop", "never", "--time", "0"])?;
+    cell.clean(&["never"])
+}
+
+fn a_root_deeper_than_descriptors_is_removed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "n=0; while [ $n -lt 1500 ]; do mkdir d && cd -P d || exit 9; n=$((n+1)); done; exit 1";
+    let pod = cell.pod("deep", &[cell.container("main", script)]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    cell.until("deep", "started twice", |document| {
+        document["containers"][0]["restartCount"].as_u64() >= Some(1)
+    })?;
+    cell.ok(&["stop", "deep", "--time", "0"])?;
+    let last = cell.container_status("deep", "main")?["lastState"]["terminated"]["exitCode"].as_i64();
+    expect("exit code of the first run", last, Some(1))?;
+    cell.clean(&["deep"])
 }
 
 fn each_run_has_a_fresh_root() -> Result<(), Failed> {

@@ -1,12 +1,13 @@
 //! The ordered stop, and signals.
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -20,6 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::hooks_come_first_and_last", hooks_come_first_and_last),
     ("stop::a_failed_post_start_hook_ends_the_container", a_failed_post_start_hook_ends_the_container),
     ("stop::kill_sends_any_signal", kill_sends_any_signal),
+    ("stop::many_may_wait_for_a_pod", many_may_wait_for_a_pod),
+    ("stop::long_messages_arrive", long_messages_arrive),
     ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
     ("stop::what_left_the_pod_s_cgroup_ends_too", what_left_the_pod_s_cgroup_ends_too),
     ("stop::the_supervisor_stops_the_pod_when_told_to_end", the_supervisor_stops_the_pod_when_told_to_end),
@@ -135,6 +138,46 @@ fn kill_sends_any_signal() -> Result<(), Failed> {
         return fail(format!("kill says {said:?}"));
     }
     cell.clean(&["signals"])
+}
+
+fn many_may_wait_for_a_pod() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("popular", &[cell.container("main", "exec sleep 1000")]);
+    cell.run(&pod, &[])?;
+    // Who says nothing takes nobody's place either.
+    let socket = cell.root().join("pods/popular/control.sock");
+    let silent = (0..70).map(|_| UnixStream::connect(&socket)).collect::<Result<Vec<_>, _>>()?;
+    let waiters = (0..70).map(|_| cell.spawn(&["wait", "popular"])).collect::<Result<Vec<_>, _>>()?;
+    cell.ok(&["stop", "popular", "--time", "0"])?;
+    drop(silent);
+    for waiter in waiters {
+        let output = wait(waiter)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_told = output.stdout == b"Failed\n";
+        if !is_told && !said.contains("64 commands wait for it already") {
+            return fail(format!("a wait says {output:?}"));
+        }
+    }
+    cell.clean(&["popular"])
+}
+
+fn long_messages_arrive() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "head -c 4096 /dev/zero > /dev/termination-log; exit 1";
+    let containers: Vec<_> = (0..10).map(|index| cell.container(&format!("c{index}"), script)).collect();
+    let mut pod = cell.pod("wordy", &containers);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    let output = cell.call(&["wait", "wordy", "--format", "json"])?;
+    expect(
+        "phase",
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)?["phase"].as_str(),
+        Some("Failed"),
+    )?;
+    // 12 KiB of all containers together, as the kubelet has it.
+    let message = cell.container_status("wordy", "c9")?["state"]["terminated"]["message"].clone();
+    expect("length of a message", message.as_str().map(str::len), Some(12 * 1024 / 10))?;
+    cell.clean(&["wordy"])
 }
 
 fn a_deadline_fails_the_pod() -> Result<(), Failed> {

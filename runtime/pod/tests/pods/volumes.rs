@@ -1,7 +1,7 @@
 //! emptyDir and hostPath, and files of `/etc`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     ("volumes::a_host_path_is_the_node_s", a_host_path_is_the_node_s),
     ("volumes::a_host_path_must_be_what_it_says", a_host_path_must_be_what_it_says),
     ("volumes::a_sub_path_stays_in_its_volume", a_sub_path_stays_in_its_volume),
+    ("volumes::sub_paths_outlive_restarts", sub_paths_outlive_restarts),
     ("volumes::a_group_owns_what_it_shares", a_group_owns_what_it_shares),
     ("volumes::files_of_etc_are_the_pod_s", files_of_etc_are_the_pod_s),
     ("volumes::one_that_holds_too_much_evicts_the_pod", one_that_holds_too_much_evicts_the_pod),
@@ -117,6 +118,32 @@ fn a_sub_path_stays_in_its_volume() -> Result<(), Failed> {
     output_of(&cell, "inside", &pod)?;
     expect("file", fs::read_to_string(node.join("made/below/file"))?, "x\n".to_owned())?;
     cell.clean(&["inside"])
+}
+
+fn sub_paths_outlive_restarts() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let node = cell.path().join("node");
+    fs::create_dir_all(node.join("dir"))?;
+    fs::set_permissions(node.join("dir"), fs::Permissions::from_mode(0o751))?;
+    fs::write(node.join("file"), "kept")?;
+    let mut container = cell.container("main", "cat /file; exit 1");
+    container["volumeMounts"] = json!([
+        {"name": "v", "mountPath": "/dir", "subPath": "dir"},
+        {"name": "v", "mountPath": "/file", "subPath": "file", "readOnly": true},
+    ]);
+    let mut pod = cell.pod("again", &[container]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": node}}]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    cell.until("again", "started three times", |document| {
+        document["containers"][0]["restartCount"].as_u64() >= Some(2)
+    })?;
+    cell.ok(&["stop", "again", "--time", "0"])?;
+    // The last run may have been stopped before it said anything.
+    expect("output", cell.ok(&["logs", "--previous", "again"])?, "kept".to_owned())?;
+    expect("file", fs::read_to_string(node.join("file"))?, "kept".to_owned())?;
+    let mode = fs::metadata(node.join("dir"))?.permissions().mode() & 0o7777;
+    expect("mode of the directory", mode, 0o751)?;
+    cell.clean(&["again"])
 }
 
 fn a_group_owns_what_it_shares() -> Result<(), Failed> {

@@ -1,8 +1,11 @@
 //! Defects against: file system.
 
 mod fs_01_old_root_left;
+mod fs_02_chroot_only;
+mod fs_11_missing_path_ends_it;
 
 use super::Defect;
 
 /// The defects of this area, in the order of the catalog.
-pub(super) const DEFECTS: &[Defect] = &[fs_01_old_root_left::DEFECT];
+pub(super) const DEFECTS: &[Defect] =
+    &[fs_01_old_root_left::DEFECT, fs_02_chroot_only::DEFECT, fs_11_missing_path_ends_it::DEFECT];

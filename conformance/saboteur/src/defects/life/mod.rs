@@ -2,8 +2,12 @@
 
 mod life_01_started_at_create;
 mod life_02_not_started;
+mod life_02_tried_twice;
 mod life_03_cached_status;
+mod life_03_running_until_reaped;
+mod life_10_deleted_later;
 mod life_10_state_left;
+mod life_34_pod_taken_down;
 
 use super::Defect;
 
@@ -11,6 +15,10 @@ use super::Defect;
 pub(super) const DEFECTS: &[Defect] = &[
     life_01_started_at_create::DEFECT,
     life_02_not_started::DEFECT,
+    life_02_tried_twice::DEFECT,
     life_03_cached_status::DEFECT,
+    life_03_running_until_reaped::DEFECT,
     life_10_state_left::DEFECT,
+    life_10_deleted_later::DEFECT,
+    life_34_pod_taken_down::DEFECT,
 ];

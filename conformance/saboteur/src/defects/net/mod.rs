@@ -1,8 +1,9 @@
 //! Defects against: the network of a pod.
 
 mod net_02_fresh_netns;
+mod net_04_last_one_alone;
 
 use super::Defect;
 
 /// The defects of this area, in the order of the catalog.
-pub(super) const DEFECTS: &[Defect] = &[net_02_fresh_netns::DEFECT];
+pub(super) const DEFECTS: &[Defect] = &[net_02_fresh_netns::DEFECT, net_04_last_one_alone::DEFECT];

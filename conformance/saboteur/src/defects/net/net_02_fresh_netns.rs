@@ -14,6 +14,10 @@ pub(super) const DEFECT: Defect = Defect {
     does: "a joining container is put into a fresh network namespace by path",
     also_red: &[
         ("NS-01", "the fresh namespace is not the sandbox's"),
+        ("NS-10", "one of the eight types is not joined"),
+        ("NS-11", "a path that is not read cannot be of another type"),
+        ("NS-12", "a path that is not read may lead nowhere"),
+        ("NS-15", "one of the four types is not joined"),
         ("NS-16", "a container that comes later is not in the namespace of the others"),
     ],
     act,

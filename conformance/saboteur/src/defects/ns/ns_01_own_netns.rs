@@ -14,6 +14,8 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("NS-10", "one of the eight types is not joined"),
         ("NS-11", "a path that is not read cannot be of another type"),
+        ("NS-12", "a path that is not read may lead nowhere"),
+        ("NS-15", "one of the four types is not joined"),
         ("NS-16", "the containers of the pod are in network namespaces of their own"),
         ("NET-02", "localhost of another network namespace has no server"),
     ],

@@ -13,8 +13,14 @@ pub(super) const DEFECT: Defect = Defect {
     does: "a joining container is left in the runtime's own IPC namespace",
     also_red: &[
         ("NS-10", "one of the eight types is not joined"),
+        ("NS-13", "of two entries the one with a path is taken away"),
+        ("NS-14", "a path that is not read may be relative"),
+        ("NS-15", "one of the four types is not joined"),
         ("NS-16", "a, b and c are in the node's IPC namespace, not in the sandbox's"),
         ("NS-20", "the pod's shared memory is the node's"),
+        ("NS-21", "the pod's semaphores and queues are the node's"),
+        ("NS-22", "the pod's queues are the node's"),
+        ("NS-24", "what a left is in the node's IPC namespace, which does not end"),
     ],
     act,
 };

@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-10-cgroup-forgotten",
     target: "NS-10",
     does: "the path of a cgroup namespace is opened and never joined",
-    also_red: &[],
+    also_red: &[("NS-15", "one of the four types is not joined")],
     act,
 };
 

@@ -14,7 +14,12 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("NS-02", "the containers of the pod are in three IPC namespaces"),
         ("NS-10", "one of the eight types is not joined"),
+        ("NS-14", "a path that is not read may be relative"),
+        ("NS-15", "one of the four types is not joined"),
         ("NS-16", "what a left is not in the IPC namespace of c"),
+        ("NS-21", "b is not in the IPC namespace of a's objects"),
+        ("NS-22", "b is not in the IPC namespace of a's queue"),
+        ("NS-24", "what a left is not in the IPC namespaces of the others"),
     ],
     act,
 };

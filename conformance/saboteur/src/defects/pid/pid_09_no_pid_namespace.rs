@@ -13,6 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     does: "a container that asks for a PID namespace of its own stays in its caller's",
     also_red: &[
         ("NS-05", "it is in the node's PID namespace"),
+        ("NS-09", "it is in the node's PID namespace"),
         ("PID-01", "it is not PID 1 of a namespace"),
         ("PID-02", "it has one number only"),
         ("PID-03", "its /proc is that of the node's PID namespace"),

@@ -16,7 +16,6 @@
 
 mod lower;
 mod names;
-mod remove;
 mod tree;
 mod whiteouts;
 mod write;
@@ -30,9 +29,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
+pub(super) use crate::removal::{empty, remove};
 pub use lower::Lower;
 pub(super) use lower::is_opaque;
-pub(super) use remove::{empty, remove};
 use tree::Tree;
 
 use super::limits::{Budget, LimitExceeded};

@@ -16,8 +16,8 @@ use super::super::limits::{Budget, LINKS, NAME_BYTES};
 use super::super::members::{Member, MemberKind, Members, Source};
 use super::lower::{Lower, kind};
 use super::names::{self, Mark, components};
-use super::remove::remove;
 use super::{Trouble, failed, open_directory, write};
+use crate::removal::remove;
 
 /// Components that are walked for one name, those of links included.
 const STEPS: usize = 4096;

@@ -1,0 +1,11 @@
+//! Defects against: robustness.
+
+mod robust_01_waits_for_ever;
+mod robust_06_fixed_file;
+mod robust_17_late_monitor;
+
+use super::Defect;
+
+/// The defects of this area, in the order of the catalog.
+pub(super) const DEFECTS: &[Defect] =
+    &[robust_01_waits_for_ever::DEFECT, robust_06_fixed_file::DEFECT, robust_17_late_monitor::DEFECT];
