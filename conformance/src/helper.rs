@@ -6,6 +6,7 @@
 mod gate;
 mod mqueue;
 mod namespaces;
+mod peek;
 mod shm;
 mod stand_in;
 mod sysv;
@@ -48,6 +49,14 @@ pub enum Helper {
     StandIn {
         /// The number.
         pid: i32,
+    },
+    /// Prints the texts of files as they are seen in another namespace, as JSON.
+    Peek {
+        /// An nsfs file; the namespace behind it is entered first.
+        #[arg(long = "in", value_name = "PATH")]
+        namespace: PathBuf,
+        /// What to read.
+        files: Vec<PathBuf>,
     },
     /// Makes, removes or looks for a POSIX message queue of the node; prints the error number of a look, 0 for none.
     Queue {
@@ -92,6 +101,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
         Helper::StandIn { pid } => stand_in::start(*pid),
+        Helper::Peek { namespace, files } => peek::print(namespace, files),
         Helper::Queue { act, name } => mqueue::act(*act, name),
         Helper::SysvRecords { path, key, await_waiter } => sysv::print(path, *key, *await_waiter),
         Helper::Gate { fd, unblock, program, arguments } => gate::pass(*fd, unblock, program, arguments),

@@ -69,6 +69,16 @@ pub(crate) fn with_pause(call: &Call, base: &Base, mode: &str) -> Result<u8> {
     base.pass(call)
 }
 
+/// Gives a listed namespace of this type a path, or takes the one away that it has.
+pub(crate) fn set_path(config: &mut Value, kind: &str, path: Option<&str>) {
+    for namespace in namespaces_mut(config).iter_mut().filter(|namespace| namespace["type"] == kind) {
+        *namespace = match path {
+            Some(path) => serde_json::json!({ "type": kind, "path": path }),
+            None => serde_json::json!({ "type": kind }),
+        };
+    }
+}
+
 /// The mount of a configuration on this place, to be changed.
 pub(crate) fn mount_mut<'c>(config: &'c mut Value, place: &str) -> Option<&'c mut Value> {
     config["mounts"].as_array_mut()?.iter_mut().find(|mount| mount["destination"] == place)
@@ -97,18 +107,13 @@ fn runs_pause(config: &Value) -> bool {
 
 /// Puts a wrapper in front of the container's program: this program, as `/saboteur-wrapper MODE ARGS...`.
 pub(crate) fn wrap(call: &Call, mode: &str) -> Result<()> {
-    put_wrapper(call)?;
+    put_self(call, inside::WRAPPER)?;
     let mode = mode.to_owned();
     edit(call, |config| {
         let mut args = vec![Value::from(format!("/{}", inside::WRAPPER)), Value::from(mode)];
         args.extend(config["process"]["args"].as_array().cloned().unwrap_or_default());
         config["process"]["args"] = Value::Array(args);
     })
-}
-
-/// Copies the wrapper into the bundle, for a program that is executed later.
-pub(crate) fn put_wrapper(call: &Call) -> Result<()> {
-    put_self(call, inside::WRAPPER)
 }
 
 /// Gives the wrapper of a configuration an argument, before the container's own program.
@@ -128,7 +133,7 @@ pub(crate) fn grant(config: &mut Value, capability: &str) {
 }
 
 /// Copies this program into the bundle's root file system, in place of what has that name there.
-fn put_self(call: &Call, name: &str) -> Result<()> {
+pub(crate) fn put_self(call: &Call, name: &str) -> Result<()> {
     let to = call.bundle().join("rootfs").join(name);
     remove_if_there(&to)?;
     fs::copy("/proc/self/exe", &to).with_context(|| format!("copy this program to {}", to.display()))?;

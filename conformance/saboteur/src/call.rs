@@ -84,11 +84,12 @@ impl Call {
         Self { arguments }
     }
 
-    /// Puts words in front of the program of an `exec` call.
-    pub(crate) fn before_the_program(&mut self, words: &[&str]) {
+    /// Puts the wrapper in front of what an `exec` call executes; `create` has put it into the root file system.
+    pub(crate) fn wrap_executed(&mut self, mode: &str) {
         let id = self.id().to_owned();
         if let Some(at) = self.arguments.iter().position(|argument| *argument == id) {
-            self.arguments.splice(at + 1..=at, words.iter().map(|word| (*word).to_owned()));
+            let wrapper = [format!("/{}", crate::inside::WRAPPER), mode.to_owned()];
+            self.arguments.splice(at + 1..at + 1, wrapper);
         }
     }
 
@@ -118,10 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn words_come_between_the_id_and_the_program() {
-        let mut call = call("--root /r exec x-1 /witness orphan");
-        call.before_the_program(&["/wrapper", "mode"]);
-        assert_eq!(call.arguments, ["--root", "/r", "exec", "x-1", "/wrapper", "mode", "/witness", "orphan"]);
+    fn the_wrapper_comes_between_the_container_and_what_it_executes() {
+        let mut call = call("--root /r exec --detach --pid-file /p x-1 /witness serve");
+        call.wrap_executed("new-ipc");
+        let expected = "--root /r exec --detach --pid-file /p x-1 /saboteur-wrapper new-ipc /witness serve";
+        assert_eq!(call.arguments.join(" "), expected);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::base::Base;
 use crate::call::Call;
 
-const ROOT: &str = "/sys/fs/cgroup";
+/// Where the hierarchy is mounted.
+pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
 /// Directory of the cgroup that a configuration asks for.
 pub(crate) fn dir(config: &Value) -> Result<PathBuf> {

@@ -241,12 +241,22 @@ impl Cell<'_> {
     /// # Errors
     /// When the runtime refuses it.
     pub fn sandbox(&mut self, name: &str) -> Result<Container, Obstacle> {
-        let bundle = Bundle::witness(name).args(&self.pause_command());
-        let sandbox = self.create(&bundle)?;
+        self.sandbox_from(Bundle::witness(name))
+    }
+
+    /// The same from a bundle of its own; whatever its program, pause takes its place.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn sandbox_from(&mut self, bundle: Bundle) -> Result<Container, Obstacle> {
+        let has_network = bundle.namespaces.contains(&("network", NsSource::New));
+        let sandbox = self.create(&bundle.args(&self.pause_command()))?;
         self.start(&sandbox)?;
-        self.await_sleep(sandbox.pid)?;
-        let net = format!("/proc/{}/ns/net", sandbox.pid);
-        self.helper(&["loopback", &net])?;
+        self.await_sleep(&sandbox)?;
+        if has_network {
+            let net = format!("/proc/{}/ns/net", sandbox.pid);
+            self.helper(&["loopback", &net])?;
+        }
         Ok(sandbox)
     }
 
@@ -262,15 +272,13 @@ impl Cell<'_> {
     ///
     /// # Errors
     /// When it does not come to that.
-    pub fn await_sleep(&self, pid: i32) -> Result<(), Obstacle> {
+    pub fn await_sleep(&self, sandbox: &Container) -> Result<(), Obstacle> {
         let deadline = Instant::now() + self.deadline(5.0);
-        let failed = |what: String| {
-            let cell = &self.name;
-            Err(Obstacle::Runtime(format!("the sandbox program of {cell}, process {pid}, {what}")))
-        };
+        let failed =
+            |what: String| Err(Obstacle::Runtime(format!("the sandbox program of {} {what}", sandbox.id)));
         loop {
-            let program = process::program(pid);
-            match (process::state(pid), program.as_deref()) {
+            let program = process::program(sandbox.pid);
+            match (process::state(sandbox.pid), program.as_deref()) {
                 (Some('S'), Some(PAUSE_PATH)) => return Ok(()),
                 (None | Some('Z'), _) => return failed("ended at once".to_owned()),
                 (state, program) if Instant::now() >= deadline => {
@@ -291,7 +299,15 @@ impl Cell<'_> {
             let manifest = Manifest::of_witnesses("pod", names);
             return self.start_pod(&manifest.with("/spec/shareProcessNamespace", share_pid));
         }
-        let sandbox = self.sandbox("pause")?;
+        self.pod_of(Bundle::witness("pause"), share_pid, names)
+    }
+
+    /// The same built out of containers, with a sandbox from a bundle of its own.
+    ///
+    /// # Errors
+    /// When the runtime refuses a container.
+    pub fn pod_of(&mut self, sandbox: Bundle, share_pid: bool, names: &[&str]) -> Result<Pod, Obstacle> {
+        let sandbox = self.sandbox_from(sandbox)?;
         let members = names
             .iter()
             .map(|name| self.container(&joining(Bundle::witness(name), sandbox.pid, share_pid)))

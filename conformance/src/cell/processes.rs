@@ -110,6 +110,20 @@ impl Cell<'_> {
         })
     }
 
+    /// The texts of files of `/proc/sys`, as a process in the namespace behind this path reads them.
+    ///
+    /// # Errors
+    /// When the helper cannot enter it or read a file.
+    pub fn peek(&mut self, namespace: &str, files: &[&str]) -> Result<Vec<String>, Obstacle> {
+        let arguments = [&["peek", "--in", namespace], files].concat();
+        let printed = self.helper(&arguments)?.stdout;
+        serde_json::from_str(&printed).map_err(|error| Obstacle::Node {
+            op: "parse what the helper printed:",
+            path: printed.into(),
+            source: error.into(),
+        })
+    }
+
     /// Kills processes that the suite started in this cell and waits for their end.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,6 +131,8 @@ impl Stage {
         interrupt::install().context("take SIGINT and SIGTERM")?;
         let base = tempfile::Builder::new()
             .prefix("podproof-")
+            // The root of a container with a user namespace is another user, who must reach its root file system.
+            .permissions(Permissions::from_mode(0o711))
             .tempdir_in("/run")
             .context("make a directory for the cells in /run")?;
         let recorder = Arc::new(Recorder::open(args.records.as_deref()).context("open the records")?);

@@ -1,8 +1,9 @@
 //! `/proc` read from the node: the kernel's own records of a process, seen from outside.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -18,6 +19,28 @@ pub const NS_KINDS: [&str; 8] = ["mnt", "uts", "ipc", "net", "pid", "cgroup", "u
 pub fn ns_at(path: &Path) -> io::Result<NsId> {
     let metadata = fs::metadata(path)?;
     Ok(NsId { dev: metadata.dev(), ino: metadata.ino() })
+}
+
+/// The user namespace that owns the namespace behind a path (ioctl_ns(2), `NS_GET_USERNS`).
+///
+/// # Errors
+/// When the path cannot be opened or the kernel does not tell.
+pub fn owner_of(path: &Path) -> io::Result<NsId> {
+    let owner = File::from(owner(&File::open(path)?)?).metadata()?;
+    Ok(NsId { dev: owner.dev(), ino: owner.ino() })
+}
+
+#[expect(unsafe_code, reason = "nix has no ioctls of namespaces")]
+fn owner(namespace: &File) -> io::Result<OwnedFd> {
+    /// `_IO(0xb7, 0x1)` of linux/nsfs.h.
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument and touches no memory of this process.
+    let raw = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// All namespaces of a process, by file name; those that cannot be read are absent.

@@ -67,6 +67,13 @@ pub(crate) fn read(path: &Path) -> Result<Value, Failure> {
     Ok(json!(String::from_utf8_lossy(&bytes)))
 }
 
+/// `write_file`.
+pub(crate) fn write(path: &Path, text: &str) -> Value {
+    let written =
+        OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    json!(written.err().map_or(0, |error| errno_of(&error) as i32))
+}
+
 /// `list_dir`, sorted.
 pub(crate) fn list(path: &Path) -> Result<Value, Failure> {
     let mut names = fs::read_dir(path)

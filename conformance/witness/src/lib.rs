@@ -393,6 +393,15 @@ pub enum Command {
         /// Absolute path.
         path: String,
     },
+    /// Writes a file that is there, such as one of sysctl(5). Value: errno of open(2) or write(2), 0 for none.
+    WriteFile {
+        /// Absolute path.
+        path: String,
+        /// What to write.
+        text: String,
+    },
+    /// Reads three clocks (clock_gettime(2)). Value: `{"realtime":n,"monotonic":n,"boottime":n}` in ns.
+    Clocks,
     /// Entries of a directory. Value: `[name]`.
     ListDir {
         /// Absolute path.

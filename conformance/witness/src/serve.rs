@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::cpu::{self, Heartbeat};
 use crate::failure::{During, Failure};
 use crate::process::{self, Children};
-use crate::{birth, complain, files, ipc, memory, net, orphans, posix, signal, sys, sysv, thread};
+use crate::{birth, complain, files, ipc, memory, net, orphans, posix, signal, sys, sysv, thread, time};
 
 /// Connects, says hello and serves until the suite ends it. Returns the exit code of a witness that cannot.
 pub(crate) fn run(name: String, birth: Birth, path: &Path) -> i32 {
@@ -222,6 +222,8 @@ impl Session {
             Command::MountTmpfs { path } => files::mount_tmpfs(Path::new(&path)),
             Command::Exists { path } => files::exists(Path::new(&path)),
             Command::ReadFile { path } => files::read(Path::new(&path)),
+            Command::WriteFile { path, text } => Ok(files::write(Path::new(&path), &text)),
+            Command::Clocks => time::clocks(),
             Command::ListDir { path } => files::list(Path::new(&path)),
             Command::HttpServe { port, body } => net::serve(port, body),
             Command::HttpGet { port } => {

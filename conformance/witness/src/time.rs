@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+use crate::failure::{During, Failure};
 
 /// Longest wait that is counted; beyond it a deadline is as good as none.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -67,4 +70,14 @@ impl Deadline {
 pub(crate) fn now_ns(clock: ClockId) -> Result<u64, Errno> {
     let now = clock_gettime(clock)?;
     Ok(now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs())
+}
+
+/// `clocks`.
+pub(crate) fn clocks() -> Result<Value, Failure> {
+    let read = |clock| now_ns(clock).during(|| format!("read clock {clock}"));
+    Ok(json!({
+        "realtime": read(ClockId::CLOCK_REALTIME)?,
+        "monotonic": read(ClockId::CLOCK_MONOTONIC)?,
+        "boottime": read(ClockId::CLOCK_BOOTTIME)?,
+    }))
 }

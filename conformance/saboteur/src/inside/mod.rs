@@ -10,6 +10,7 @@ mod leak;
 pub(crate) mod pause;
 mod root;
 mod subreaper;
+mod unshare;
 pub(crate) mod wrapper;
 
 /// File name of the broken sandbox program: the same as that of the good one.

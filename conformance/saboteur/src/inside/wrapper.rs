@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, hold, inherit, init, ipc, join, leak, root, subreaper};
+use super::{adopt, hold, inherit, init, ipc, join, leak, root, subreaper, unshare};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -21,6 +21,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         }
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-cgroup" => {
+            unshare::run(CloneFlags::CLONE_NEWCGROUP, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-ipc" => {
+            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
+        }
+        [mode, program, rest @ ..] if mode == "new-pid" => {
+            unshare::run(CloneFlags::CLONE_NEWPID, program, rest)
         }
         [mode, program, rest @ ..] if mode == "leave-ipc" => ipc::leave(program, rest),
         [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),

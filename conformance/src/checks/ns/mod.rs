@@ -1,6 +1,8 @@
 //! Namespace sharing and isolation.
 
+mod matrix;
 mod membership;
+mod node;
 mod ns_01;
 mod ns_02;
 mod ns_03;
@@ -22,11 +24,25 @@ mod ns_21;
 mod ns_22;
 mod ns_23;
 mod ns_24;
+mod ns_25;
+mod ns_26;
+mod ns_27;
+mod ns_28;
+mod ns_30;
+mod ns_31;
+mod ns_32;
+mod ns_34;
+mod ns_36;
+mod ns_37;
+mod ns_39;
+mod ns_40;
 mod refused;
 mod removal;
 mod segments;
 mod shared_files;
+mod times;
 mod types;
+mod users;
 
 use super::Check;
 
@@ -53,4 +69,16 @@ pub(super) const CHECKS: &[Check] = &[
     ns_22::CHECK,
     ns_23::CHECK,
     ns_24::CHECK,
+    ns_25::CHECK,
+    ns_26::CHECK,
+    ns_27::CHECK,
+    ns_28::CHECK,
+    ns_30::CHECK,
+    ns_31::CHECK,
+    ns_32::CHECK,
+    ns_34::CHECK,
+    ns_36::CHECK,
+    ns_37::CHECK,
+    ns_39::CHECK,
+    ns_40::CHECK,
 ];

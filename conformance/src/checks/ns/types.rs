@@ -2,6 +2,7 @@
 
 use podproof_ebpf::event::NsKind;
 
+use super::times;
 use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
 use crate::cell::{Cell, Container, Obstacle};
@@ -40,8 +41,7 @@ pub(super) fn container(
         let identity = serde_json::json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
         bundle = bundle.with("/linux/uidMappings", identity.clone()).with("/linux/gidMappings", identity);
     }
-    // Time namespaces came with version 1.1.0 of the specification.
-    if lists("time") && cell.run.runtime.declares_before((1, 1)) {
+    if lists("time") && cell.run.runtime.declares_before(times::SINCE) {
         let declared = cell.run.runtime.spec.as_deref().unwrap_or("an older version");
         return Ok(Err(format!("newer than runtime-spec {declared}, which the runtime declares")));
     }

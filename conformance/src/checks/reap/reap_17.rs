@@ -43,7 +43,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     args.extend(cell.pause_command());
     let bundle = joining(Bundle::witness("second").args(&args), sandbox.pid, true);
     let mut second = cell.container(&bundle)?;
-    cell.await_sleep(second.pid)?;
+    cell.await_sleep(&second)?;
     let numbers = process::ns_pids(second.pid);
     let parent = numbers.and_then(|numbers| numbers.last().copied());
     let orphans = Orphans::make(cell, &mut second, 1)?;

@@ -24,6 +24,22 @@ mod ns_22_mounted_too_early;
 mod ns_22_mqueue_of_node;
 mod ns_23_own_shm;
 mod ns_24_fresh_ipc;
+mod ns_25_mqueue_skipped;
+mod ns_25_on_the_node;
+mod ns_26_before_unshare;
+mod ns_27_first_pods_paths;
+mod ns_28_ipc_too;
+mod ns_30_unshared_first;
+mod ns_31_own_userns;
+mod ns_31_uids_for_gids;
+mod ns_32_net_first;
+mod ns_34_always_unshared;
+mod ns_36_monotonic_only;
+mod ns_36_too_late;
+mod ns_37_ignored;
+mod ns_39_only_the_first;
+mod ns_39_own_cgroup;
+mod ns_40_half_unshared;
 
 use super::Defect;
 
@@ -53,4 +69,20 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_22_mqueue_of_node::DEFECT,
     ns_23_own_shm::DEFECT,
     ns_24_fresh_ipc::DEFECT,
+    ns_25_on_the_node::DEFECT,
+    ns_25_mqueue_skipped::DEFECT,
+    ns_26_before_unshare::DEFECT,
+    ns_27_first_pods_paths::DEFECT,
+    ns_28_ipc_too::DEFECT,
+    ns_30_unshared_first::DEFECT,
+    ns_31_own_userns::DEFECT,
+    ns_31_uids_for_gids::DEFECT,
+    ns_32_net_first::DEFECT,
+    ns_34_always_unshared::DEFECT,
+    ns_36_too_late::DEFECT,
+    ns_36_monotonic_only::DEFECT,
+    ns_37_ignored::DEFECT,
+    ns_39_own_cgroup::DEFECT,
+    ns_39_only_the_first::DEFECT,
+    ns_40_half_unshared::DEFECT,
 ];

@@ -18,8 +18,8 @@ pub(super) const DEFECT: Defect = Defect {
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
     match call.verb() {
-        "create" => bundle::put_wrapper(call)?,
-        "exec" => call.before_the_program(&[&format!("/{}", inside::WRAPPER), "subreaper"]),
+        "create" => bundle::put_self(call, inside::WRAPPER)?,
+        "exec" => call.wrap_executed("subreaper"),
         _ => {}
     }
     base.pass(call)
