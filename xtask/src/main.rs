@@ -62,6 +62,9 @@ enum Command {
         /// Whole matrices and repeats as well
         #[arg(long)]
         full: bool,
+        /// Only the stages whose names contain this; may be given again
+        #[arg(long, value_name = "NAME")]
+        stage: Vec<String>,
     },
     /// Run the examples of the pod layer in a VM, with the commands that each names
     Example(example::ExampleArgs),
@@ -94,7 +97,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Build { probe_log } => build::run(probe_log),
         Command::Dist => dist::run(),
         Command::Lint => lint::run(),
-        Command::Test { full } => test::run(full),
+        Command::Test { full, stage } => test::run(full, &stage),
         Command::Example(args) => example::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),

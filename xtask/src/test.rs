@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::build::{self, Artifacts};
 use crate::fuzz;
@@ -57,8 +57,17 @@ struct Done {
     tally: Tally,
 }
 
-/// Runs every stage, also after one has failed.
-pub(crate) fn run(is_full: bool) -> Result<ExitCode> {
+/// Runs every stage that is wanted, all if none is named, also after one has failed.
+pub(crate) fn run(is_full: bool, wanted: &[String]) -> Result<ExitCode> {
+    let is_wanted = |stage: &Stage| wanted.is_empty() || wanted.iter().any(|part| stage.name.contains(part));
+    for part in wanted {
+        let names = STAGES.map(|stage| stage.name);
+        ensure!(
+            names.iter().any(|name| name.contains(part)),
+            "no stage {part:?}; there are: {}",
+            names.join(", ")
+        );
+    }
     let mut done = Vec::new();
     let started = Instant::now();
     let tools = setup::ensure(&Tool::ALL)?;
@@ -72,7 +81,7 @@ pub(crate) fn run(is_full: bool) -> Result<ExitCode> {
     let context = Context { tools, built, tmp, is_full };
     leftovers::adopt_orphans()?;
     let before = Snapshot::take(&context.tmp)?;
-    for stage in STAGES {
+    for stage in STAGES.iter().filter(|stage| is_wanted(stage)) {
         println!("==> {}", stage.name);
         let started = Instant::now();
         let tally = (stage.run)(&context).unwrap_or_else(|err| {

@@ -13,6 +13,7 @@ mod defects;
 mod hostile;
 mod inside;
 mod pod;
+mod pod_layer;
 mod uts;
 
 use std::os::unix::fs::symlink;

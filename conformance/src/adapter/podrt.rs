@@ -164,6 +164,12 @@ impl PodDocument {
         self.containers.iter().find(|container| container.name == name)
     }
 
+    /// Path of a container's cgroup: the pod's own, and its name.
+    #[must_use]
+    pub fn cgroup_of(&self, container: &str) -> String {
+        format!("{}/{container}", self.cgroup)
+    }
+
     /// How a container ended the last time that it did.
     #[must_use]
     pub fn termination(&self, name: &str) -> Option<&Terminated> {

@@ -106,7 +106,8 @@ impl Cell<'_> {
     }
 
     /// What lies in the state directory although every container, or every pod, was deleted.
-    fn state_left(&self) -> Vec<PathBuf> {
+    #[must_use]
+    pub fn state_left(&self) -> Vec<PathBuf> {
         let entries = |dir: &Path| -> Vec<PathBuf> {
             fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
         };

@@ -13,6 +13,7 @@ use crate::adapter::oci::{Call, Caller, call};
 use crate::adapter::podrt::{Branch, Manifest, PodDocument, SANDBOX, TreeDocument};
 use crate::bundle::write_rootfs;
 use crate::observe;
+use crate::observe::witness::Listener;
 
 impl Cell<'_> {
     /// The name that a pod of this short name gets.
@@ -27,7 +28,7 @@ impl Cell<'_> {
     /// When the launcher fails.
     pub fn call_pod(&mut self, words: &[&str]) -> Result<Call, Obstacle> {
         let patience = self.deadline(30.0);
-        Ok(self.call_pod_during(words, patience, || Ok(()))?.0)
+        Ok(self.call_pod_during(words, patience, |_witnesses| Ok(()))?.0)
     }
 
     /// The same with a deadline of its own, while something else is done: most calls return when their work is done only.
@@ -38,16 +39,16 @@ impl Cell<'_> {
         &mut self,
         words: &[&str],
         timeout: Duration,
-        meanwhile: impl FnOnce() -> Result<T, Obstacle>,
+        meanwhile: impl FnOnce(&mut Listener) -> Result<T, Obstacle>,
     ) -> Result<(Call, T), Obstacle> {
         let output = self.next_output(words.first().copied().unwrap_or("pod"));
         let root = self.state_root().display().to_string();
         let arguments: Vec<&str> = [["pod", "--root", root.as_str()].as_slice(), words].concat();
-        let (launcher, runtime) = (&mut self.launcher, &self.run.runtime);
+        let (launcher, runtime, listener) = (&mut self.launcher, &self.run.runtime, &mut self.listener);
         let (call, done) = thread::scope(|scope| {
             let caller = Caller::default();
             let called = scope.spawn(move || call(launcher, runtime, &arguments, &output, &caller, timeout));
-            let done = meanwhile();
+            let done = meanwhile(listener);
             (called.join(), done)
         });
         let call =

@@ -9,6 +9,7 @@ mod life;
 mod net;
 mod ns;
 mod pid;
+mod pods;
 mod reap;
 mod robust;
 mod sec;

@@ -4,8 +4,9 @@
 //! type and access in one word, then major and minor. Result 1 allows. The program belongs to the cgroup and goes away
 //! with it. A filter of a cgroup above still applies: both must allow.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{CgroupError, CgroupPath};
 use crate::spec::DeviceKind;
@@ -39,10 +40,21 @@ pub fn attach(path: &CgroupPath, rules: &[DeviceRule]) -> Result<(), CgroupError
         move |errno: nix::errno::Errno| CgroupError::io(op, directory)(errno.into())
     };
     let cgroup = File::open(&directory).map_err(CgroupError::io("open", &directory))?;
-    let program =
-        bpf::load_cgroup_device(&compile(rules)).map_err(failed("load the device filter (BPF) for"))?;
+    let instructions = compile(rules);
+    let last = LAST.take().filter(|(of, _)| *of == instructions);
+    let program = match last {
+        Some((_, program)) => program,
+        None => bpf::load_cgroup_device(&instructions).map_err(failed("load the device filter (BPF) for"))?,
+    };
     bpf::attach_cgroup_device(cgroup.as_fd(), program.as_fd())
-        .map_err(failed("attach the device filter (BPF) to"))
+        .map_err(failed("attach the device filter (BPF) to"))?;
+    LAST.set(Some((instructions, program)));
+    Ok(())
+}
+
+thread_local! {
+    /// What was loaded last: who makes a container often makes the same again, and loading takes the kernel long.
+    static LAST: Cell<Option<(Vec<Insn>, OwnedFd)>> = const { Cell::new(None) };
 }
 
 /// The program for a list of rules, of which the last that matches decides, for each kind of access. What no rule matches is

@@ -1,6 +1,7 @@
 //! `podrt exec`.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -54,16 +55,19 @@ pub fn exec(root: &StateRoot, args: &ExecArgs, log: &Log) -> anyhow::Result<Exit
         sub_cgroup: args.cgroup.as_deref(),
         preserve_fds: args.preserve_fds,
         console: console.remote(),
-        is_followed: !args.detach,
+        command: None,
         fail_at: FailAt::Never,
     };
-    let program = launch::exec(&request).with_context(|| format!("exec in container {id}"))?;
-    let terminal = console.attach()?;
+    let failed = || format!("exec in container {id}");
     if args.detach {
+        launch::exec(&request).with_context(failed)?;
+        console.attach()?;
         return Ok(ExitCode::SUCCESS);
     }
+    let kept = launch::exec_kept(&request).with_context(failed)?;
+    let terminal = console.attach()?;
     let signals = foreground::take_signals().context("take signals")?;
-    Ok(foreground::wait(&program, &signals, terminal)?.into())
+    Ok(foreground::wait(kept.pidfd.as_fd(), kept.keeper, &signals, terminal)?.into())
 }
 
 fn overrides(args: &ExecArgs) -> anyhow::Result<Overrides> {

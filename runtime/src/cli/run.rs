@@ -1,5 +1,6 @@
 //! `podrt run`.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -22,7 +23,7 @@ pub fn run(root: &StateRoot, args: &BundleArgs, is_detached: bool, log: &Log) ->
     let (init, terminal) = create(root, args, is_detached, log)?;
     let result = launch::start(root, &id).context("start the container").and_then(|()| match &signals {
         None => Ok(ExitCode::SUCCESS),
-        Some(signals) => Ok(foreground::wait(&init, signals, terminal)?.into()),
+        Some(signals) => Ok(foreground::wait(init.pidfd.as_fd(), init.pid, signals, terminal)?.into()),
     });
     if is_detached && result.is_ok() {
         return result;

@@ -19,7 +19,7 @@ use super::init::exec::{self as init, ExecInit};
 use super::lifecycle::{call, own_process};
 use super::protocol::{Channel, Message};
 use super::rollback::Made;
-use super::{Context, LaunchError, StepError, foreground};
+use super::{Context, LaunchError, StepError, keeper};
 use crate::cgroup::{self, CgroupPath};
 use crate::plan::{Action, Actor, Plan};
 use crate::spec::{ContainerId, NsKind, ProcessSpec};
@@ -154,8 +154,8 @@ pub struct ExecRequest<'a> {
     pub preserve_fds: u32,
     /// Where the new process sends the master of its terminal, if it has one.
     pub console: Option<BorrowedFd<'a>>,
-    /// The caller stays with the program: signals wait for it from its beginning on, and until then end the caller.
-    pub is_followed: bool,
+    /// Leads to the command that stays with the program, when the caller is its keeper.
+    pub command: Option<&'a Channel>,
     /// For tests.
     pub fail_at: FailAt,
 }
@@ -214,13 +214,9 @@ impl Runtime<'_> {
                 }
             }
         }
-        if self.request.is_followed {
-            foreground::block_signals().map_err(|source| LaunchError::Step {
-                step: "block signals".to_owned(),
-                detail: String::new(),
-                source,
-            })?;
-        }
+        self.request.command.map_or(Ok(()), keeper::ask).map_err(|StepError { detail, errno }| {
+            LaunchError::Step { step: "begin the program".to_owned(), detail, source: errno }
+        })?;
         self.send(&Message::Committed)?;
         match self.answer()? {
             // The exec has closed the other end; or a signal ended the process before, as it may end any.

@@ -1,16 +1,16 @@
 //! Staying with a program until it ends: its signals, its terminal, its exit code.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::terminal::Attached;
 use super::{Context, StepError};
-use crate::sys::clone::Cloned;
 use crate::sys::process;
 
 /// Signals that are about the runtime itself, not about the program.
@@ -32,17 +32,20 @@ pub(super) fn block_signals() -> Result<SigSet, Errno> {
     Ok(set)
 }
 
-/// Passes signals and the terminal on until the program, a child of the caller, has ended. Returns its exit code, 128 + n
-/// when signal n ended it.
+/// Passes signals and the terminal on until the program has ended. Returns the exit code of `child`, which is the program or exits
+/// with its code.
 ///
 /// # Errors
 /// What failed.
-pub fn wait(program: &Cloned, signals: &SignalFd, mut terminal: Option<Attached>) -> Result<u8, StepError> {
+pub fn wait(
+    program: BorrowedFd<'_>,
+    child: Pid,
+    signals: &SignalFd,
+    mut terminal: Option<Attached>,
+) -> Result<u8, StepError> {
     loop {
-        let mut fds = vec![
-            PollFd::new(program.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds =
+            vec![PollFd::new(program, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(terminal.as_ref().into_iter().flat_map(Attached::poll_fds));
         match poll(&mut fds, PollTimeout::NONE) {
             // Stopped and continued.
@@ -54,7 +57,7 @@ pub fn wait(program: &Cloned, signals: &SignalFd, mut terminal: Option<Attached>
             let signal = info.ssi_signo.cast_signed();
             match &mut terminal {
                 Some(terminal) if signal == libc::SIGWINCH => terminal.resize(),
-                _ => match process::pidfd_send_signal(program.pidfd.as_fd(), signal) {
+                _ => match process::pidfd_send_signal(program, signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(errno) => return Err(StepError::new("pass a signal on", errno)),
                 },
@@ -63,14 +66,19 @@ pub fn wait(program: &Cloned, signals: &SignalFd, mut terminal: Option<Attached>
         if let Some(terminal) = &mut terminal {
             terminal.copy().during(|| "copy the terminal")?;
         }
-        if process::has_ended(program.pidfd.as_fd()).during(|| "wait for the program")? {
+        if process::has_ended(program).during(|| "wait for the program")? {
             break;
         }
     }
     if let Some(terminal) = terminal {
         terminal.finish().during(|| "copy the rest of the terminal")?;
     }
-    match waitpid(program.pid, Some(WaitPidFlag::__WALL)).during(|| "read the program's status")? {
+    exit_code(child)
+}
+
+/// Waits for the end of a child. Returns its exit code, 128 + n when signal n ended it.
+pub(super) fn exit_code(child: Pid) -> Result<u8, StepError> {
+    match waitpid(child, Some(WaitPidFlag::__WALL)).during(|| "read the program's status")? {
         WaitStatus::Exited(_, code) => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         WaitStatus::Signaled(_, signal, _) => Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)),
         other => Err(StepError::new(

@@ -15,7 +15,8 @@
 //! The joiner enters the namespaces that are given by path, clones init as its own sibling, sends `Cloned` with
 //! the number, and exits: so init's parent is the runtime, outside of a joined pid namespace.
 //!
-//! An `exec` ([`mod@exec`]) has the same two processes and messages; its new process executes at once after `Committed`.
+//! An `exec` ([`mod@exec`]) has the same two processes and messages; its new process executes at once after `Committed`. Where the
+//! command stays with the program, a keeper ([`exec_kept`]) has the runtime's part.
 //!
 //! Crash safety: the state file with the cgroup's path is written before the cgroup is made, and no process of the
 //! container ever lives outside of it; nor do the hooks that undo what other hooks did stand anywhere else. So
@@ -33,6 +34,7 @@ mod hooks;
 mod idmap;
 pub mod init;
 mod joiner;
+mod keeper;
 pub mod lifecycle;
 pub mod protocol;
 pub mod rollback;
@@ -44,6 +46,7 @@ pub use create::{CreateRequest, FailAt, create};
 pub use exec::{ExecRequest, Target, exec};
 pub use features::read_features;
 pub use gc::gc;
+pub use keeper::exec_kept;
 pub use lifecycle::{delete, kill, pause, resume, start};
 pub use update::update;
 
@@ -140,6 +143,9 @@ pub enum LaunchError {
         /// Wait status.
         how: String,
     },
+    /// What failed in the keeper of an executed program, and why.
+    #[error("{0}")]
+    Kept(String),
     /// The runtime has several threads.
     #[error("the runtime must have one thread to clone a container")]
     Threads(#[source] Errno),

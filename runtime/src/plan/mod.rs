@@ -231,8 +231,14 @@ fn clone_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
     } else {
         Actor::Init
     };
-    let joins =
-        joined.into_iter().map(|kind| Step { actor, action: Action::Join(kind), undo: Undo::WithProcess });
+    // A process that is in a cgroup namespace can be born only in cgroups below the root of that, wherever the hierarchy has
+    // nsdelegate (cgroup_namespaces(7)); the container's own need not be. After a user namespace it is too late to join.
+    let (before, by_init): (Vec<NsKind>, Vec<NsKind>) =
+        joined.into_iter().partition(|kind| actor == Actor::Joiner && (has_user || *kind != NsKind::Cgroup));
+    let joins = |kinds: Vec<NsKind>, actor| {
+        let join = move |kind| Step { actor, action: Action::Join(kind), undo: Undo::WithProcess };
+        kinds.into_iter().map(join)
+    };
     // The cgroup namespace is made later, by init: its root is the cgroup that its maker is in.
     // So is a time namespace with offsets: they must be set before anybody is in it (time_namespaces(7)).
     let is_later = |kind| match kind {
@@ -253,15 +259,10 @@ fn clone_steps(spec: &ContainerSpec, steps: &mut Vec<Step>) {
     if let Some(score) = spec.process.oom_score_adj {
         after.push(Step::runtime(Action::OomScore(score), Undo::WithProcess));
     }
-    if actor == Actor::Joiner {
-        steps.extend(joins);
-        steps.push(clone);
-        steps.extend(after);
-    } else {
-        steps.push(clone);
-        steps.extend(after);
-        steps.extend(joins);
-    }
+    steps.extend(joins(before, Actor::Joiner));
+    steps.push(clone);
+    steps.extend(after);
+    steps.extend(joins(by_init, Actor::Init));
 }
 
 /// What the new process does to itself, up to the moment at which it waits for `start`.

@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     ("exec::a_container_with_an_init_system", container_with_an_init_system),
     ("exec::descriptors_are_those_that_were_asked_for", descriptors_are_those),
     ("exec::a_killed_exec_leaves_no_process", killed_exec_leaves_no_process),
+    ("exec::a_stopped_exec_holds_nothing_up", stopped_exec_holds_nothing_up),
 ];
 
 /// Runs a container `c` that holds.
@@ -331,6 +332,35 @@ fn descriptors_are_those() -> Result<(), Failed> {
 }
 
 /// An exec into a frozen container stops before its program: what is there then is what a container could reach.
+fn stopped_exec_holds_nothing_up() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut output = cell.create("c", &cell.config("c", &["hold"]))?;
+    cell.ok(&["start", "c"])?;
+    output.expect("ready")?;
+    let mut podrt = cell
+        .podrt()
+        .args(["exec", "c", "/program", "--inside", "hold"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    Lines::of(&mut podrt)?.expect("ready")?;
+    let command = Pid::from_raw(i32::try_from(podrt.id())?);
+    kill(command, Signal::SIGSTOP)?;
+    let init = runtime::sys::process::pidfd_open(cell.pid("c")?)?;
+    cell.ok(&["kill", "c", "KILL"])?;
+    // It ends after the last process of its pid namespace.
+    if !runtime::sys::process::wait_end(init.as_fd(), DEADLINE)? {
+        return fail("the container's process waits for that of the exec");
+    }
+    cell.ok(&["delete", "c"])?;
+    kill(command, Signal::SIGCONT)?;
+    let code = podrt.wait()?.code();
+    if code != Some(128 + Signal::SIGKILL as i32) {
+        return fail(format!("the exec ended with {code:?}"));
+    }
+    cell.expect_nothing_left()
+}
+
 fn killed_exec_leaves_no_process() -> Result<(), Failed> {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         killed_exec(signal)?;

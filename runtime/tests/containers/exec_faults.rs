@@ -52,7 +52,7 @@ pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
             sub_cgroup: None,
             preserve_fds: 0,
             console: None,
-            is_followed: false,
+            command: None,
             fail_at,
         })?;
         Ok(())

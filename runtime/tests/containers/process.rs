@@ -11,6 +11,7 @@ use crate::{Case, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("process::priorities_domain_and_clocks", priorities_domain_and_clocks),
+    ("process::namespaces_of_a_sibling_are_joined", namespaces_of_a_sibling_are_joined),
     ("process::home_is_from_the_image_unless_it_is_given", home),
     ("process::the_root_is_changed_without_a_pivot_on_request", no_pivot),
     ("process::an_unknown_capability_is_left_out", unknown_capability),
@@ -61,6 +62,30 @@ fn priorities_domain_and_clocks() -> Result<(), Failed> {
         cell.expect_nothing_left()?;
     }
     Ok(())
+}
+
+/// The sibling's cgroup namespace has its root in the sibling's cgroup, and a process in that could not be born in another.
+fn namespaces_of_a_sibling_are_joined() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut output = cell.create("sibling", &cell.config("sibling", &["hold"]))?;
+    cell.ok(&["start", "sibling"])?;
+    output.expect("ready")?;
+    let pid = cell.pid("sibling")?;
+    let joined = [("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
+    let mut config = cell.config("c", &["facts"]);
+    let mut namespaces = vec![json!({"type": "mount"})];
+    namespaces.extend(
+        joined.iter().map(|(kind, file)| json!({"type": kind, "path": format!("/proc/{pid}/ns/{file}")})),
+    );
+    config["linux"]["namespaces"] = json!(namespaces);
+    let facts = run_facts(&cell, &[], &config)?;
+    for (_, file) in joined {
+        let of_sibling = fs::read_link(format!("/proc/{pid}/ns/{file}"))?;
+        expect(&facts, &format!("/ns/{file}"), &json!(of_sibling))?;
+    }
+    expect(&facts, "/cgroup", &json!("0::/../c"))?;
+    cell.ok(&["delete", "--force", "sibling"])?;
+    cell.expect_nothing_left()
 }
 
 /// The values of `HOME`, as the program has them.

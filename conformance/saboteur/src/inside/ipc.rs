@@ -1,4 +1,4 @@
-//! The wrapper as a part of the runtime that is in a wrong IPC namespace at a wrong moment (ipc_namespaces(7)).
+//! The wrapper as a part of the runtime that is in a wrong IPC namespace while it mounts (ipc_namespaces(7)).
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -11,12 +11,6 @@ use nix::sched::{CloneFlags, setns, unshare};
 /// Where the mqueue file system belongs.
 const MQUEUE: &str = "/dev/mqueue";
 
-/// Leaves the IPC namespace for a new one and becomes the program.
-pub(super) fn leave(program: &str, arguments: &[String]) -> Result<u8> {
-    unshare(CloneFlags::CLONE_NEWIPC).context("unshare(2) of ipc")?;
-    become_program(program, arguments)
-}
-
 /// Mounts the mqueue file system from a namespace that it then leaves for the right one, and becomes the program.
 pub(super) fn mount_early(program: &str, arguments: &[String]) -> Result<u8> {
     let right = File::open("/proc/self/ns/ipc").context("open the IPC namespace")?;
@@ -26,9 +20,5 @@ pub(super) fn mount_early(program: &str, arguments: &[String]) -> Result<u8> {
     mount(Some("mqueue"), MQUEUE, Some("mqueue"), flags, None::<&str>)
         .with_context(|| format!("mount {MQUEUE}"))?;
     setns(right, CloneFlags::CLONE_NEWIPC).context("join the IPC namespace")?;
-    become_program(program, arguments)
-}
-
-fn become_program(program: &str, arguments: &[String]) -> Result<u8> {
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("execute {program}"))
 }

@@ -8,6 +8,7 @@ mod ipc;
 mod join;
 mod leak;
 pub(crate) mod pause;
+mod pods;
 mod root;
 mod subreaper;
 mod unshare;

@@ -56,7 +56,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     let pause = match mode {
         Some("deaf") => Pause { ends: &[], ..GOOD },
         Some("only-term") => Pause { ends: &[Signal::SIGTERM], ..GOOD },
-        Some("ends-on-hup") => Pause { ends: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP], ..GOOD },
+        // The pod layer gives its sandbox program no arguments.
+        None | Some("ends-on-hup") => {
+            Pause { ends: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP], ..GOOD }
+        }
         Some("never-reaps") => Pause { on_child: || {}, ..GOOD },
         Some("one-per-signal") => Pause { on_child: reap_one, ..GOOD },
         Some("own-group") => Pause { on_child: reap_own_group, ..GOOD },

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, hold, inherit, init, ipc, join, leak, root, subreaper, unshare};
+use super::{adopt, hold, inherit, init, ipc, join, leak, pods, root, subreaper, unshare};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -25,13 +25,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "new-cgroup" => {
             unshare::run(CloneFlags::CLONE_NEWCGROUP, program, rest)
         }
-        [mode, program, rest @ ..] if mode == "new-ipc" => {
-            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
-        }
         [mode, program, rest @ ..] if mode == "new-pid" => {
             unshare::run(CloneFlags::CLONE_NEWPID, program, rest)
         }
-        [mode, program, rest @ ..] if mode == "leave-ipc" => ipc::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "leave-ipc" => {
+            unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
+        }
         [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),
         [mode, path] if mode == "hold" => hold::run(path),
         [mode, path, program, rest @ ..] if mode == "chroot" => root::enter(path, program, rest),
@@ -40,6 +39,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "leak" => leak::run(program, rest),
         [mode, rest @ ..] if mode == "adopt" => adopt::run(rest),
         [mode, program, rest @ ..] if mode == "leave" => adopt::leave(program, rest),
+        [mode, program, rest @ ..] if mode == "forgive" => pods::forgive(program, rest),
+        [mode, program, rest @ ..] if mode == "forgive-all" => {
+            pods::run(program, rest)?;
+            Ok(0)
+        }
+        [mode, program, rest @ ..] if mode == "again" => pods::again(program, rest),
+        [mode, program, rest @ ..] if mode == "own-ipc-again" => pods::own_ipc_again(program, rest),
+        [mode, program, rest @ ..] if mode == "clear" => pods::clear(program, rest),
         [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
         [mode, rest @ ..] if mode == "subreaper" => subreaper::run(rest),
         [mode, program, rest @ ..] if mode == "subreaper-stays" => subreaper::stay(program, rest),

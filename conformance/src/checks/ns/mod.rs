@@ -18,6 +18,7 @@ mod ns_13;
 mod ns_14;
 mod ns_15;
 mod ns_16;
+mod ns_17;
 mod ns_18;
 mod ns_20;
 mod ns_21;
@@ -63,6 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
     ns_14::CHECK,
     ns_15::CHECK,
     ns_16::CHECK,
+    ns_17::CHECK,
     ns_18::CHECK,
     ns_20::CHECK,
     ns_21::CHECK,

@@ -1,5 +1,6 @@
 //! Zombie reaping, and what a zombie thread-group leader is not.
 
+mod codes;
 mod orphans;
 mod reap_01;
 mod reap_02;
@@ -8,6 +9,8 @@ mod reap_04;
 mod reap_05;
 mod reap_06;
 mod reap_07;
+mod reap_08;
+mod reap_09;
 mod reap_10;
 mod reap_11;
 mod reap_12;
@@ -28,6 +31,8 @@ pub(super) const CHECKS: &[Check] = &[
     reap_05::CHECK,
     reap_06::CHECK,
     reap_07::CHECK,
+    reap_08::CHECK,
+    reap_09::CHECK,
     reap_10::CHECK,
     reap_11::CHECK,
     reap_12::CHECK,

@@ -17,7 +17,7 @@ pub(crate) const OPTION: &str = "--crash";
 pub(crate) const INSIDE: &str = "/times/times";
 
 /// How long a run is: its supervisor has done all that follows a start by then.
-const RUN: Duration = Duration::from_millis(60);
+const RUN: Duration = Duration::from_millis(200);
 /// How long one restart may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 

@@ -20,19 +20,7 @@ pub(super) fn exec(root: &PodRoot, args: &ExecArgs) -> Result<ExitCode> {
     let pod = root.pod(&args.pod)?;
     let observed = observe(&pod)?;
     let record = observed.record.with_context(|| format!("pod {} is being created", args.pod))?;
-    let containers = &record.spec.containers;
-    let name = match &args.container {
-        Some(name) if containers.iter().any(|container| container.name == *name) => name.clone(),
-        Some(name) => {
-            let names: Vec<&str> = containers.iter().map(|container| container.name.as_str()).collect();
-            bail!("pod {} has no container {name}; it has: {}", args.pod, names.join(", "));
-        }
-        // The first main container: init containers have ended.
-        None => {
-            let main = containers.iter().find(|container| container.kind == crate::spec::ContainerKind::Main);
-            main.with_context(|| format!("pod {} has no containers", args.pod))?.name.clone()
-        }
-    };
+    let name = super::choose(&args.pod, &record.spec, args.container.as_deref())?;
     let mut statuses = observed.report.iter().flat_map(|report| &report.status.containers);
     let why = match statuses.find(|status| status.name == name).map(|status| &status.state) {
         Some(ContainerState::Running { .. }) => None,
@@ -47,7 +35,11 @@ pub(super) fn exec(root: &PodRoot, args: &ExecArgs) -> Result<ExitCode> {
         let null = std::fs::File::open("/dev/null").context("open /dev/null")?;
         nix::unistd::dup2_stdin(&null).context("close the standard input")?;
     }
-    let request =
-        ContainerArgs { tty: args.tty, id: name, command: args.command.clone(), ..Default::default() };
+    let request = ContainerArgs {
+        tty: args.tty,
+        id: name.to_owned(),
+        command: args.command.clone(),
+        ..Default::default()
+    };
     runtime::cli::exec::exec(&pod.containers(), &request, &Log::default())
 }

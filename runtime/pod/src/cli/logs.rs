@@ -16,15 +16,10 @@ use crate::status::ContainerState;
 pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
     let pod = root.pod(&args.pod)?;
     let record = observe(&pod)?.record.with_context(|| format!("pod {} is being created", args.pod))?;
-    let names: Vec<&str> = record.spec.containers.iter().map(|container| container.name.as_str()).collect();
-    let name = match (&args.container, names.as_slice()) {
-        (Some(name), _) if names.contains(&name.as_str()) => name.as_str(),
-        (Some(name), _) => bail!("pod {} has no container {name}; it has: {}", args.pod, names.join(", ")),
-        (None, [name]) => name,
-        (None, _) => {
-            bail!("pod {} has several containers, choose one with -c: {}", args.pod, names.join(", "))
-        }
-    };
+    let name = super::choose(&args.pod, &record.spec, args.container.as_deref())?;
+    if args.container.is_none() && record.spec.containers.len() > 1 {
+        eprintln!("shown is container {name}; choose another with -c: {}", super::names(&record.spec));
+    }
     let runs = attempts(&pod.logs(name))?;
     let run = match (args.previous, runs.as_slice()) {
         (false, [.., last]) => *last,

@@ -15,10 +15,11 @@ use std::ffi::OsStr;
 use std::path::absolute;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use runtime::sys::{exe, process};
 
+use crate::spec::{ContainerKind, PodSpec};
 use crate::state::PodRoot;
 use crate::supervisor;
 use args::{Cli, JsonFormat, Verb};
@@ -64,6 +65,25 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The container that is meant: the named one, or the first main one, as init containers have ended.
+fn choose<'s>(pod: &str, spec: &'s PodSpec, wanted: Option<&'s str>) -> Result<&'s str> {
+    let containers = &spec.containers;
+    match wanted {
+        Some(name) if containers.iter().any(|container| container.name == name) => Ok(name),
+        Some(name) => bail!("pod {pod} has no container {name}; it has: {}", names(spec)),
+        None => {
+            let main = containers.iter().find(|container| container.kind == ContainerKind::Main);
+            Ok(&main.with_context(|| format!("pod {pod} has no containers"))?.name)
+        }
+    }
+}
+
+/// The names of all containers.
+fn names(spec: &PodSpec) -> String {
+    let names: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// From here on, a container cannot reach the program on the node.

@@ -9,8 +9,9 @@ use runtime::state::time::rfc3339;
 use serde_json::{Value, json};
 
 use super::args::Format;
-use crate::command::observe::{Observed, observe};
+use crate::command::observe::{Observed, PodState, observe};
 use crate::plan::cgroup::qos_class;
+use crate::spec::{ContainerKind, ContainerSpec};
 use crate::state::{PodDir, PodRoot};
 use crate::status::{ContainerState, ContainerStatus, Termination};
 
@@ -69,32 +70,64 @@ pub(super) fn print_table<const N: usize>(rows: &[[String; N]]) {
 }
 
 fn line(pod: &PodDir, observed: &Observed) -> [String; 6] {
-    let containers = observed.report.iter().flat_map(|report| &report.status.containers);
-    let ready = containers.clone().filter(|container| container.is_ready).count();
-    let restarts: u32 = containers.clone().map(|container| container.restart_count).sum();
+    let containers = || observed.report.iter().flat_map(|report| &report.status.containers);
+    let specs = || observed.record.iter().flat_map(|record| &record.spec.containers);
+    let stays = |spec: &ContainerSpec| spec.kind != ContainerKind::Init;
+    let n = specs().filter(|spec| stays(spec)).count();
+    let ready = specs().zip(containers()).filter(|(spec, status)| stays(spec) && status.is_ready).count();
+    let restarts: u32 = containers().map(|container| container.restart_count).sum();
     let record = observed.record.as_ref();
     let age = record.and_then(|record| SystemTime::now().duration_since(record.created).ok());
     [
         pod.name().to_owned(),
-        format!("{ready}/{}", containers.count()),
-        reason(observed).unwrap_or_else(|| observed.state.to_string()),
+        format!("{ready}/{n}"),
+        word(observed),
         restarts.to_string(),
         age.map_or_else(|| "-".to_owned(), short),
         record.and_then(crate::state::PodRecord::address).map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
     ]
 }
 
-/// A container that waits for something bad tells more than the phase.
-fn reason(observed: &Observed) -> Option<String> {
-    let report = observed.report.as_ref().filter(|report| !report.is_finished)?;
-    report.status.containers.iter().find_map(|container| match &container.state {
+/// The status in a word, as `kubectl get pods` shows it: what holds a pod up tells more than its phase.
+fn word(observed: &Observed) -> String {
+    let state = observed.state.to_string();
+    let Some(report) = observed.report.as_ref().filter(|report| !report.is_finished) else { return state };
+    let statuses = &report.status.containers;
+    if observed.state == PodState::Pending
+        && let Some(record) = &observed.record
+        && let Some(word) = init_word(&record.spec.containers, statuses)
+    {
+        return word;
+    }
+    statuses.iter().find_map(bad_reason).map_or(state, str::to_owned)
+}
+
+/// Of the init containers and sidecars, how many are done with, or what is wrong with the next.
+fn init_word(specs: &[ContainerSpec], statuses: &[ContainerStatus]) -> Option<String> {
+    let all = specs.iter().zip(statuses).filter(|(spec, _)| spec.kind != ContainerKind::Main);
+    let n = all.clone().count();
+    let is_done = |spec: &ContainerSpec, status: &ContainerStatus| match &status.state {
+        ContainerState::Running { .. } => spec.kind == ContainerKind::Sidecar && status.is_ready,
+        ContainerState::Terminated(end) => spec.kind == ContainerKind::Init && end.exit_code == Some(0),
+        ContainerState::Waiting { .. } => false,
+    };
+    let (done, (_, next)) = all.enumerate().find(|(_, (spec, status))| !is_done(spec, status))?;
+    Some(match &next.state {
+        ContainerState::Terminated(end) => format!("Init:{}", end.reason),
+        _ => bad_reason(next).map_or_else(|| format!("Init:{done}/{n}"), |reason| format!("Init:{reason}")),
+    })
+}
+
+/// Why a container waits, if that is something bad.
+fn bad_reason(status: &ContainerStatus) -> Option<&str> {
+    match &status.state {
         ContainerState::Waiting { reason, .. }
             if reason.ends_with("Error") || reason.ends_with("BackOff") =>
         {
-            Some(reason.clone())
+            Some(reason)
         }
         _ => None,
-    })
+    }
 }
 
 /// A duration in its largest unit.

@@ -97,6 +97,6 @@ impl PodRecord {
     /// # Errors
     /// As [`PodRecord::cgroup`].
     pub fn supervisor_cgroup(&self) -> Result<CgroupPath, &'static str> {
-        CgroupPath::try_from(self.cgroup_parent.join(format!("{}_supervisor", self.spec.name)))
+        CgroupPath::try_from(self.cgroup_parent.join(format!("_{}", self.spec.name)))
     }
 }

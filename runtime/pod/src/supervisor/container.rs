@@ -27,7 +27,7 @@ use super::rootfs;
 use crate::image::{UserIds, resolve_user};
 use crate::logs::{self, Limits, LogWriter};
 use crate::machine::Exit;
-use crate::plan::container::{Facts, config as container_config};
+use crate::plan::container::{Facts, PlanError, config as container_config};
 use crate::plan::{Places, Sandbox};
 use crate::spec::{ContainerSpec, SeccompProfile};
 use crate::state::{PodDir, PodRecord, StoredImage};
@@ -44,6 +44,8 @@ const LOG_TAIL_BYTES: usize = 2048;
 pub(super) struct Running {
     pub(super) process: Cloned,
     pub(super) output: Output,
+    /// `None` where it could not be held; then it goes with the container.
+    root: Option<rootfs::Held>,
 }
 
 /// Where and with what containers are made.
@@ -57,6 +59,8 @@ pub(super) struct Workshop<'a> {
     pub(super) null: &'a OwnedFd,
     /// By name, the last configuration of each container.
     pub(super) prepared: RefCell<BTreeMap<String, Rc<Prepared>>>,
+    /// Roots of containers that have ended, to be let go when there is time.
+    pub(super) old_roots: RefCell<Vec<rootfs::Held>>,
 }
 
 /// A configuration and what is to be done for it. Mostly the next run's is the same.
@@ -79,8 +83,13 @@ impl Workshop<'_> {
     pub(super) fn start(&self, index: usize, run: u32, sandbox: Sandbox) -> Result<Running, NotStarted> {
         let not_created = |error: anyhow::Error| {
             // What the container layer refuses is an end like any other; what comes before it is tried again.
-            let is_of_runtime = error.downcast_ref::<LaunchError>().is_some();
-            let reason = if is_of_runtime { "RunContainerError" } else { "CreateContainerError" };
+            let reason = if error.is::<LaunchError>() {
+                "RunContainerError"
+            } else if error.is::<PlanError>() {
+                "CreateContainerConfigError"
+            } else {
+                "CreateContainerError"
+            };
             NotStarted { reason, message: format!("{error:#}") }
         };
         let (Some(spec), Some(image)) =
@@ -89,7 +98,7 @@ impl Workshop<'_> {
             return Err(not_created(anyhow!("no container {index}")));
         };
         let id = id(&spec.name).map_err(not_created)?;
-        let running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
+        let mut running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
             self.take_away(spec);
             not_created(error)
         })?;
@@ -101,6 +110,8 @@ impl Workshop<'_> {
                 nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
             return Err(NotStarted { reason: "RunContainerError", message });
         }
+        running.root = rootfs::Held::take(&self.pod.bundle(&spec.name).join("rootfs")).ok();
+        self.let_go();
         self.forget(&spec.name, run);
         Ok(running)
     }
@@ -138,7 +149,7 @@ impl Workshop<'_> {
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;
         let process = with_output(&ends, null, || self.launch(id, &bundle, &document))
             .context("give the container its output")??;
-        Ok(Running { process, output })
+        Ok(Running { process, output, root: None })
     }
 
     /// Creates a container from its finished bundle.
@@ -202,6 +213,7 @@ impl Workshop<'_> {
         };
         let is_oom = self.has_oom_kill(&spec.name);
         self.take_away(spec);
+        self.old_roots.borrow_mut().extend(running.root);
         running.output.finish(buffer);
         let (code, signal) = match status {
             WaitStatus::Exited(_, code) => (code, None),
@@ -242,6 +254,11 @@ impl Workshop<'_> {
             drop(file.take(MESSAGE_BYTES.min(MESSAGES_BYTES / n)).read_to_end(&mut bytes));
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Takes down what ended containers have left mounted.
+    pub(super) fn let_go(&self) {
+        self.old_roots.borrow_mut().clear();
     }
 
     /// Removes the logs of the runs before the last, and the writable layers of all before this one, once it runs. As with the

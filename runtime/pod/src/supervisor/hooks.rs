@@ -64,7 +64,7 @@ impl Workshop<'_> {
             sub_cgroup: None,
             preserve_fds: 0,
             console: None,
-            is_followed: false,
+            command: None,
             fail_at: FailAt::Never,
         };
         Ok(launch::exec(&request)?)

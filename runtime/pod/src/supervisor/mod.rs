@@ -105,6 +105,7 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
         node: &node,
         null: &null,
         prepared: RefCell::default(),
+        old_roots: RefCell::default(),
     };
     rootfs::make_volumes(&record.spec, &places)?;
     sandbox::write_files(&record, &places)?;
@@ -146,6 +147,7 @@ impl Supervisor<'_> {
             if self.is_finished && self.report_due.is_none() && self.server.is_idle() {
                 return Ok(());
             }
+            self.workshop.let_go();
             self.wait()?;
             self.take_in(&mut buffer)?;
         }

@@ -103,7 +103,7 @@ fn files_of_another_boot_are_removed() -> Result<(), Failed> {
         kill(supervisor(&cell, "boot")?, Signal::SIGKILL)?;
         let _document = cell.until("boot", "unsupervised", |document| document["state"] == "Unsupervised")?;
         fs::write(cell.cgroup("boot").join("cgroup.kill"), "1")?;
-        for below in ["boot/main", "boot/_sandbox", "boot", "boot_supervisor"] {
+        for below in ["boot/main", "boot/_sandbox", "boot", "_boot"] {
             let begun = Instant::now();
             // Until the last process is gone.
             while let Err(error) = fs::remove_dir(cell.cgroup(below)) {

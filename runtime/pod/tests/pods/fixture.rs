@@ -335,7 +335,8 @@ fn succeed(command: Command) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn refuse(output: &Output) -> Result<String, Failed> {
+/// What a command said that had to fail with exit code 1.
+pub(crate) fn refuse(output: &Output) -> Result<String, Failed> {
     match output.status.code() {
         Some(1) => Ok(String::from_utf8_lossy(&output.stderr).into_owned()),
         other => {

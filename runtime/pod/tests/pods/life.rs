@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     ("life::a_small_limit_is_the_smallest_that_there_is", a_small_limit_is_the_smallest_that_there_is),
     ("life::wait_tells_the_phase", wait_tells_the_phase),
     ("life::what_is_wrong_is_named", what_is_wrong_is_named),
+    ("life::a_name_may_be_as_long_as_the_api_allows", a_name_may_be_as_long_as_the_api_allows),
 ];
 
 fn a_pod_runs_and_is_removed() -> Result<(), Failed> {
@@ -353,4 +354,13 @@ fn what_is_wrong_is_named() -> Result<(), Failed> {
         return fail(format!("pause is not named: {said:?}"));
     }
     cell.expect_clean()
+}
+
+fn a_name_may_be_as_long_as_the_api_allows() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let name = format!("{}.e", vec!["l".repeat(62); 4].join("."));
+    expect("length", name.len(), 253)?;
+    cell.run(&cell.pod(&name, &[cell.container("main", "exec sleep 1000")]), &[])?;
+    expect("exec", cell.ok(&["exec", &name, "--", "echo", "here"])?, "here\n".to_owned())?;
+    cell.clean(&[&name])
 }

@@ -1,9 +1,11 @@
 //! Init containers and sidecars.
 
+use std::fs;
+
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, output, refuse, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -11,6 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     ("order::a_failed_init_container_fails_the_pod", a_failed_init_container_fails_the_pod),
     ("order::a_sidecar_runs_beside_the_rest", a_sidecar_runs_beside_the_rest),
     ("order::a_pod_ends_without_its_sidecars", a_pod_ends_without_its_sidecars),
+    ("order::ps_tells_how_far_the_init_containers_are", ps_tells_how_far_the_init_containers_are),
 ];
 
 fn init_containers_come_one_by_one() -> Result<(), Failed> {
@@ -64,7 +67,40 @@ fn a_sidecar_runs_beside_the_rest() -> Result<(), Failed> {
     }
     let init = cell.container_status("beside", "init")?;
     expect("init", init["state"]["terminated"]["reason"].as_str(), Some("Completed"))?;
+    // As kubectl counts: what has ended for good is not ready, and is not missed.
+    expect("ps", ps(&cell)?, ["beside", "2/2", "Running"].map(str::to_owned))?;
     cell.clean(&["beside"])
+}
+
+/// Name, readiness and status of the only pod, as `ps` shows them.
+fn ps(cell: &Cell) -> Result<[String; 3], Failed> {
+    let table = cell.ok(&["ps"])?;
+    let line = table.lines().nth(1).ok_or("no pod")?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    Ok(std::array::from_fn(|_| words.next().unwrap_or_default()))
+}
+
+fn ps_tells_how_far_the_init_containers_are() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let shared = json!([{"name": "data", "mountPath": "/data"}]);
+    let mut second = cell.container("two", "until [ -e /data/go ]; do sleep 0.05; done; exit 3");
+    second["volumeMounts"] = shared;
+    let mut pod = cell.pod("far", &[cell.container("main", "true")]);
+    pod["spec"]["initContainers"] = json!([cell.container("one", "true"), second]);
+    pod["spec"]["volumes"] = json!([{"name": "data", "hostPath": {"path": cell.path()}}]);
+    output(cell.command("create", &pod, &[])?)?;
+    let start = cell.spawn(&["start", "far"])?;
+    cell.until("far", "at its second init container", |pod| {
+        !pod["containers"][1]["state"]["running"].is_null()
+    })?;
+    expect("ps", ps(&cell)?, ["far", "0/1", "Init:1/2"].map(str::to_owned))?;
+    fs::write(cell.path().join("go"), "")?;
+    let said = refuse(&wait(start)?)?;
+    if !said.contains("container two: CrashLoopBackOff") {
+        return fail(format!("start said: {said}"));
+    }
+    expect("ps", ps(&cell)?, ["far", "0/1", "Init:CrashLoopBackOff"].map(str::to_owned))?;
+    cell.clean(&["far"])
 }
 
 fn a_pod_ends_without_its_sidecars() -> Result<(), Failed> {

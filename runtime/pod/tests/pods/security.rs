@@ -41,7 +41,7 @@ fn root_is_refused_where_it_must_not_be() -> Result<(), Failed> {
     let mut container = cell.container("main", "id");
     container["securityContext"] = json!({"runAsNonRoot": true});
     let said = cell.refused(&cell.pod("root", &[container]), &[])?;
-    if !said.contains("CreateContainerError") || !said.contains("runAsNonRoot") {
+    if !said.contains("CreateContainerConfigError") || !said.contains("runAsNonRoot") {
         return fail(format!("run says {said:?}"));
     }
     cell.clean(&["root"])

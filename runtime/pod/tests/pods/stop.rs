@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::fixture::{Cell, wait};
@@ -25,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::long_messages_arrive", long_messages_arrive),
     ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
     ("stop::what_left_the_pod_s_cgroup_ends_too", what_left_the_pod_s_cgroup_ends_too),
+    ("stop::a_stopped_exec_does_not_hold_it_up", a_stopped_exec_does_not_hold_it_up),
     ("stop::the_supervisor_stops_the_pod_when_told_to_end", the_supervisor_stops_the_pod_when_told_to_end),
 ];
 
@@ -200,7 +203,7 @@ fn what_left_the_pod_s_cgroup_ends_too() -> Result<(), Failed> {
     cell.run(&pod, &[])?;
     cell.until_logged("escape", "main", "begun")?;
     let text = cell.logs("escape", "main")?;
-    let pid = nix::unistd::Pid::from_raw(text.lines().next().unwrap_or_default().parse()?);
+    let pid = Pid::from_raw(text.lines().next().unwrap_or_default().parse()?);
     let pidfd = runtime::sys::process::pidfd_open(pid)?;
     // As a privileged container can do it.
     std::fs::write("/sys/fs/cgroup/cgroup.procs", pid.to_string())?;
@@ -209,6 +212,26 @@ fn what_left_the_pod_s_cgroup_ends_too() -> Result<(), Failed> {
         return fail("the process that left is still there");
     }
     cell.clean(&["escape"])
+}
+
+fn a_stopped_exec_does_not_hold_it_up() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.run(&cell.pod("held", &[cell.container("main", "exec sleep 1000")]), &[])?;
+    let script = "touch /tmp/here; exec sleep 1000";
+    let exec = cell.spawn(&["exec", "held", "--", "/bin/sh", "-c", script])?;
+    let begun = Instant::now();
+    while !cell.call(&["exec", "held", "--", "test", "-e", "/tmp/here"])?.status.success() {
+        if begun.elapsed() > Duration::from_secs(30) {
+            return fail("the program of the exec never ran");
+        }
+    }
+    let command = Pid::from_raw(i32::try_from(exec.id())?);
+    kill(command, Signal::SIGSTOP)?;
+    cell.ok(&["stop", "held", "--time", "0"])?;
+    cell.ok(&["rm", "held"])?;
+    kill(command, Signal::SIGCONT)?;
+    expect("exit code", wait(exec)?.status.code(), Some(128 + Signal::SIGKILL as i32))?;
+    cell.expect_clean()
 }
 
 fn the_supervisor_stops_the_pod_when_told_to_end() -> Result<(), Failed> {
@@ -220,7 +243,7 @@ fn the_supervisor_stops_the_pod_when_told_to_end() -> Result<(), Failed> {
     let text = std::fs::read_to_string(cell.root().join("pods/told/supervisor.json"))?;
     let supervisor: serde_json::Value = serde_json::from_str(&text)?;
     let pid = i32::try_from(supervisor["pid"].as_i64().unwrap_or(0))?;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM)?;
+    kill(Pid::from_raw(pid), Signal::SIGTERM)?;
     let _phase = cell.call(&["wait", "told"])?;
     expect("output", cell.logs("told", "main")?, "ready\nterm\n".to_owned())?;
     cell.clean(&["told"])

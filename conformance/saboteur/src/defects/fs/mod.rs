@@ -3,9 +3,16 @@
 mod fs_01_old_root_left;
 mod fs_02_chroot_only;
 mod fs_11_missing_path_ends_it;
+mod fs_19_cleared;
+mod fs_19_own_volume;
 
 use super::Defect;
 
 /// The defects of this area, in the order of the catalog.
-pub(super) const DEFECTS: &[Defect] =
-    &[fs_01_old_root_left::DEFECT, fs_02_chroot_only::DEFECT, fs_11_missing_path_ends_it::DEFECT];
+pub(super) const DEFECTS: &[Defect] = &[
+    fs_01_old_root_left::DEFECT,
+    fs_02_chroot_only::DEFECT,
+    fs_11_missing_path_ends_it::DEFECT,
+    fs_19_cleared::DEFECT,
+    fs_19_own_volume::DEFECT,
+];

@@ -17,6 +17,7 @@ mod ns_13_last_wins;
 mod ns_14_own_cwd;
 mod ns_15_only_proc;
 mod ns_16_dies_with_the_last;
+mod ns_17_own_ipc_again;
 mod ns_18_open_namespace;
 mod ns_20_own_ipc;
 mod ns_21_left_again;
@@ -62,6 +63,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_14_own_cwd::DEFECT,
     ns_15_only_proc::DEFECT,
     ns_16_dies_with_the_last::DEFECT,
+    ns_17_own_ipc_again::DEFECT,
     ns_18_open_namespace::DEFECT,
     ns_20_own_ipc::DEFECT,
     ns_21_left_again::DEFECT,

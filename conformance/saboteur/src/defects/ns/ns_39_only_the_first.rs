@@ -33,7 +33,7 @@ fn execute(call: &mut Call, base: &Base) -> Result<u8> {
     let last = root.with_extension(format!("executed-{}", call.id()));
     let runs = |pid: String| Path::new("/proc").join(pid.trim()).exists();
     if fs::read_to_string(&last).is_ok_and(runs) {
-        call.wrap_executed("new-ipc");
+        call.wrap_executed("leave-ipc");
     }
     let code = base.pass(call)?;
     if let Some(pid_file) = call.pid_file().filter(|pid_file| pid_file.exists()) {

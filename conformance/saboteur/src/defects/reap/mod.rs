@@ -7,6 +7,8 @@ mod reap_04_forgets_at_cont;
 mod reap_05_own_group;
 mod reap_06_never_shares;
 mod reap_07_ignores_children;
+mod reap_08_reports_zero;
+mod reap_09_bare_number;
 mod reap_10_told_of_stops;
 mod reap_11_ticks;
 mod reap_12_gives_up;
@@ -26,6 +28,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     reap_05_own_group::DEFECT,
     reap_06_never_shares::DEFECT,
     reap_07_ignores_children::DEFECT,
+    reap_08_reports_zero::DEFECT,
+    reap_09_bare_number::DEFECT,
     reap_10_told_of_stops::DEFECT,
     reap_11_ticks::DEFECT,
     reap_12_gives_up::DEFECT,

@@ -1,0 +1,124 @@
+//! CG-23: a pod has a cgroup of its own, and its limit holds for its containers together.
+
+use std::collections::BTreeSet;
+
+use podproof_ebpf::event::EventKind;
+
+use crate::adapter::podrt::Manifest;
+use crate::catalog::{Adapter, Level, Requirement, Subject};
+use crate::cell::{Cell, Obstacle};
+use crate::checks::{Check, Scene, facts, pods};
+use crate::evidence::{Evidence, Gap, Side};
+use crate::judge::{Finding, Rules};
+use crate::observe::cgroup::Cgroup;
+
+/// The limit of the pod, bytes.
+const LIMIT: u64 = 64 << 20;
+/// What each of its two containers takes: 60 % of it, bytes.
+const SHARE: u64 = LIMIT * 6 / 10;
+
+const REQUIREMENT: Requirement = Requirement {
+    id: "CG-23",
+    name: "the_pods_limit_caps_the_sum_of_its_containers",
+    level: Level::Must,
+    statement: "A pod has its own cgroup, every container one below it, and the pod limit caps their sum.",
+    source: "Kubernetes concepts/workloads/pods/#resource-sharing; CRI api.proto LinuxPodSandboxConfig.cgroup_parent",
+    subject: Subject::Pod,
+    adapters: &[Adapter::Podrt],
+    scenario: "A pod with a memory limit and two containers without one, each of which takes 60 % of the pod's limit and \
+               keeps it.",
+    inside: "The pod layer reports the end of one container by 137, and one witness, not both, has come to call.",
+    kernel: "The cgroups that the programs were executed in and where these were made (sched_process_exec, cgroup_mkdir), \
+             the victims of the OOM killer (mark_victim), and memory.max and memory.events.local of the pod's cgroup.",
+    defects: &[("cg-23-no-pod-limit", "the limit of the pod as a whole is ignored")],
+};
+
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::Restarts,
+    serial: true,
+    observe,
+    rules: Rules { inside, kernel },
+};
+
+const NAMES: [&str; 2] = ["a", "b"];
+
+fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
+    cell.need_cgroup_v2()?;
+    let share = SHARE.to_string();
+    let containers = NAMES.iter().fold(Manifest::new("pod"), |manifest, name| {
+        manifest.container(name, &["touch", &share, "serve", "--name", name])
+    });
+    cell.try_pod("run", &containers.with("/spec/resources/limits/memory", LIMIT.to_string()))?;
+    let name = cell.pod_name("pod");
+    let is_over = |document: &crate::adapter::podrt::PodDocument| {
+        document.containers.iter().any(|container| container.state.terminated.is_some())
+    };
+    let document = cell.await_document(&name, cell.deadline(8.0), is_over)?;
+    let mut evidence = Evidence::default();
+    let killed =
+        NAMES.iter().filter(|name| document.termination(name).is_some_and(|end| end.exit_code == Some(137)));
+    facts::told(&mut evidence, "killed", killed.count(), "podrt pod inspect: containers that ended with 137");
+    let survivors: Vec<&str> =
+        NAMES.into_iter().filter(|name| document.termination(name).is_none()).collect();
+    let calls: Vec<_> =
+        survivors.into_iter().filter_map(|name| cell.hello(name, cell.deadline(5.0))).collect();
+    evidence.inside("called", calls.len(), "witnesses: their first words, after they have taken their share");
+
+    let trace = cell.trace()?;
+    let pod = Cgroup::at(&document.cgroup);
+    let (mut programs, mut places) = (0_usize, BTreeSet::new());
+    for name in NAMES {
+        for life in pods::lives(&trace, &document.cgroup_of(name)) {
+            programs += 1;
+            places.insert(life.exec.task.cgroup_id);
+        }
+    }
+    let source = "tp_btf/sched_process_exec, in cgroups made below the pod's (tp_btf/cgroup_mkdir)";
+    evidence.kernel("programs.below", programs, source);
+    evidence.kernel("cgroups.below", places.len(), source);
+    let is_own = pods::cgroup_ids(&trace, &document.cgroup).len() == 1;
+    evidence.kernel("pod.made", is_own, "tp_btf/cgroup_mkdir of the pod's cgroup");
+    let victims = trace.events.iter().filter(|event| match &event.kind {
+        EventKind::OomVictim { cgroup_id, .. } => places.contains(cgroup_id),
+        _ => false,
+    });
+    evidence.kernel("victims", victims.count(), "tp_btf/mark_victim in these cgroups, up to the fence");
+    let at = pod.dir().display().to_string();
+    evidence.kernel_if("pod.memory.max", pod.read("memory.max").ok(), format!("{at}/memory.max"));
+    let reached = pod.keyed("memory.events.local", "oom");
+    evidence.kernel_if("pod.limit_reached", reached, format!("{at}/memory.events.local"));
+    facts::keep_trace(&mut evidence, &trace, |kind| {
+        pods::tells(kind) || matches!(kind, EventKind::CgroupMkdir { .. })
+    });
+    Ok(evidence)
+}
+
+fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
+    let (killed, called) = (side.number("killed")?, side.number("called")?);
+    Ok(Finding::new(
+        killed == 1 && called == 1,
+        "one container is killed, and the other goes on",
+        format!("{killed} were killed, {called} called"),
+    ))
+}
+
+fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
+    if side.number("programs.below")? + side.number("victims")? == 0 {
+        return Err(Gap("the execs of the containers' programs".to_owned()));
+    }
+    let (programs, places) = (side.number("programs.below")?, side.number("cgroups.below")?);
+    let (made, victims) = (side.flag("pod.made")?, side.number("victims")?);
+    let (limit, reached) = (side.text("pod.memory.max")?, side.number("pod.limit_reached")?);
+    let below = Finding::new(
+        made && programs == 2 && places == 2,
+        "two programs in two cgroups below the pod's own",
+        format!("{programs} programs in {places} cgroups below the pod's, which was made: {made}"),
+    );
+    let capped = Finding::new(
+        victims == 1 && limit == LIMIT.to_string() && reached > 0,
+        "one victim, at the pod's limit",
+        format!("{victims} victims; memory.max of the pod: {limit}, reached {reached} times"),
+    );
+    Ok(below.and(capped))
+}
