@@ -160,7 +160,8 @@ fn of_the_sandbox(run: &RunReport) -> Vec<(String, Vec<&str>)> {
     ["pass", "fail", "skip", "inconclusive"]
         .into_iter()
         .filter_map(|verdict| {
-            let ids = found.remove(verdict)?;
+            let mut ids = found.remove(verdict)?;
+            ids.sort_unstable();
             Some((format!("{verdict} {} of {n_all}", ids.len()), ids))
         })
         .collect()
