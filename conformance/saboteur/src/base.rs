@@ -59,6 +59,15 @@ impl Base {
         Ok(0)
     }
 
+    /// What the good runtime tells of the container of a call; `None` when it does not know it.
+    pub(crate) fn state(&self, call: &Call) -> Result<Option<Value>> {
+        let output = self.ask(&call.other(&["state", call.id()]))?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        serde_json::from_slice(&output.stdout).context("parse the state").map(Some)
+    }
+
     /// Passes the call on and keeps what it prints.
     pub(crate) fn ask(&self, call: &Call) -> Result<Output> {
         let mut command = self.command(call);

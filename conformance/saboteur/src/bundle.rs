@@ -132,6 +132,14 @@ pub(crate) fn grant(config: &mut Value, capability: &str) {
     }
 }
 
+/// Puts an init in the place of the container's program, under the same path, which it starts under another one.
+pub(crate) fn disguise(call: &Call) -> Result<()> {
+    let root = call.bundle().join("rootfs");
+    let (program, real) = (root.join(inside::DISGUISE), root.join(inside::disguise::REAL));
+    fs::rename(&program, &real).with_context(|| format!("rename {}", program.display()))?;
+    put_self(call, inside::DISGUISE)
+}
+
 /// Copies this program into the bundle's root file system, in place of what has that name there.
 pub(crate) fn put_self(call: &Call, name: &str) -> Result<()> {
     let to = call.bundle().join("rootfs").join(name);

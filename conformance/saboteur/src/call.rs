@@ -1,6 +1,10 @@
 //! A call of a runtime, taken apart as far as a defect has to see it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 
 /// Options that take a value in the next argument (runc's command line).
 const WITH_VALUE: [&str; 9] = [
@@ -52,6 +56,27 @@ impl Call {
     /// What follows the id: the signal of `kill`.
     pub(crate) fn operand(&self) -> Option<&str> {
         self.words().nth(2)
+    }
+
+    /// Everything after the id: of `exec` the program and its arguments.
+    pub(crate) fn after_id(&self) -> &[String] {
+        let at = self.arguments.iter().position(|argument| argument == self.id());
+        at.map_or(&[], |at| &self.arguments[at + 1..])
+    }
+
+    /// A file beside the state directory, for what a defect has to remember from one call to the next.
+    pub(crate) fn memory(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.root().context("--root is needed to remember something")?.with_extension(name))
+    }
+
+    /// How often this was asked before for the same state directory and name.
+    pub(crate) fn count(&self, name: &str) -> Result<usize> {
+        let path = self.memory(name)?;
+        let failed = || format!("count in {}", path.display());
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).with_context(failed)?;
+        let before = usize::try_from(file.metadata().with_context(failed)?.len())?;
+        file.write_all(b"+").with_context(failed)?;
+        Ok(before)
     }
 
     fn option(&self, names: &[&str]) -> Option<&str> {

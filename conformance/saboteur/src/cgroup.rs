@@ -24,11 +24,7 @@ pub(crate) fn dir(config: &Value) -> Result<PathBuf> {
 /// The same for a container that exists, by the bundle that the good runtime's `state` names; `None` when it
 /// does not know the container.
 pub(crate) fn of_container(call: &Call, base: &Base) -> Result<Option<PathBuf>> {
-    let state = base.ask(&call.other(&["state", call.id()]))?;
-    if !state.status.success() {
-        return Ok(None);
-    }
-    let state: Value = serde_json::from_slice(&state.stdout).context("parse the state")?;
+    let Some(state) = base.state(call)? else { return Ok(None) };
     let bundle = state["bundle"].as_str().context("find the bundle in the state")?;
     let path = Path::new(bundle).join("config.json");
     let config = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
@@ -47,6 +43,12 @@ pub(crate) fn main_process(call: &Call, base: &Base) -> Result<Option<i32>> {
 pub(crate) fn write(dir: &Path, file: &str, text: &str) -> Result<()> {
     let path = dir.join(file);
     fs::write(&path, text).with_context(|| format!("write {text} to {}", path.display()))
+}
+
+/// Processes of a cgroup; none where it is gone.
+pub(crate) fn processes(dir: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// Waits until no process is left in a cgroup, at most this long.

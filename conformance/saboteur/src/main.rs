@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let done = match name.as_str() {
         inside::PAUSE => inside::pause::run(&rest),
+        inside::DISGUISE => inside::disguise::run(&rest),
         inside::WRAPPER => inside::wrapper::run(&rest),
         _ => match defects::all().find(|defect| defect.name == name) {
             Some(defect) => act(defect, rest),

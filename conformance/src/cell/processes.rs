@@ -1,6 +1,6 @@
 //! Processes of a cell that are no containers: the suite's own, and what a runtime leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -140,6 +140,24 @@ impl Cell<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until each of these processes is a zombie or gone already, at most this long; whether they are. What only
+    /// ends (its `sched_process_exit`) is not listed as a zombie yet, and looks alive.
+    ///
+    /// # Errors
+    /// When the probes are not there.
+    pub fn await_ends(&self, pids: &BTreeSet<u32>, timeout: Duration) -> Result<bool, Obstacle> {
+        let mut awaited = pids.clone();
+        self.await_event(timeout, |event| {
+            if let EventKind::ZombieStart { task, .. }
+            | EventKind::Reap { task, .. }
+            | EventKind::Free { task } = &event.kind
+            {
+                awaited.remove(&task.tgid);
+            }
+            awaited.is_empty()
+        })
     }
 
     /// Waits until every process that was made in this cell has ended, at most this long; how many are left.

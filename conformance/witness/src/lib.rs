@@ -168,6 +168,17 @@ pub enum Command {
     },
     /// Forks a child in a new, nested pid namespace, which sleeps. Value: `pid`, number in the witness's namespace.
     ForkNested,
+    /// A child in a new, nested pid namespace looks for processes of the witness's namespace by their numbers there,
+    /// with signal 0. Value: `[errno]` of kill(2), 0 for one that was found.
+    FindFromNested {
+        /// Numbers above 1, in the witness's namespace.
+        pids: Vec<i32>,
+    },
+    /// Makes the witness a subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+    BecomeSubreaper,
+    /// Calls reboot(2) to restart, which in a pid namespace of its own ends PID 1, so that no reply comes. Refused
+    /// unless the witness is PID 1; the suite has to know that it is not that of the node.
+    Reboot,
     /// Through an intermediate process that ends, makes `count` orphans that wait. Value: `[pid]`.
     /// They are then children of PID 1 of the namespace (or of a subreaper).
     MakeOrphans {

@@ -213,6 +213,50 @@ pub(crate) fn wait_child(child: i32) -> Value {
     }
 }
 
+/// How many numbers `find_from_nested` takes.
+const FOUND: usize = 8;
+
+/// `find_from_nested`.
+pub(crate) fn find_from_nested(pids: &[i32]) -> Result<Value, Failure> {
+    // 1 would be the child itself; zero and negative numbers name groups.
+    if pids.len() > FOUND || pids.iter().any(|pid| *pid <= 1) {
+        return Err(Failure::new(format!("look for {pids:?}"), Errno::EINVAL));
+    }
+    let answers =
+        SharedWords::<{ FOUND + 1 }>::new().during(|| "map memory shared with a child".to_owned())?;
+    let child = sys::fork_in_new_pid_ns(&[], || {
+        for (answer, pid) in answers.iter().zip(pids) {
+            let errno = sys::kill(*pid, 0).map_or_else(|errno| errno as i32, |()| 0);
+            answer.store(u64::from(errno.unsigned_abs()), Ordering::SeqCst);
+        }
+        answers[FOUND].store(1, Ordering::SeqCst);
+        0
+    })
+    .during(|| "clone a child into a new pid namespace".to_owned())?;
+    reap(child)?;
+    if answers[FOUND].load(Ordering::SeqCst) == 0 {
+        return Err(Failure::new("look for processes: the child ended before it could", Errno::ECHILD));
+    }
+    Ok(answers.iter().take(pids.len()).map(|answer| answer.load(Ordering::SeqCst)).collect())
+}
+
+/// `become_subreaper`.
+pub(crate) fn become_subreaper() -> Result<Value, Failure> {
+    prctl::set_child_subreaper(true).during(|| "become a subreaper".to_owned())?;
+    Ok(Value::Null)
+}
+
+/// `reboot`.
+pub(crate) fn reboot() -> Result<Value, Failure> {
+    if unistd::getpid().as_raw() != 1 {
+        return Err(Failure::new("reboot without being PID 1", Errno::EPERM));
+    }
+    match nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT) {
+        Ok(never) => match never {},
+        Err(errno) => Err(Failure::new("reboot", errno)),
+    }
+}
+
 /// Waits for one child, also where the kernel reaps it because SIGCHLD is ignored.
 pub(crate) fn reap(child: Pid) -> Result<Option<i32>, Failure> {
     match sys::wait_for(child) {

@@ -170,6 +170,9 @@ impl Session {
             Command::ForkSleepers { count, sessions } => self.children.fork_sleepers(count, sessions),
             Command::ForkStaying { count, for_ms } => Children::fork_staying(count, for_ms),
             Command::ForkNested => self.children.fork_nested(),
+            Command::FindFromNested { pids } => process::find_from_nested(&pids),
+            Command::BecomeSubreaper => process::become_subreaper(),
+            Command::Reboot => process::reboot(),
             Command::MakeOrphans { count } => self.children.make_orphans(count, false),
             Command::MakeDaemons { count } => self.children.make_orphans(count, true),
             Command::StreamOrphans { count, at_most, timeout_ms } => {

@@ -1,6 +1,7 @@
 //! What the saboteur runs inside containers.
 
 mod adopt;
+pub(crate) mod disguise;
 mod hold;
 mod inherit;
 mod init;
@@ -10,7 +11,9 @@ mod leak;
 pub(crate) mod pause;
 mod pods;
 mod root;
+mod send;
 mod subreaper;
+mod unreaped;
 mod unshare;
 pub(crate) mod wrapper;
 
@@ -18,3 +21,5 @@ pub(crate) mod wrapper;
 pub(crate) const PAUSE: &str = "pause";
 /// File name of the wrapper.
 pub(crate) const WRAPPER: &str = "saboteur-wrapper";
+/// File name of the disguised init: that of the container's program.
+pub(crate) const DISGUISE: &str = "witness";

@@ -1,7 +1,7 @@
 //! Zombie reaping, and what a zombie thread-group leader is not.
 
 mod codes;
-mod orphans;
+pub(super) mod orphans;
 mod reap_01;
 mod reap_02;
 mod reap_03;

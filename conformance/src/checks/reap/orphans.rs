@@ -15,11 +15,11 @@ const PATIENCE_SECONDS: f64 = 2.0;
 
 /// Orphans that are to die together.
 #[derive(Debug)]
-pub(super) struct Orphans {
+pub(in crate::checks) struct Orphans {
     /// Their numbers in the witness's PID namespace.
-    pub(super) inner: Vec<u32>,
+    pub(in crate::checks) inner: Vec<u32>,
     /// Their thread groups on the node.
-    outer: BTreeSet<u32>,
+    pub(in crate::checks) outer: BTreeSet<u32>,
 }
 
 /// Who released an ended process.
@@ -100,7 +100,11 @@ impl Fates {
 
 impl Orphans {
     /// Has a witness make orphans, which wait.
-    pub(super) fn make(cell: &Cell<'_>, container: &mut Container, count: u32) -> Result<Self, Obstacle> {
+    pub(in crate::checks) fn make(
+        cell: &Cell<'_>,
+        container: &mut Container,
+        count: u32,
+    ) -> Result<Self, Obstacle> {
         Self::made_by(cell, container, Command::MakeOrphans { count })
     }
 
@@ -145,25 +149,19 @@ impl Orphans {
         self.outer.iter().filter_map(|tgid| i32::try_from(*tgid).ok()).collect()
     }
 
-    /// Lets them all end and waits until they have.
-    pub(super) fn release(&self, cell: &Cell<'_>, container: &mut Container) -> Result<(), Obstacle> {
+    /// Lets them all end and waits until the last of them is a zombie or gone already.
+    pub(in crate::checks) fn release(
+        &self,
+        cell: &Cell<'_>,
+        container: &mut Container,
+    ) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
         self.await_ended(cell)
     }
 
-    /// Waits until the last of them has ended.
+    /// Waits until the last of them is a zombie or gone.
     pub(super) fn await_ended(&self, cell: &Cell<'_>) -> Result<(), Obstacle> {
-        let mut awaited = self.outer.clone();
-        let ended = |event: &Event| {
-            if let EventKind::ZombieStart { task, .. }
-            | EventKind::Reap { task, .. }
-            | EventKind::Free { task } = &event.kind
-            {
-                awaited.remove(&task.tgid);
-            }
-            awaited.is_empty()
-        };
-        if cell.await_event(cell.deadline(10.0), ended)? {
+        if cell.await_ends(&self.outer, cell.deadline(10.0))? {
             Ok(())
         } else {
             Err(Obstacle::Trace("it lacks the end of an orphan that was let go".to_owned()))
@@ -234,7 +232,7 @@ impl Orphans {
     }
 
     /// Whether the event is about one of them, or a signal to this process.
-    pub(super) fn concerns(&self, kind: &EventKind, receiver: i32) -> bool {
+    pub(in crate::checks) fn concerns(&self, kind: &EventKind, receiver: i32) -> bool {
         match kind {
             EventKind::Exit { task, .. } => self.has(task.task.tgid),
             EventKind::ZombieStart { task, .. }

@@ -1,6 +1,8 @@
 //! REAP-07: an exit status belongs to the real parent.
 
-use podproof_ebpf::event::{Event, EventKind};
+use std::collections::BTreeSet;
+
+use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 use serde::Deserialize;
 
@@ -124,11 +126,7 @@ fn on_the_node(cell: &Cell<'_>, container: &Container, inner: i32) -> Result<Chi
 }
 
 fn await_end(cell: &Cell<'_>, child: Child) -> Result<(), Obstacle> {
-    let ended = |event: &Event| match &event.kind {
-        EventKind::Exit { task, group_dead, .. } => *group_dead && task.task.tgid == child.outer,
-        _ => false,
-    };
-    if cell.await_event(cell.deadline(5.0), ended)? {
+    if cell.await_ends(&BTreeSet::from([child.outer]), cell.deadline(5.0))? {
         Ok(())
     } else {
         Err(Obstacle::Trace("it lacks the end of the program's child".to_owned()))

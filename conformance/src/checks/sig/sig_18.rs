@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use podproof_ebpf::event::{Event, EventKind};
+use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -60,10 +60,10 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     succeeded(&cell.kill(&a.id, "KILL")?)?;
     let main_ended = cell.wait(a.pid, cell.deadline(5.0))?.is_some();
     // Processes of a cgroup that is killed end in no order.
-    await_ends(cell, &of_a, 0.5)?;
+    cell.await_ends(&of_a, cell.deadline(0.5))?;
     let after_kill = living(&cell.trace()?, &of_a);
     let deleted = cell.delete(&a.id)?;
-    await_ends(cell, &of_a, PATIENCE_SECONDS)?;
+    cell.await_ends(&of_a, cell.deadline(PATIENCE_SECONDS))?;
     let left = |pids: &BTreeSet<u32>| pids.iter().filter(|pid| lives(**pid)).count();
     let (left_a, left_b) = (left(&of_a), left(&of_b));
     let answers = b.witness()?.ask(Command::Ping, cell.deadline(5.0)).is_ok();
@@ -110,17 +110,6 @@ fn workers(cell: &Cell<'_>, container: &mut Container) -> Result<BTreeSet<u32>, 
     } else {
         Err(Obstacle::Trace(format!("it lacks the birth of a process of {}", container.name)))
     }
-}
-
-fn await_ends(cell: &Cell<'_>, pids: &BTreeSet<u32>, seconds: f64) -> Result<(), Obstacle> {
-    let mut awaited = pids.clone();
-    let ended = |event: &Event| {
-        if let EventKind::Exit { task, group_dead: true, .. } = &event.kind {
-            awaited.remove(&task.task.tgid);
-        }
-        awaited.is_empty()
-    };
-    cell.await_event(cell.deadline(seconds), ended).map(|_all| ())
 }
 
 fn lives(tgid: u32) -> bool {

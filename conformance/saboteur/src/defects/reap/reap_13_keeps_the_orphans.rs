@@ -19,7 +19,7 @@ pub(super) const DEFECT: Defect = Defect {
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
     match call.verb() {
         "create" => bundle::put_self(call, inside::WRAPPER)?,
-        "exec" => call.wrap_executed("subreaper"),
+        "exec" => call.wrap_executed("subreaper-left"),
         _ => {}
     }
     base.pass(call)

@@ -1,0 +1,33 @@
+//! A container that joins a PID namespace gets the `/proc` of the one before.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "pid-04-proc-before-join",
+    target: "PID-04",
+    does: "/proc is mounted before the PID namespace is joined, and shows that of the runtime",
+    also_red: &[],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" && bundle::joins(&bundle::config(call)?, "pid") {
+        bundle::edit(call, |config| {
+            for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+                if mount["destination"] == "/proc" {
+                    // What a mount of that moment shows.
+                    *mount = json!({
+                        "destination": "/proc", "type": "bind", "source": "/proc", "options": ["bind"]
+                    });
+                }
+            }
+        })?;
+    }
+    base.pass(call)
+}

@@ -1,0 +1,23 @@
+//! The main process of the second container that joins a PID namespace is made a subreaper.
+
+use anyhow::Result;
+
+use crate::base::Base;
+use crate::bundle;
+use crate::call::Call;
+use crate::defects::Defect;
+
+pub(super) const DEFECT: Defect = Defect {
+    name: "pid-16-second-subreaper",
+    target: "PID-16",
+    does: "the main process of the second container that joins a PID namespace is made a subreaper",
+    also_red: &[],
+    act,
+};
+
+fn act(call: &mut Call, base: &Base) -> Result<u8> {
+    if call.verb() == "create" && bundle::joins(&bundle::config(call)?, "pid") && call.count("joined")? == 1 {
+        bundle::wrap(call, "subreaper")?;
+    }
+    base.pass(call)
+}
