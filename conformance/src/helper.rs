@@ -8,6 +8,7 @@ mod mqueue;
 mod namespaces;
 mod peek;
 mod shm;
+mod stand_in;
 mod sysv;
 
 use std::ffi::OsString;
@@ -43,6 +44,11 @@ pub enum Helper {
     ShmFind {
         /// Key of shmget(2).
         key: i32,
+    },
+    /// Starts a process with a number that is free, prints 0 and ends; prints the error where that is refused.
+    StandIn {
+        /// The number.
+        pid: i32,
     },
     /// Prints the texts of files as they are seen in another namespace, as JSON.
     Peek {
@@ -94,6 +100,7 @@ pub fn run(helper: &Helper) -> Result<()> {
         Helper::Namespaces => namespaces::make(),
         Helper::Hold { user } => namespaces::hold(*user),
         Helper::ShmFind { key } => shm::find(*key),
+        Helper::StandIn { pid } => stand_in::start(*pid),
         Helper::Peek { namespace, files } => peek::print(namespace, files),
         Helper::Queue { act, name } => mqueue::act(*act, name),
         Helper::SysvRecords { path, key, await_waiter } => sysv::print(path, *key, *await_waiter),

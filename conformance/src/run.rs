@@ -21,6 +21,8 @@ pub struct Programs {
     pub witness: PathBuf,
     /// The sandbox program.
     pub pause: PathBuf,
+    /// What it is called with: the mode that holds a sandbox, where it has several.
+    pub pause_args: Vec<String>,
 }
 
 /// Everything that the checks of one run share.
@@ -82,8 +84,11 @@ impl Run {
             }
             Ok(to)
         };
-        let programs =
-            Programs { witness: copy(&programs.witness, "witness")?, pause: copy(&programs.pause, "pause")? };
+        let programs = Programs {
+            witness: copy(&programs.witness, "witness")?,
+            pause: copy(&programs.pause, "pause")?,
+            pause_args: programs.pause_args.clone(),
+        };
         let layout = Layout::detect();
         let cgroup = format!("/{mark}");
         if layout == Layout::Unified {

@@ -3,6 +3,8 @@
 //! The suite itself is `podproof`, which runs in the VM and sends its records out; the same program, on this
 //! side, makes the table and the report of them. A VM that dies keeps the verdicts that it gave.
 
+mod pause;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::IsTerminal as _;
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
+use self::pause::{Pause, PauseArgs};
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
@@ -36,6 +39,8 @@ pub(crate) struct ConformanceArgs {
     /// 6.1, 6.12, or the path of a bzImage or vmlinux with BTF; may be given several times
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     pub(crate) kernel: Vec<String>,
+    #[command(flatten)]
+    sandbox: PauseArgs,
     /// Judge on this machine, as root, instead of in a VM
     #[arg(long, conflicts_with_all = ["kernel", "accel", "memory", "timeout"])]
     host: bool,
@@ -126,10 +131,9 @@ impl OutcomeArgs {
     }
 
     /// What podproof on this side does with finished runs.
-    fn arguments(&self, runtimes: &[String]) -> Vec<OsString> {
+    fn arguments(&self, is_known: bool) -> Vec<OsString> {
         let mut words: Vec<OsString> =
             ["--format", &self.format, "--color", &self.color].map(OsString::from).into();
-        let is_known = runtimes.iter().any(|name| KNOWN.contains(&name.as_str()));
         let default = (is_known && !self.no_baseline).then(|| workspace::root().join(BASELINES));
         for (option, path) in
             [("--report-dir", self.report_dir.clone()), ("--baseline", self.baseline.clone().or(default))]
@@ -141,10 +145,28 @@ impl OutcomeArgs {
     }
 }
 
+impl ConformanceArgs {
+    /// What podproof on this side does with finished runs.
+    fn outcome_options(&self) -> Vec<OsString> {
+        // The baselines are about runtimes with podproof's own sandbox program.
+        let is_known = self.runtime.iter().any(|name| KNOWN.contains(&name.as_str()));
+        self.outcome.arguments(is_known && !self.sandbox.is_given())
+    }
+
+    /// The command that judges a runtime again, up to the ids of checks.
+    fn again(&self, name: &str, place: &[&str]) -> String {
+        let given =
+            ["cargo", "xtask", "conformance", "--runtime", name].into_iter().chain(place.iter().copied());
+        let words = given.map(str::to_owned).chain(self.sandbox.words());
+        words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Judges.
 pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
     let mut wanted = Tool::BUILD.to_vec();
     wanted.extend(args.runtime.iter().filter_map(|name| Tool::runtime(name)));
+    wanted.extend(args.sandbox.tool()?);
     if !args.host {
         wanted.extend(suite::tools(&args.kernel));
     }
@@ -162,10 +184,11 @@ pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
     }
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
+    let pause = args.sandbox.find(&tools)?;
     let is_listed = args.runner.list || args.last.iter().any(|word| word == "--list");
     // A filter that matches nothing is found out before a VM is booted for it.
-    let list = Cmd::new(&built.podproof).args(["run", "--list"]).args(args.runner.words());
-    let list = list.arg("--").args(&args.last);
+    let list = Cmd::new(&built.podproof).args(["run", "--list"]).args(args.sandbox.words());
+    let list = list.args(args.runner.words()).arg("--").args(&args.last);
     if is_listed {
         return suite::status(list);
     }
@@ -177,17 +200,17 @@ pub(crate) fn run(args: &ConformanceArgs) -> Result<ExitCode> {
     let subjects =
         args.runtime.iter().map(|name| Subject::find(name, &tools, &built)).collect::<Result<Vec<_>>>()?;
     if args.host {
-        return on_host(args, &built, &subjects);
+        return on_host(args, &built, &subjects, pause.as_ref());
     }
     let mut records = Vec::new();
     for kernel in &args.kernel {
-        match in_vm(args, kernel, &tools, &built, &subjects)? {
+        match in_vm(args, kernel, (&tools, &built), &subjects, pause.as_ref())? {
             Run::Records(path) => records.push(path),
             Run::Ended(code) => return Ok(code),
         }
     }
     let command = Cmd::new(&built.podproof).arg("report").args(records);
-    suite::status(command.args(args.outcome.arguments(&args.runtime)))
+    suite::status(command.args(args.outcome_options()))
 }
 
 /// A runtime to judge.
@@ -238,12 +261,6 @@ pub(crate) fn check_program(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The command that judges a runtime again, up to the ids of checks.
-fn again(name: &str, place: &[&str]) -> String {
-    let words = ["cargo", "xtask", "conformance", "--runtime", name].into_iter().chain(place.iter().copied());
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
 /// A word of a command line as a shell reads it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
@@ -253,12 +270,21 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn on_host(args: &ConformanceArgs, built: &Artifacts, subjects: &[Subject]) -> Result<ExitCode> {
-    let mut command = Cmd::new(&built.podproof).arg("run").arg("--pause").arg(&built.pause);
-    for (subject, name) in subjects.iter().zip(&args.runtime) {
-        command = command.arg("--runtime").arg(&subject.path).args(["--again", &again(name, &["--host"])]);
+fn on_host(
+    args: &ConformanceArgs,
+    built: &Artifacts,
+    subjects: &[Subject],
+    pause: Option<&Pause>,
+) -> Result<ExitCode> {
+    let mut command = Cmd::new(&built.podproof).arg("run").arg("--own-pause").arg(&built.pause);
+    if let Some(pause) = pause {
+        command = command.args(pause.options(pause.path.display().to_string()));
     }
-    command = command.args(args.outcome.arguments(&args.runtime)).args(adapter_options(args));
+    for (subject, name) in subjects.iter().zip(&args.runtime) {
+        command =
+            command.arg("--runtime").arg(&subject.path).args(["--again", &args.again(name, &["--host"])]);
+    }
+    command = command.args(args.outcome_options()).args(adapter_options(args));
     command = command.args(args.runner.words()).arg("--").args(&args.last);
     suite::status(command)
 }
@@ -270,12 +296,16 @@ fn adapter_options(args: &ConformanceArgs) -> Vec<String> {
 fn in_vm(
     args: &ConformanceArgs,
     kernel: &str,
-    tools: &Toolbox,
-    built: &Artifacts,
+    (tools, built): (&Toolbox, &Artifacts),
     subjects: &[Subject],
+    pause: Option<&Pause>,
 ) -> Result<Run> {
     let mut rootfs = suite::image(tools, built)?;
     let mut argv = vec!["podproof".to_owned(), "run".to_owned()];
+    if let Some(pause) = pause {
+        rootfs.program(&pause.in_guest(), &pause.path, &[])?;
+        argv.extend(pause.options(pause.in_guest()));
+    }
     argv.extend(suite::records_option());
     for (number, (subject, name)) in subjects.iter().zip(&args.runtime).enumerate() {
         let guest = subject.in_guest(number);
@@ -284,7 +314,7 @@ fn in_vm(
             let guest = Path::new(&guest).with_file_name("podrt-pod");
             rootfs.program(&guest.to_string_lossy(), &layer, &[])?;
         }
-        let again = again(name, &["--kernel", kernel]);
+        let again = args.again(name, &["--kernel", kernel]);
         argv.extend(["--runtime".to_owned(), guest, "--again".to_owned(), again]);
     }
     argv.extend(args.outcome.guest_words());
@@ -304,11 +334,23 @@ fn in_vm(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ConformanceArgs,
+    }
 
     #[test]
     fn a_run_can_be_repeated_by_its_command() {
-        let again = again("./my runtime", &["--kernel", "6.12"]);
-        assert_eq!(again, "cargo xtask conformance --runtime './my runtime' --kernel 6.12");
+        let args = ["conformance", "--pause", "tini", "--pause-arg=-v"];
+        let again = Line::parse_from(args).args.again("./my runtime", &["--kernel", "6.12"]);
+        assert_eq!(
+            again,
+            "cargo xtask conformance --runtime './my runtime' --kernel 6.12 --pause tini --pause-arg=-v"
+        );
     }
 }

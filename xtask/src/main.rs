@@ -36,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Judge runtimes in a VM under each kernel: sets up what is missing, builds, boots, prints the verdicts
-    Conformance(conformance::ConformanceArgs),
+    Conformance(Box<conformance::ConformanceArgs>),
     /// Prove that every check can fail: judge runtimes with one deliberate defect each
     Mutants(mutants::MutantsArgs),
     /// Kill the commands of runtimes at their system calls, in a VM, and look for what is left

@@ -41,6 +41,8 @@ pub(crate) enum Tool {
     Bpftrace,
     LibbpfTools,
     Chromium,
+    Catatonit,
+    Tini,
 }
 
 impl Tool {
@@ -76,6 +78,16 @@ impl Tool {
         }
     }
 
+    /// The sandbox program that is known by this name.
+    #[must_use]
+    pub(crate) fn sandbox(name: &str) -> Option<Self> {
+        match name {
+            "catatonit" => Some(Self::Catatonit),
+            "tini" => Some(Self::Tini),
+            _ => None,
+        }
+    }
+
     /// The runtime that is known by this name.
     #[must_use]
     pub(crate) fn runtime(name: &str) -> Option<Self> {
@@ -107,6 +119,8 @@ impl Tool {
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
             Self::Chromium => "chromium",
+            Self::Catatonit => "catatonit",
+            Self::Tini => "tini",
         }
     }
 
@@ -125,6 +139,7 @@ impl Tool {
             Self::Erofs => "makes disk images",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
             Self::Chromium => "opens reports in the tests",
+            Self::Catatonit | Self::Tini => "sandbox program to judge",
         }
     }
 }

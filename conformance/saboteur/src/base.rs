@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -15,13 +16,20 @@ const BASE_ENV: &str = "PODPROOF_SABOTEUR_BASE";
 #[derive(Debug)]
 pub(crate) struct Base {
     path: PathBuf,
+    ignores_children: bool,
 }
 
 impl Base {
     pub(crate) fn from_environment() -> Result<Self> {
         let path = std::env::var_os(BASE_ENV)
             .with_context(|| format!("{BASE_ENV} is not set; it names the good runtime to spoil"))?;
-        Ok(Self { path: path.into() })
+        Ok(Self { path: path.into(), ignores_children: stop_ignoring_children()? })
+    }
+
+    /// Whether the saboteur was called with SIGCHLD ignored. It then takes the default action itself, as it waits for what it
+    /// starts.
+    pub(crate) fn ignores_children(&self) -> bool {
+        self.ignores_children
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -66,6 +74,15 @@ impl Base {
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         command.output().with_context(|| format!("run {}", self.path.display()))
     }
+}
+
+/// Gives SIGCHLD its default action; whether it was ignored before.
+#[expect(unsafe_code, reason = "a handler could be unsafe; this one is the default action")]
+fn stop_ignoring_children() -> Result<bool> {
+    // SAFETY: no handler is installed, so none can do what it must not.
+    let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+        .context("take the default action of SIGCHLD")?;
+    Ok(matches!(before, SigHandler::SigIgn))
 }
 
 fn run(mut command: Command) -> Result<u8> {

@@ -6,8 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::base::Base;
 use crate::call::Call;
 use crate::inside;
+
+/// The sandbox program in its root file system.
+const PAUSE_PATH: &str = "/pause";
 
 /// Changes the configuration of the bundle of a `create` call, in place.
 pub(crate) fn edit(call: &Call, change: impl FnOnce(&mut Value)) -> Result<()> {
@@ -27,7 +31,7 @@ pub(crate) fn config(call: &Call) -> Result<Value> {
 
 /// Whether the bundle runs the sandbox program.
 pub(crate) fn is_sandbox(config: &Value) -> bool {
-    config["process"]["args"][0] == "/pause"
+    config["process"]["args"][0] == PAUSE_PATH
 }
 
 /// Whether a namespace of this type is listed with a path.
@@ -57,6 +61,14 @@ pub(crate) fn namespaces_mut(config: &mut Value) -> &mut Vec<Value> {
     }
 }
 
+/// Replaces the sandbox program by a broken one, wherever a bundle of a `create` call runs it, then passes the call on.
+pub(crate) fn with_pause(call: &Call, base: &Base, mode: &str) -> Result<u8> {
+    if call.verb() == "create" && runs_pause(&config(call)?) {
+        break_pause(call, mode)?;
+    }
+    base.pass(call)
+}
+
 /// Gives a listed namespace of this type a path, or takes the one away that it has.
 pub(crate) fn set_path(config: &mut Value, kind: &str, path: Option<&str>) {
     for namespace in namespaces_mut(config).iter_mut().filter(|namespace| namespace["type"] == kind) {
@@ -73,10 +85,24 @@ pub(crate) fn mount_mut<'c>(config: &'c mut Value, place: &str) -> Option<&'c mu
 }
 
 /// Replaces the sandbox program by a broken one: this program, as `/pause MODE`.
-pub(crate) fn break_pause(call: &Call, mode: &str) -> Result<()> {
+fn break_pause(call: &Call, mode: &str) -> Result<()> {
     put_self(call, inside::PAUSE)?;
     let mode = mode.to_owned();
-    edit(call, |config| config["process"]["args"] = serde_json::json!([format!("/{}", inside::PAUSE), mode]))
+    edit(call, |config| {
+        if let Value::Array(args) = &mut config["process"]["args"]
+            && let Some(at) = args.iter().position(|argument| argument == PAUSE_PATH)
+        {
+            args.truncate(at + 1);
+            args.push(Value::from(mode));
+        }
+    })
+}
+
+/// Whether the sandbox program runs, by itself or behind another one.
+fn runs_pause(config: &Value) -> bool {
+    config["process"]["args"]
+        .as_array()
+        .is_some_and(|args| args.iter().any(|argument| argument == PAUSE_PATH))
 }
 
 /// Puts a wrapper in front of the container's program: this program, as `/saboteur-wrapper MODE ARGS...`.

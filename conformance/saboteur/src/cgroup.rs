@@ -32,6 +32,13 @@ pub(crate) fn of_container(call: &Call, base: &Base) -> Result<Option<PathBuf>> 
     dir(&config).map(Some)
 }
 
+/// The main process of a container, by the good runtime's `state`; `None` when there is none.
+pub(crate) fn main_process(call: &Call, base: &Base) -> Result<Option<i32>> {
+    let state = base.ask(&call.other(&["state", call.id()]))?;
+    let state: Value = serde_json::from_slice(&state.stdout).unwrap_or_default();
+    Ok(state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0))
+}
+
 /// Writes a file of a cgroup.
 pub(crate) fn write(dir: &Path, file: &str, text: &str) -> Result<()> {
     let path = dir.join(file);

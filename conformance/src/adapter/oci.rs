@@ -156,6 +156,7 @@ impl OciRuntime {
             stderr: output.with_extension("err"),
             leaked_fds: caller.leaked_fds,
             ambient_caps: caller.ambient_caps.clone(),
+            ignored_signals: caller.ignored_signals.clone(),
             cgroup: caller.cgroup.clone(),
         }
     }
@@ -168,6 +169,8 @@ pub struct Caller {
     pub leaked_fds: u32,
     /// Ambient capabilities.
     pub ambient_caps: Vec<u8>,
+    /// Signals that it ignores.
+    pub ignored_signals: Vec<i32>,
     /// Directory of the cgroup that it is called in; the cell's for callers by default.
     pub cgroup: Option<PathBuf>,
 }

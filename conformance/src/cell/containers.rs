@@ -42,6 +42,13 @@ impl Cell<'_> {
     /// Where the output of the next call goes.
     pub(super) fn next_output(&mut self, verb: &str) -> PathBuf {
         self.calls += 1;
+        self.output_of(verb)
+    }
+
+    /// Where the output of the last call, which was of this verb, is: with the extensions `out` and `err`. What a call
+    /// leaves running may write there still.
+    #[must_use]
+    pub fn output_of(&self, verb: &str) -> PathBuf {
         self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls))
     }
 
@@ -146,9 +153,7 @@ impl Cell<'_> {
         let root = self.state_root().display().to_string();
         let mut calls = Vec::new();
         for arguments in arguments {
-            self.calls += 1;
-            let verb = arguments.first().map_or("call", String::as_str);
-            let output = self.dir.join("log").join(format!("{:03}-{verb}.x", self.calls));
+            let output = self.next_output(arguments.first().map_or("call", String::as_str));
             let all = ["--root".to_owned(), root.clone()].into_iter().chain(arguments.iter().cloned());
             calls.push((all.collect(), output));
         }
@@ -245,7 +250,7 @@ impl Cell<'_> {
     /// When the runtime refuses it.
     pub fn sandbox_from(&mut self, bundle: Bundle) -> Result<Container, Obstacle> {
         let has_network = bundle.namespaces.contains(&("network", NsSource::New));
-        let sandbox = self.create(&bundle.args(&[PAUSE_PATH]))?;
+        let sandbox = self.create(&bundle.args(&self.pause_command()))?;
         self.start(&sandbox)?;
         self.await_sleep(&sandbox)?;
         if has_network {
@@ -255,10 +260,19 @@ impl Cell<'_> {
         Ok(sandbox)
     }
 
+    /// The sandbox program as it is called in its root file system, with its arguments.
+    #[must_use]
+    pub fn pause_command(&self) -> Vec<&str> {
+        std::iter::once(PAUSE_PATH).chain(self.run.programs.pause_args.iter().map(String::as_str)).collect()
+    }
+
     /// Waits until the sandbox program itself is executed and sleeps: it has taken care of its signals by then, while a
     /// runtime's `start` may return before its own init has become that program. No event tells of the first sleep, so
     /// the state is read until it is so.
-    fn await_sleep(&self, sandbox: &Container) -> Result<(), Obstacle> {
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn await_sleep(&self, sandbox: &Container) -> Result<(), Obstacle> {
         let deadline = Instant::now() + self.deadline(5.0);
         let failed =
             |what: String| Err(Obstacle::Runtime(format!("the sandbox program of {} {what}", sandbox.id)));

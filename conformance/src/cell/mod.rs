@@ -215,6 +215,12 @@ impl<'r> Cell<'r> {
         self.dir.join("state")
     }
 
+    /// The process that starts everything of the cell, and reaps its orphans.
+    #[must_use]
+    pub fn launcher_tgid(&self) -> u32 {
+        self.launcher.tgid()
+    }
+
     /// A deadline, scaled for this machine.
     #[must_use]
     pub fn deadline(&self, seconds: f64) -> Duration {

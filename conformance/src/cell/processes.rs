@@ -75,6 +75,7 @@ impl Cell<'_> {
             stderr: output.with_extension("err"),
             leaked_fds: 0,
             ambient_caps: Vec::new(),
+            ignored_signals: Vec::new(),
             // As the launcher: what a helper makes, a cgroup namespace too, is not the caller's of a runtime.
             cgroup: None,
         }

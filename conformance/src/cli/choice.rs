@@ -45,6 +45,14 @@ impl ChoiceArgs {
         self
     }
 
+    /// These, where there is no filter.
+    pub(super) fn or_only(mut self, filters: &[&str]) -> Self {
+        if self.filter.is_empty() && !self.exact {
+            self.filter = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        }
+        self
+    }
+
     fn wants(&self, check: &Check) -> bool {
         let matches = |filter: &String| matches(check, filter, self.exact);
         (self.filter.is_empty() || self.filter.iter().any(matches)) && !self.skip.iter().any(matches)
@@ -83,5 +91,16 @@ mod tests {
         assert!(!ids(&["NS"], false, &["ns-01"]).contains(&"NS-01"));
         assert!(!ids(&[], false, &["NS-"]).iter().any(|id| id.starts_with("NS-")));
         assert!(ids(&["NS-01"], false, &["NS"]).is_empty());
+    }
+
+    #[test]
+    fn a_choice_is_narrowed_only_where_nothing_is_chosen() {
+        let ids = |filter: &[&str]| -> Vec<&'static str> {
+            let filter = filter.iter().map(|it| (*it).to_owned()).collect();
+            let choice = ChoiceArgs { filter, ..ChoiceArgs::default() }.or_only(&["REAP-"]);
+            choice.checks().unwrap_or_default().iter().map(|check| check.requirement.id).collect()
+        };
+        assert!(ids(&[]).iter().all(|id| id.starts_with("REAP-")));
+        assert_eq!(ids(&["NS-01"]), ["NS-01"]);
     }
 }

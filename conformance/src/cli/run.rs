@@ -1,6 +1,6 @@
 //! `podproof run`: judges runtimes on the machine at hand.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser};
 
 use super::choice::ChoiceArgs;
@@ -14,6 +14,9 @@ use crate::report::live::{Format, Live};
 use crate::report::model::RunReport;
 use crate::report::words::quoted;
 use crate::suite::{self, Plan};
+
+/// What another sandbox program is judged with, where nothing is chosen.
+const SANDBOX_AREAS: [&str; 2] = ["REAP-", "SIG-"];
 
 /// Judges runtimes.
 #[derive(Debug, Args)]
@@ -86,6 +89,16 @@ impl RunArgs {
         Ok((runner, outcome))
     }
 
+    /// By what a runtime is driven. The pod layer adds nothing to a verdict on another sandbox program.
+    fn adapters(&self, runtime: &OciRuntime) -> Vec<Adapter> {
+        let is_driven_twice = runtime.name == "podrt" && !self.stage.judges_sandbox();
+        match (self.adapter.as_slice(), is_driven_twice) {
+            ([], true) => vec![Adapter::Oci, Adapter::Podrt],
+            ([], false) => vec![Adapter::Oci],
+            (given, _) => given.to_vec(),
+        }
+    }
+
     /// The command that judges this runtime again, without the checks.
     fn again(&self, index: usize) -> String {
         if let Some(again) = self.again.get(index) {
@@ -99,7 +112,14 @@ impl RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<u8> {
-    let (runner, outcome) = args.resolved()?;
+    let (mut runner, outcome) = args.resolved()?;
+    if args.stage.judges_sandbox() {
+        ensure!(
+            !args.adapter.contains(&Adapter::Podrt) || args.stage.sandbox_arguments().is_empty(),
+            "--adapter podrt: the pod layer calls a sandbox program without arguments, and this one needs some"
+        );
+        runner.choice = runner.choice.or_only(&SANDBOX_AREAS);
+    }
     let checks = runner.choice.checks()?;
     if runner.list {
         for check in &checks {
@@ -117,7 +137,7 @@ pub(super) fn run(args: &RunArgs) -> Result<u8> {
     let live = Live::stdout(outcome.format, outcome.is_coloured());
     let mut runs = Vec::new();
     for (index, runtime) in runtimes.into_iter().enumerate() {
-        for (adapter, checks) in rounds(&args.adapter, &runner.choice, &runtime, &checks) {
+        for (adapter, checks) in rounds(&args.adapters(&runtime), &runner.choice, &checks) {
             let subject = (runtime.clone(), adapter);
             runs.push(judge_one(&stage, subject, args.again(index), &checks, plan, &live)?);
         }
@@ -128,19 +148,9 @@ pub(super) fn run(args: &RunArgs) -> Result<u8> {
     outcome.conclude(runs)
 }
 
-/// By what a runtime is driven, with the checks of each run: those that it can drive. What no run can drive and was asked for by
+/// The checks of each run: those that its adapter can drive. What no run can drive and was asked for by
 /// its id is in the first one, which skips it and says why.
-fn rounds(
-    given: &[Adapter],
-    choice: &ChoiceArgs,
-    runtime: &OciRuntime,
-    checks: &[Check],
-) -> Vec<(Adapter, Vec<Check>)> {
-    let adapters = match (given, runtime.name.as_str()) {
-        ([], "podrt") => &[Adapter::Oci, Adapter::Podrt],
-        ([], _) => [Adapter::Oci].as_slice(),
-        (given, _) => given,
-    };
+fn rounds(adapters: &[Adapter], choice: &ChoiceArgs, checks: &[Check]) -> Vec<(Adapter, Vec<Check>)> {
     let is_asked = |check: &Check| {
         choice.names(check.requirement.id) && !adapters.iter().any(|adapter| check.requirement.has(*adapter))
     };

@@ -1,5 +1,6 @@
 //! What every command that judges needs first: root, the programs, the probes, a place for the cells.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use podproof_ebpf::Tracer;
+use podproof_witness::WITNESS_PATH;
 use sha2::{Digest, Sha256};
 
 use super::ring::RingArgs;
@@ -33,9 +35,16 @@ pub(super) struct StageArgs {
     /// The witness program; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     witness: Option<PathBuf>,
-    /// The sandbox program; by default the one beside this program.
+    /// Judge this sandbox program, a static one, instead of podproof's own.
     #[arg(long, value_name = "PATH")]
     pause: Option<PathBuf>,
+    /// An argument that it is called with; may be given several times. By default what catatonit and tini, known by the
+    /// file's name, need to hold a sandbox, and none for others.
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, requires = "pause")]
+    pause_arg: Vec<String>,
+    /// Podproof's own sandbox program; by default the one beside this program.
+    #[arg(long, value_name = "PATH", hide = true)]
+    own_pause: Option<PathBuf>,
     /// Append records to this file or device, and leave the table to their reader.
     #[arg(long, value_name = "FILE")]
     pub(super) records: Option<PathBuf>,
@@ -54,7 +63,27 @@ impl StageArgs {
     pub(super) fn words(&self) -> Vec<String> {
         let paths = [("--witness", &self.witness), ("--pause", &self.pause)];
         let given = paths.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
-        given.flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]).collect()
+        let given = given.flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]);
+        given.chain(self.pause_arg.iter().map(|argument| format!("--pause-arg={argument}"))).collect()
+    }
+
+    /// Whether another sandbox program than podproof's own is judged.
+    pub(super) fn judges_sandbox(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// What the sandbox program is called with.
+    pub(super) fn sandbox_arguments(&self) -> Vec<String> {
+        if !self.pause_arg.is_empty() {
+            return self.pause_arg.clone();
+        }
+        let known: &[&str] = match self.pause.as_deref().and_then(Path::file_name).and_then(OsStr::to_str) {
+            Some("catatonit") => &["-P"],
+            // It holds nothing by itself: a child does, which every root file system of the suite has.
+            Some("tini" | "tini-static") => &["-s", "--", WITNESS_PATH, "sleep"],
+            _ => &[],
+        };
+        known.iter().map(|argument| (*argument).to_owned()).collect()
     }
 }
 
@@ -72,6 +101,7 @@ impl Drop for Stage {
 #[derive(Debug)]
 pub(super) struct Stage {
     programs: Programs,
+    judges_sandbox: bool,
     base: tempfile::TempDir,
     tracer: Result<Arc<Tracer>, String>,
     machine: String,
@@ -90,7 +120,8 @@ impl Stage {
         );
         let programs = Programs {
             witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
-            pause: program(args.pause.as_deref(), "pause", "--pause")?,
+            pause: program(args.pause.as_deref().or(args.own_pause.as_deref()), "pause", "--pause")?,
+            pause_args: args.sandbox_arguments(),
         };
         ensure!(
             nix::unistd::geteuid().is_root(),
@@ -110,7 +141,8 @@ impl Stage {
             eprintln!("podproof: no kernel evidence, every check will be inconclusive: {reason}");
         }
         let deadline_factor = args.deadline_factor;
-        Ok(Self { programs, base, tracer, machine: args.machine.clone(), deadline_factor, recorder })
+        let (machine, judges_sandbox) = (args.machine.clone(), args.judges_sandbox());
+        Ok(Self { programs, judges_sandbox, base, tracer, machine, deadline_factor, recorder })
     }
 
     /// Finds a runtime and asks it for its version.
@@ -173,6 +205,8 @@ impl Stage {
             sandbox: SandboxReport {
                 name: pause.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
                 path: pause.display().to_string(),
+                arguments: self.programs.pause_args.clone(),
+                is_other: self.judges_sandbox,
                 sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             },
             machine: self.machine.clone(),

@@ -72,6 +72,7 @@ pub(super) fn run(args: &SweepArgs) -> Result<u8> {
     let programs = Programs {
         witness: program(args.witness.as_deref(), "podproof-witness", "--witness")?,
         pause: program(args.pause.as_deref(), "pause", "--pause")?,
+        pause_args: Vec::new(),
     };
     // Before there is another thread, which would take the signal.
     let mut ends = Some(sweep::take_ends().context("take SIGCHLD")?);

@@ -50,6 +50,8 @@ pub struct Invocation {
     pub leaked_fds: u32,
     /// Capabilities that the command inherits as ambient ones (numbers of capabilities(7)).
     pub ambient_caps: Vec<u8>,
+    /// Signals that the command is started with as ignored ones.
+    pub ignored_signals: Vec<i32>,
     /// Directory of the cgroup that it runs in; by default the launcher's own.
     #[serde(default)]
     pub cgroup: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use super::pump::Pump;
 use super::{Invocation, SOCKET_ENV};
@@ -41,6 +41,7 @@ pub(super) fn start(invocation: &Invocation) -> io::Result<(i32, [Pump; 2])> {
     let leaked = leak_fds(invocation.leaked_fds)?;
     let _ambient = AmbientGuard::raise(&invocation.ambient_caps)?;
     unblock_all(&mut command);
+    ignore(&mut command, &invocation.ignored_signals)?;
     if let Some(cgroup) = &invocation.cgroup {
         enter(&mut command, File::options().write(true).open(cgroup.join("cgroup.procs"))?);
     }
@@ -63,6 +64,23 @@ pub(crate) fn unblock_all(command: &mut Command) {
     let none = SigSet::empty();
     // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is async-signal-safe, on a copied mask.
     unsafe { command.pre_exec(move || none.thread_set_mask().map_err(io::Error::from)) };
+}
+
+/// Lets the command begin with these signals ignored: that outlives an exec (signal(7)).
+#[expect(unsafe_code, reason = "std runs nothing between fork and exec without it")]
+fn ignore(command: &mut Command, signals: &[i32]) -> io::Result<()> {
+    let signals: Vec<Signal> =
+        signals.iter().map(|number| Signal::try_from(*number)).collect::<Result<_, _>>()?;
+    let set = move || -> io::Result<()> {
+        for ignored in &signals {
+            // SAFETY: no handler is installed, so none can do what it must not.
+            unsafe { signal(*ignored, SigHandler::SigIgn) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only signal(2) is called, which is async-signal-safe, for a list made before.
+    unsafe { command.pre_exec(set) };
+    Ok(())
 }
 
 /// Descriptors above 2 without close-on-exec.

@@ -46,6 +46,12 @@ pub struct SandboxReport {
     pub path: String,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
+    /// What it was called with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// It is another one than podproof's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_other: bool,
 }
 
 /// A probe and whether it could be attached.
@@ -134,11 +140,12 @@ impl RunReport {
     #[must_use]
     pub fn subject(&self) -> String {
         let name = &self.runtime.name;
-        match self.adapter.as_str() {
+        let driven = match self.adapter.as_str() {
             "oci" => name.clone(),
             "podrt" => format!("{name} pods"),
             adapter => format!("{name} by {adapter}"),
-        }
+        };
+        if self.sandbox.is_other { format!("{} in {driven}", self.sandbox.name) } else { driven }
     }
 
     /// `runc 1.1.5 on 6.12.117 vm-tcg`.
@@ -155,7 +162,13 @@ impl RunReport {
         Self {
             runtime: RuntimeReport { name: unknown(), path: unknown(), version: String::new() },
             adapter: "oci".to_owned(),
-            sandbox: SandboxReport { name: "pause".to_owned(), path: unknown(), sha256: unknown() },
+            sandbox: SandboxReport {
+                name: "pause".to_owned(),
+                path: unknown(),
+                sha256: unknown(),
+                arguments: Vec::new(),
+                is_other: false,
+            },
             kernel: kernel.to_owned(),
             machine: "vm".to_owned(),
             wall_ms: 0,

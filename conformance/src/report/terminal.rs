@@ -1,6 +1,7 @@
 //! The end of a run on the terminal: the table, then by area what a reader has to look at, each with the command that judges
 //! just that again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::baseline::Standing;
@@ -114,6 +115,11 @@ fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
             remark("note", format!("{} {label}: left behind by the runtime: {left}", check.id))?;
         }
     }
+    if run.sandbox.is_other {
+        for (verdict, ids) in of_the_sandbox(run) {
+            remark("sandbox", format!("{label}: {verdict}: {}", ids.join(", ")))?;
+        }
+    }
     if let Some(reason) = &run.ended_early {
         remark("ended early", format!("{label}: {reason}"))?;
     }
@@ -141,6 +147,24 @@ fn write_remarks(text: &mut String, run: &RunReport) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// The requirements of a sandbox program, by verdict.
+fn of_the_sandbox(run: &RunReport) -> Vec<(String, Vec<&str>)> {
+    let checks = run.checks.iter().filter(|check| check.subject == "sandbox");
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for check in checks.clone() {
+        found.entry(&check.verdict).or_default().push(&check.id);
+    }
+    let n_all = checks.count();
+    ["pass", "fail", "skip", "inconclusive"]
+        .into_iter()
+        .filter_map(|verdict| {
+            let mut ids = found.remove(verdict)?;
+            ids.sort_unstable();
+            Some((format!("{verdict} {} of {n_all}", ids.len()), ids))
+        })
+        .collect()
 }
 
 fn write_standing(text: &mut String, run: &RunReport, standing: &Standing) -> std::fmt::Result {
@@ -173,6 +197,26 @@ mod tests {
 
     fn render(runs: &[RunReport]) -> String {
         super::render(runs, &vec![None; runs.len()], false)
+    }
+
+    #[test]
+    fn another_sandbox_program_is_told_what_it_passes() {
+        let mut run =
+            run("podrt", "6.12.1-x", ["REAP-01", "REAP-15", "SIG-01"].map(|id| check(id, "pass")).into());
+        for check in &mut run.checks {
+            let subject = if check.id == "REAP-15" { "runtime" } else { "sandbox" };
+            subject.clone_into(&mut check.subject);
+        }
+        run.checks[2].verdict = "fail".to_owned();
+        assert!(!render(&[run.clone()]).contains("sandbox  "));
+        (run.sandbox.name, run.sandbox.is_other) = ("tini".to_owned(), true);
+        let text = render(&[run]);
+        for said in [
+            "sandbox       tini in podrt 1 on 6.12.1 vm-tcg: pass 1 of 2: REAP-01\n",
+            "sandbox       tini in podrt 1 on 6.12.1 vm-tcg: fail 1 of 2: SIG-01\n",
+        ] {
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     #[test]

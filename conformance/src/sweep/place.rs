@@ -252,6 +252,7 @@ impl Place {
         self.programs = Programs {
             witness: copy(&self.programs.witness, "witness")?,
             pause: copy(&self.programs.pause, "pause")?,
+            pause_args: Vec::new(),
         };
         Ok(())
     }

@@ -185,6 +185,32 @@ pub enum Command {
         /// How many.
         count: u32,
     },
+    /// The same by a double fork, with setsid(2) before the second one, as daemons do. Value: `[pid]`.
+    MakeDaemons {
+        /// How many.
+        count: u32,
+    },
+    /// Makes orphans that end at once, one after the other, while at most `at_most` of those before are unreaped; when
+    /// `timeout_ms` is over without waiting any more. Ends early where a fork is refused. Value: `{"pids":[pid],"errno":e,
+    /// "most_unreaped":n,"left":n,"gone_after_us":[n]}`, the last from the making to the release of each.
+    StreamOrphans {
+        /// How many.
+        count: u32,
+        /// Unreaped ones before the next is made.
+        at_most: u32,
+        /// For all of them, and again for the last ones.
+        timeout_ms: u64,
+    },
+    /// Forks a child that exits with this code at once, and does not wait for it. Value: `pid`, inner number.
+    ForkExiting {
+        /// 0..=255.
+        code: i32,
+    },
+    /// Waits for that child. Value: `{"status":wait status,"errno":0}`, without a status when the call failed.
+    WaitChild {
+        /// Its number.
+        pid: i32,
+    },
     /// Lets all waiting orphans exit with code 0, at the same moment.
     ReleaseOrphans,
     /// Counts processes in state Z, or X when they are just being released, that `/proc` lists. Value: number.

@@ -5,12 +5,14 @@
 //! ```text
 //! touch BYTES                          touch that much fresh memory
 //! mark FILE                            append one line to FILE
+//! orphan                               leave a process behind that sleeps until it is killed, and print its number
+//! beside NAME PROGRAM [ARGUMENT]...    serve under that name in a child, and become the program
 //! exit CODE                            end with this code
 //! sleep                                sleep until a signal ends it
 //! serve --name NAME [--socket PATH]    report the birth state, connect to the suite, obey it
 //! ```
 //!
-//! A chain without a last word of `exit`, `sleep` or `serve` ends with code 0. The program has a C entry point,
+//! A chain without a last word of `exit`, `sleep`, `serve` or `beside` ends with code 0. The program has a C entry point,
 //! because the start of the Rust runtime ignores SIGPIPE and opens missing standard descriptors, which would
 //! spoil what the birth report is to show.
 
@@ -23,6 +25,7 @@ mod files;
 mod ipc;
 mod memory;
 mod net;
+mod orphans;
 mod posix;
 mod process;
 mod serve;
@@ -39,11 +42,11 @@ use std::str::FromStr;
 
 use podproof_witness::{EXIT_STEP_FAILED, EXIT_USAGE, SOCKET_DIR, SOCKET_NAME};
 
-use crate::failure::Failure;
+use crate::failure::{During, Failure};
 use crate::sys::Words;
 
-const USAGE: &str =
-    "usage: witness [touch BYTES] [mark FILE] [exit CODE | sleep | serve --name NAME [--socket PATH]]";
+const USAGE: &str = "usage: witness [touch BYTES] [mark FILE] [orphan] [exit CODE | sleep | serve --name NAME [--socket PATH] | \
+     beside NAME PROGRAM [ARGUMENT]...]";
 
 /// Why the chain of steps ended early.
 enum Stop {
@@ -82,6 +85,8 @@ fn steps(mut words: Words) -> Result<i32, Stop> {
             // statements of the program.
             b"touch" => memory::touch(parsed(words.next(), "touch BYTES")?)?,
             b"mark" => files::mark(Path::new(text(words.next(), "mark FILE")?))?,
+            b"orphan" => orphans::leave()?,
+            b"beside" => return beside(words),
             b"exit" => return parsed(words.next(), "exit CODE"),
             b"sleep" => sys::sleep_until_killed(),
             b"serve" => return serve(words),
@@ -104,10 +109,26 @@ fn serve(mut words: Words) -> Result<i32, Stop> {
         }
     }
     let Some(name) = name else { return Err(Stop::Usage("serve needs --name NAME".to_owned())) };
+    Ok(serve_as(name, socket))
+}
+
+/// Makes the program the parent of a witness.
+fn beside(mut words: Words) -> Result<i32, Stop> {
+    let name = text(words.next(), "beside NAME")?;
+    let Some(program) = words.next() else {
+        return Err(Stop::Usage("missing: beside NAME PROGRAM".to_owned()));
+    };
+    let arguments: Vec<&CStr> = std::iter::once(program).chain(words).collect();
+    sys::fork(&[], || serve_as(name, None)).during(|| "fork the witness beside a program".to_owned())?;
+    let Err(errno) = nix::unistd::execv(program, &arguments);
+    Err(Stop::Step(Failure::new(format!("execute {}", program.to_string_lossy()), errno)))
+}
+
+fn serve_as(name: &str, socket: Option<&str>) -> i32 {
     // Before the connection exists: the report must not list it.
     let birth = birth::report();
     let path = socket.map_or_else(|| format!("{SOCKET_DIR}/{SOCKET_NAME}"), str::to_owned);
-    Ok(serve::run(name.to_owned(), birth, Path::new(&path)))
+    serve::run(name.to_owned(), birth, Path::new(&path))
 }
 
 fn text(word: Option<&'static CStr>, what: &str) -> Result<&'static str, Stop> {

@@ -90,8 +90,8 @@ impl Children {
         Ok(json!(child.as_raw()))
     }
 
-    /// `make_orphans`.
-    pub(crate) fn make_orphans(&mut self, count: u32) -> Result<Value, Failure> {
+    /// `make_orphans`, and `make_daemons` where the intermediate process begins a session.
+    pub(crate) fn make_orphans(&mut self, count: u32, session: bool) -> Result<Value, Failure> {
         let (held, release) = sys::pipe().during(|| "make the pipe that holds orphans".to_owned())?;
         let (ready, ready_in) = sys::pipe().during(|| "make a pipe".to_owned())?;
         let orphan = || {
@@ -104,6 +104,9 @@ impl Children {
         };
         let keep = [held.as_raw_fd(), ready_in.as_raw_fd()];
         let intermediate = sys::fork(&keep, || {
+            if session && let Err(errno) = setsid() {
+                return errno as i32;
+            }
             let forked = (0..count).try_for_each(|_| sys::fork(&keep, orphan).map(|_pid| ()));
             forked.map_or_else(|errno| errno as i32, |()| 0)
         })
@@ -130,6 +133,12 @@ impl Children {
         pids.sort_unstable();
         self.releases.push(release);
         Ok(json!(pids))
+    }
+
+    /// `fork_exiting`.
+    pub(crate) fn fork_exiting(code: i32) -> Result<Value, Failure> {
+        let child = sys::fork(&[], || code).during(|| "fork a child that exits".to_owned())?;
+        Ok(json!(child.as_raw()))
     }
 
     /// `release_orphans`: the pipes have no other writer, so to close them wakes every orphan at once.
@@ -194,6 +203,14 @@ pub(crate) fn signal_from_child(receiver: i32, signal: i32) -> Result<Value, Fai
         return Err(Failure::new(format!("{}: the child ended before it could", op()), Errno::ECHILD));
     }
     Ok(json!(answer[0].load(Ordering::SeqCst)))
+}
+
+/// `wait_child`.
+pub(crate) fn wait_child(child: i32) -> Value {
+    match sys::wait_for(Pid::from_raw(child)) {
+        Ok(status) => json!({ "status": status, "errno": 0 }),
+        Err(errno) => json!({ "errno": errno as i32 }),
+    }
 }
 
 /// How many numbers `find_from_nested` takes.
@@ -313,7 +330,7 @@ fn report_ready(ready: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Reads until no process has the write end any more. Async-signal-safe.
-fn wait_for_end(held: BorrowedFd<'_>) {
+pub(crate) fn wait_for_end(held: BorrowedFd<'_>) {
     // Nothing is ever written: a result other than an interruption is the end.
     while unistd::read(held, &mut [0; 1]) == Err(Errno::EINTR) {}
 }

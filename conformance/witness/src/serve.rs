@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::cpu::{self, Heartbeat};
 use crate::failure::{During, Failure};
 use crate::process::{self, Children};
-use crate::{birth, complain, files, ipc, memory, net, posix, signal, sys, sysv, thread, time};
+use crate::{birth, complain, files, ipc, memory, net, orphans, posix, signal, sys, sysv, thread, time};
 
 /// Connects, says hello and serves until the suite ends it. Returns the exit code of a witness that cannot.
 pub(crate) fn run(name: String, birth: Birth, path: &Path) -> i32 {
@@ -173,7 +173,13 @@ impl Session {
             Command::FindFromNested { pids } => process::find_from_nested(&pids),
             Command::BecomeSubreaper => process::become_subreaper(),
             Command::Reboot => process::reboot(),
-            Command::MakeOrphans { count } => self.children.make_orphans(count),
+            Command::MakeOrphans { count } => self.children.make_orphans(count, false),
+            Command::MakeDaemons { count } => self.children.make_orphans(count, true),
+            Command::StreamOrphans { count, at_most, timeout_ms } => {
+                orphans::stream(count, at_most, timeout_ms)
+            }
+            Command::ForkExiting { code } => Children::fork_exiting(code),
+            Command::WaitChild { pid } => Ok(process::wait_child(pid)),
             Command::ReleaseOrphans => Ok(self.children.release_orphans()),
             Command::CountZombies => process::count_zombies(),
             Command::WaitZombies { at_most, timeout_ms } => {

@@ -33,6 +33,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
+            Tool::Catatonit | Tool::Tini => unpack(base, tool, &apt, apt.show(&[tool.name()])?)?,
             Tool::Runc | Tool::Crun | Tool::Erofs | Tool::Bpftrace | Tool::LibbpfTools => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
@@ -93,6 +94,9 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
             check(&dir)?;
             return program(&dir.join("bin/busybox"), None, &[]).map_err(|err| format!("{err:#}"));
         }
+        // Nor for these: a sandbox has no libraries for them.
+        Tool::Catatonit => return in_folder(&dir, "usr/bin/catatonit"),
+        Tool::Tini => return in_folder(&dir, "usr/bin/tini-static"),
         Tool::LibbpfTools => return libbpf_tools(&dir).map_err(|err| format!("{err:#}")),
         Tool::Podman | Tool::Containerd => return image::find(&dir, tool),
         Tool::Youki => return youki::find(&dir),
@@ -107,6 +111,12 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
     check(&dir)?;
     self::program(&dir.join(program), Some(&dir.join(LIBRARIES)), &[version])
         .map_err(|err| format!("{err:#}"))
+}
+
+/// A static program that was unpacked.
+fn in_folder(dir: &Path, path: &str) -> Result<Found, String> {
+    check(dir)?;
+    program(&dir.join(path), None, &["--version"]).map_err(|err| format!("{err:#}"))
 }
 
 /// The unpacked tools only: other collections have programs of the same names.

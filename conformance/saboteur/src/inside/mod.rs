@@ -3,6 +3,7 @@
 mod adopt;
 pub(crate) mod disguise;
 mod hold;
+mod inherit;
 mod init;
 mod ipc;
 mod join;

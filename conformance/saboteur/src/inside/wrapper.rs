@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, hold, init, ipc, join, leak, pods, root, send, subreaper, unreaped, unshare};
+use super::{adopt, hold, inherit, init, ipc, join, leak, pods, root, send, subreaper, unreaped, unshare};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -52,6 +52,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "adopter" => subreaper::stay(program, rest),
         [mode, pid, signal] if mode == "send" => send::run(pid, signal),
         [mode, pid_file, runtime, rest @ ..] if mode == "unreaped" => unreaped::run(pid_file, runtime, rest),
+        [mode, rest @ ..] if mode == "subreaper-left" => subreaper::leave(rest),
+        [mode, program, rest @ ..] if mode == "subreaper-outlives" => subreaper::outlive(program, rest),
+        [mode, program, rest @ ..] if mode == "ignore-children" => inherit::ignore_children(program, rest),
+        [mode, program, rest @ ..] if mode == "block-children" => inherit::block_children(program, rest),
         _ => bail!("unknown mode of the wrapper: {arguments:?}"),
     }
 }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::Command;
+use serde::Deserialize;
 
 use crate::cell::{Cell, Container, Obstacle};
 use crate::observe::trace::{CLONE_THREAD, Trace, is};
+
+/// How long a sandbox program may leave a zombie.
+const PATIENCE_SECONDS: f64 = 2.0;
 
 /// Orphans that are to die together.
 #[derive(Debug)]
@@ -36,9 +40,49 @@ pub(super) struct Fates {
     pub(super) reaped: BTreeMap<u32, Reaper>,
     /// From the last end to the last release.
     pub(super) last_reap_after: Duration,
+    /// From the end of each to its release.
+    pub(super) delays: Vec<Duration>,
+    /// Those that were given to a new parent while they lived, by its number on the node.
+    pub(super) adopted: BTreeMap<u32, u32>,
+}
+
+/// A process as a witness lists it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pid: u32,
+    pub(super) ppid: u32,
+    pub(super) state: String,
+}
+
+/// The processes that a container's `/proc` lists.
+pub(super) fn listed(cell: &Cell<'_>, container: &mut Container) -> Result<Vec<Listed>, Obstacle> {
+    Ok(container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?)
+}
+
+/// The number of zombies that a container's `/proc` lists, when there are none any more or the patience is over.
+pub(super) fn zombies(cell: &Cell<'_>, container: &mut Container) -> Result<u64, Obstacle> {
+    let patience = cell.deadline(PATIENCE_SECONDS);
+    let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let wait = Command::WaitZombies { at_most: 0, timeout_ms };
+    Ok(container.witness()?.ask_as(wait, patience + cell.deadline(5.0))?)
+}
+
+/// Whether a process was released by the sandbox process, or by the kernel for it; by its name in [`Fates::reaper`].
+pub(super) fn is_released(reaper: &str) -> bool {
+    reaper == "pause" || reaper == "the kernel"
 }
 
 impl Fates {
+    /// Who released the only orphan: `pause` (the process with this number), `the kernel`, `nobody`, or another one.
+    pub(super) fn reaper(&self, pause: i32) -> String {
+        match self.reaped.values().next() {
+            None => "nobody".to_owned(),
+            Some(Reaper::Kernel) => "the kernel".to_owned(),
+            Some(Reaper::Process(tgid)) if i32::try_from(*tgid) == Ok(pause) => "pause".to_owned(),
+            Some(Reaper::Process(tgid)) => format!("process {tgid}"),
+        }
+    }
+
     /// How many were released by this process or by the kernel itself.
     pub(super) fn n_reaped_by(&self, reaper: i32) -> usize {
         let by_it = |by: &&Reaper| match by {
@@ -61,14 +105,28 @@ impl Orphans {
         container: &mut Container,
         count: u32,
     ) -> Result<Self, Obstacle> {
-        let timeout = cell.deadline(20.0);
-        let inner: Vec<u32> = container.witness()?.ask_as(Command::MakeOrphans { count }, timeout)?;
-        let trace = cell.trace()?;
+        Self::made_by(cell, container, Command::MakeOrphans { count })
+    }
+
+    /// Has a witness make orphans by this command, whose value are their numbers.
+    pub(super) fn made_by(
+        cell: &Cell<'_>,
+        container: &mut Container,
+        command: Command,
+    ) -> Result<Self, Obstacle> {
+        let inner: Vec<u32> = container.witness()?.ask_as(command, cell.deadline(20.0))?;
+        Self::found(&cell.trace()?, container, inner)
+    }
+
+    /// Finds orphans by the numbers that they have for the witness that made them.
+    pub(super) fn found(trace: &Trace, container: &Container, inner: Vec<u32>) -> Result<Self, Obstacle> {
         let missing = |what: &str| Obstacle::Trace(format!("it lacks {what} of {}", container.name));
-        let space = trace
-            .exec_of(container.outer_pid(), &container.program)
-            .and_then(|exec| exec.task.ns.pid)
-            .ok_or_else(|| missing("the exec"))?;
+        let pid = container.outer_pid();
+        let executed = trace.exec_of(pid, &container.program).and_then(|exec| exec.task.ns.pid);
+        // A witness beside another program is executed by that one.
+        let born =
+            || trace.births().find(|birth| is(birth.child.task, pid)).and_then(|birth| birth.child.ns.pid);
+        let space = executed.or_else(born).ok_or_else(|| missing("the exec"))?;
         let born: BTreeMap<u32, u32> = trace
             .births()
             .filter(|birth| birth.flags & CLONE_THREAD == 0 && birth.child.ns.pid == Some(space))
@@ -81,6 +139,16 @@ impl Orphans {
         Ok(Self { inner, outer })
     }
 
+    /// The only orphan, among the processes that a container lists.
+    pub(super) fn among<'l>(&self, listed: &'l [Listed]) -> Option<&'l Listed> {
+        listed.iter().find(|process| self.inner.contains(&process.pid))
+    }
+
+    /// Their numbers on the node.
+    pub(super) fn pids(&self) -> Vec<i32> {
+        self.outer.iter().filter_map(|tgid| i32::try_from(*tgid).ok()).collect()
+    }
+
     /// Lets them all end and waits until the last of them is a zombie or gone already.
     pub(in crate::checks) fn release(
         &self,
@@ -88,6 +156,11 @@ impl Orphans {
         container: &mut Container,
     ) -> Result<(), Obstacle> {
         container.witness()?.ask(Command::ReleaseOrphans, cell.deadline(5.0))?;
+        self.await_ended(cell)
+    }
+
+    /// Waits until the last of them is a zombie or gone.
+    pub(super) fn await_ended(&self, cell: &Cell<'_>) -> Result<(), Obstacle> {
         if cell.await_ends(&self.outer, cell.deadline(10.0))? {
             Ok(())
         } else {
@@ -111,17 +184,24 @@ impl Orphans {
     pub(super) fn fates(&self, trace: &Trace) -> Fates {
         let mut fates = Fates::default();
         let (mut last_end, mut last_reap) = (0, 0);
+        let mut ends: BTreeMap<u32, u64> = BTreeMap::new();
         for event in &trace.events {
             match &event.kind {
                 EventKind::Exit { task, group_dead: true, .. } if self.has(task.task.tgid) => {
                     fates.ended += 1;
                     last_end = event.time_ns;
+                    ends.insert(task.task.tgid, event.time_ns);
+                }
+                EventKind::Reparent { task, to, .. } if self.has(task.tgid) => {
+                    fates.adopted.insert(task.tgid, to.tgid);
                 }
                 EventKind::Reap { task, .. } if self.has(task.tgid) => {
                     let by_itself = event.current.tgid == task.tgid;
                     let by = if by_itself { Reaper::Kernel } else { Reaper::Process(event.current.tgid) };
                     if fates.reaped.insert(task.tgid, by).is_none() {
                         last_reap = event.time_ns;
+                        let end = ends.get(&task.tgid).copied().unwrap_or(event.time_ns);
+                        fates.delays.push(Duration::from_nanos(event.time_ns.saturating_sub(end)));
                     }
                 }
                 // Gone without anybody who took it: the kernel's own work, where its hook is missing.

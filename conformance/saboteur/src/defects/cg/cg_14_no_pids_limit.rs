@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "cg-14-no-pids-limit",
     target: "CG-14",
     does: "the pids controller's part of the configuration is ignored",
-    also_red: &[],
+    also_red: &[("REAP-12", "the container that must stay below its limit has none")],
     act,
 };
 

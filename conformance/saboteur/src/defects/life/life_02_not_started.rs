@@ -17,6 +17,9 @@ pub(super) const DEFECT: Defect = Defect {
     does: "start changes the status and the program is never executed",
     also_red: &[
         ("SIG-14", NOTHING_RUNS),
+        ("SIG-20", NOTHING_RUNS),
+        ("SIG-21", NOTHING_RUNS),
+        ("SIG-22", NOTHING_RUNS),
         ("LIFE-01", NOTHING_RUNS),
         ("LIFE-03", NOTHING_RUNS),
         ("LIFE-10", NOTHING_RUNS),

@@ -21,6 +21,12 @@ pub(super) const DEFECT: Defect = Defect {
         ("SEC-01", "the program is executed by another process than the main one"),
         ("SEC-09", "the program is executed by another process than the main one"),
         ("SIG-14", "the signals go to the wrapper, which does not pass them on"),
+        ("REAP-07", "the program's parent is the wrapper"),
+        ("REAP-16", "the main process is the wrapper"),
+        ("REAP-17", "the main process is the wrapper"),
+        ("SIG-09", "the signals go to the wrapper, which does not pass them on"),
+        ("SIG-20", "the signals go to the wrapper, which does not pass them on"),
+        ("SIG-22", "the main process is the wrapper"),
     ],
     act,
 };

@@ -20,6 +20,9 @@ pub(super) const DEFECT: Defect = Defect {
         ("SEC-01", "the program is executed by another process than the main one"),
         ("SEC-09", "the program is executed by another process than the main one"),
         ("SIG-14", "the init program does not pass every signal on"),
+        ("SIG-09", "the init program has a handler, and passes SIGTERM on"),
+        ("SIG-20", "the wait status is that of the init program"),
+        ("SIG-22", "the main process is the init program"),
     ],
     act,
 };

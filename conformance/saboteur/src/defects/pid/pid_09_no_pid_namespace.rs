@@ -19,6 +19,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("PID-03", "its /proc is that of the node's PID namespace"),
         ("PID-06", "it is not PID 1 of a namespace"),
         ("REAP-06", "its orphans are adopted outside"),
+        ("SIG-09", "the program is not PID 1 of a namespace"),
     ],
     act,
 };

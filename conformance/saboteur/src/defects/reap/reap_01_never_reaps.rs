@@ -11,13 +11,20 @@ pub(super) const DEFECT: Defect = Defect {
     name: "reap-01-never-reaps",
     target: "REAP-01",
     does: "pause does nothing on SIGCHLD",
-    also_red: &[("REAP-02", "no orphan is reaped"), ("REAP-06", "zombies stay with process sharing too")],
+    also_red: &[
+        ("REAP-02", "no orphan is reaped"),
+        ("REAP-04", "no orphan is reaped"),
+        ("REAP-06", "zombies stay with process sharing too"),
+        ("REAP-12", "no orphan is reaped"),
+        ("REAP-03", "no orphan is reaped"),
+        ("REAP-05", "no orphan is reaped"),
+        ("REAP-07", "the orphan that shows that pause has waited is not reaped"),
+        ("REAP-13", "no orphan is reaped"),
+        ("REAP-17", "no orphan is reaped"),
+    ],
     act,
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if call.verb() == "create" && bundle::is_sandbox(&bundle::config(call)?) {
-        bundle::break_pause(call, "never-reaps")?;
-    }
-    base.pass(call)
+    bundle::with_pause(call, base, "never-reaps")
 }

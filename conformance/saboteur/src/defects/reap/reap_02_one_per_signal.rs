@@ -11,13 +11,14 @@ pub(super) const DEFECT: Defect = Defect {
     name: "reap-02-one-per-signal",
     target: "REAP-02",
     does: "pause waits for one child per SIGCHLD",
-    also_red: &[("REAP-06", "five orphans may end before the first signal is taken")],
+    also_red: &[
+        ("REAP-04", "fifty orphans end for one signal"),
+        ("REAP-06", "five orphans may end before the first signal is taken"),
+        ("REAP-12", "orphans may end before the signal of the one before is taken"),
+    ],
     act,
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if call.verb() == "create" && bundle::is_sandbox(&bundle::config(call)?) {
-        bundle::break_pause(call, "one-per-signal")?;
-    }
-    base.pass(call)
+    bundle::with_pause(call, base, "one-per-signal")
 }

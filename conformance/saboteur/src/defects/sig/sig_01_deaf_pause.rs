@@ -16,8 +16,5 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if call.verb() == "create" && bundle::is_sandbox(&bundle::config(call)?) {
-        bundle::break_pause(call, "deaf")?;
-    }
-    base.pass(call)
+    bundle::with_pause(call, base, "deaf")
 }

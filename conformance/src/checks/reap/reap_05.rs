@@ -1,0 +1,87 @@
+//! REAP-05: a daemon becomes the sandbox program's child, and is reaped.
+
+use podproof_witness::Command;
+
+use super::orphans::{self, Orphans};
+use crate::catalog::{Adapter, Level, Requirement, Subject};
+use crate::cell::{Cell, Obstacle};
+use crate::checks::{Check, Scene, facts};
+use crate::evidence::{Evidence, Gap, Side};
+use crate::judge::{Finding, Rules};
+
+const REQUIREMENT: Requirement = Requirement {
+    id: "REAP-05",
+    name: "a_daemon_is_adopted_and_reaped",
+    level: Level::Must,
+    statement: "A daemon that double-forks is adopted and reaped when it ends.",
+    source: "pid_namespaces(7); daemon(7); Kubernetes build/pause",
+    subject: Subject::Sandbox,
+    adapters: &[Adapter::Oci, Adapter::Podrt],
+    scenario: "A sandbox and a container that joins its PID namespace. The container's program makes a daemon: it \
+               forks, the child calls setsid(2), forks and exits. Then the daemon ends.",
+    inside: "The daemon's parent is PID 1 while it lives; after its end no zombie is listed.",
+    kernel: "At its end the daemon's parent is the sandbox process, which is not the one that it was born with, \
+             and the sandbox process, or the kernel for it, releases the daemon.",
+    defects: &[("reap-05-own-group", "pause reaps children of its own process group only")],
+};
+
+pub(super) const CHECK: Check = Check {
+    requirement: &REQUIREMENT,
+    scene: Scene::SharedPidPod,
+    serial: false,
+    observe,
+    rules: Rules { inside, kernel },
+};
+
+fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
+    let mut pod = cell.pod(true, &["a"])?;
+    let Some(member) = pod.members.first_mut() else {
+        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
+    };
+    let daemon = Orphans::made_by(cell, member, Command::MakeDaemons { count: 1 })?;
+    let before = orphans::listed(cell, member)?;
+    daemon.release(cell, member)?;
+    let zombies = orphans::zombies(cell, member)?;
+    daemon.await_reaped(cell, cell.deadline(1.0))?;
+    let trace = cell.trace()?;
+
+    let mut evidence = Evidence::default();
+    if let Some(listed) = daemon.among(&before) {
+        evidence.inside("daemon.parent", listed.ppid, "witness a: PPid in /proc before its end");
+    }
+    evidence.inside("zombies", zombies, "witness a: processes in state Z in /proc, after its end");
+    let fates = daemon.fates(&trace);
+    evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
+    let is_sandbox = |tgid: u32| i32::try_from(tgid) == Ok(pod.sandbox.pid);
+    let adopted = fates.adopted.values().any(|to| is_sandbox(*to));
+    evidence.kernel(
+        "adopted",
+        adopted,
+        "tp_btf/sched_process_exit: its parent at the end, beside that at its birth",
+    );
+    evidence.kernel("reaper", fates.reaper(pod.sandbox.pid), daemon.source_of_reaps(&trace));
+    facts::keep_trace(&mut evidence, &trace, |kind| daemon.concerns(kind, pod.sandbox.pid));
+    Ok(evidence)
+}
+
+fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
+    let (parent, zombies) = (side.number("daemon.parent")?, side.number("zombies")?);
+    Ok(Finding::new(
+        parent == 1 && zombies == 0,
+        "the daemon is a child of PID 1, and no zombie is left of it",
+        format!("its parent is {parent}, and {zombies} zombies are left"),
+    ))
+}
+
+fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
+    if side.number("ended")? != 1 {
+        return Err(Gap("the end of the daemon".to_owned()));
+    }
+    let (adopted, reaper) = (side.flag("adopted")?, side.text("reaper")?);
+    let was = if adopted { "adopted" } else { "not adopted" };
+    Ok(Finding::new(
+        adopted && orphans::is_released(reaper),
+        "the daemon is adopted by the sandbox process, and reaped by it or by the kernel itself",
+        format!("it is {was} by the sandbox process and reaped by {reaper}"),
+    ))
+}
