@@ -1,7 +1,7 @@
 //! The way of a terminal's master out of the container: over a Unix socket, as runc sends it.
 //!
 //! With `--console-socket` the socket is the caller's; the message is the name that the master was opened by, and the descriptor
-//! (unix(7), `SCM_RIGHTS`). Without, it is a pair, and the runtime keeps the other end.
+//! (unix(7), `SCM_RIGHTS`). Without, it is a pair, and the runtime keeps the other end. A keeper hands its program over by the same message.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -30,14 +30,14 @@ pub fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into()))
 }
 
-/// Sends a master.
-pub(super) fn send(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), Errno> {
-    let fds = [master.as_raw_fd()];
+/// Sends a descriptor.
+pub(super) fn send(socket: BorrowedFd<'_>, sent: BorrowedFd<'_>) -> Result<(), Errno> {
+    let fds = [sent.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(NAME)], &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
 }
 
-/// Receives a master that has been sent.
+/// Receives a descriptor that has been sent.
 ///
 /// # Errors
 /// `EBADMSG` when the message holds none, else the errno of recvmsg(2).

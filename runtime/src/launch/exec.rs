@@ -214,9 +214,15 @@ impl Runtime<'_> {
                 }
             }
         }
-        self.request.command.map_or(Ok(()), keeper::ask).map_err(|StepError { detail, errno }| {
-            LaunchError::Step { step: "begin the program".to_owned(), detail, source: errno }
-        })?;
+        if let Some(command) = self.request.command {
+            self.process().and_then(|process| keeper::ask(command, process.pidfd.as_fd())).map_err(
+                |StepError { detail, errno }| LaunchError::Step {
+                    step: "begin the program".to_owned(),
+                    detail,
+                    source: errno,
+                },
+            )?;
+        }
         self.send(&Message::Committed)?;
         match self.answer()? {
             // The exec has closed the other end; or a signal ended the process before, as it may end any.

@@ -7,14 +7,15 @@
 //! |---|---|---|
 //! | 1 | clones the keeper | takes all steps of the exec but the last; ends with the command, and the exec with it |
 //! | 2 | lets signals wait for the program; sends `Go` | sends `Ready`, or `Failed`, and waits |
-//! | 3 | | the program is executed; sends `Cloned`, or `Failed` |
-//! | 4 | opens the program; sends `Committed` | goes into a session of its own, and waits for the end of the program |
+//! | 3 | | the program is executed; sends `Cloned` and the program's pidfd, or `Failed` |
+//! | 4 | takes the pidfd | goes into a session of its own, and waits for the end of the program |
 //! | 5 | follows the program; then its exit code is that of the keeper | exits with the code of the program |
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -22,7 +23,7 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, se
 
 use super::exec::{ExecRequest, exec};
 use super::protocol::{Channel, Message};
-use super::{Context, LaunchError, StepError, foreground};
+use super::{Context, LaunchError, StepError, console, foreground};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{fd, process};
 
@@ -78,10 +79,8 @@ fn follow(keeper: &Channel) -> Result<OwnedFd, LaunchError> {
     let Message::Ready = answer()? else { return Err(ended()) };
     foreground::block_signals().map_err(|errno| step("block signals", errno))?;
     keeper.send(&Message::Go).map_err(|_gone| ended())?;
-    let Message::Cloned(pid) = answer()? else { return Err(ended()) };
-    let pidfd = process::pidfd_open(Pid::from_raw(pid)).map_err(|errno| step("open the program", errno))?;
-    keeper.send(&Message::Committed).map_err(|_gone| ended())?;
-    Ok(pidfd)
+    let Message::Cloned(_) = answer()? else { return Err(ended()) };
+    console::receive(keeper.as_fd()).map_err(|errno| step("take the program from its keeper", errno))
 }
 
 /// The keeper. Returns its exit code.
@@ -109,9 +108,14 @@ fn begin(command: Pid) -> Result<(), StepError> {
     if getppid() == command { Ok(()) } else { Err(StepError::new("the command has ended", Errno::ESRCH)) }
 }
 
-/// Everything is prepared: has the command take the signals for the program.
-pub(super) fn ask(channel: &Channel) -> Result<(), StepError> {
+/// Everything is prepared: has the command take the signals for the program. The new process may end meanwhile, with its container.
+pub(super) fn ask(channel: &Channel, process: BorrowedFd<'_>) -> Result<(), StepError> {
     channel.send(&Message::Ready).during(|| "tell the command")?;
+    let mut fds = [channel.as_fd(), process].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    poll(&mut fds, PollTimeout::NONE).during(|| "wait for the command")?;
+    if process::has_ended(process)? {
+        return Err(StepError::new("the container has stopped", Errno::ESRCH));
+    }
     match channel.recv().during(|| "wait for the command")? {
         Some(Message::Go) => Ok(prctl::set_pdeathsig(None)?),
         _ => Err(StepError::new("the command has ended", Errno::EPIPE)),
@@ -120,9 +124,10 @@ pub(super) fn ask(channel: &Channel) -> Result<(), StepError> {
 
 /// Waits for the end of the program, with nothing that is the caller's.
 fn stay(program: &Cloned, channel: &Channel) -> i32 {
-    // A command that was killed since leaves its program to run.
-    let _lost = channel.send(&Message::Cloned(program.pid.as_raw()));
-    let _lost = channel.recv();
+    // A command that was killed since leaves its program to run; one that was stopped is not waited for.
+    let _lost = channel
+        .send(&Message::Cloned(program.pid.as_raw()))
+        .and_then(|()| console::send(channel.as_fd(), program.pidfd.as_fd()));
     let _named = prctl::set_name(c"podrt-keeper");
     // What is kept open longer than needed harms nobody but who waits for its end.
     let _left = leave();
