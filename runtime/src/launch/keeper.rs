@@ -42,7 +42,8 @@ pub struct Kept {
 /// Executes a process in a container by a keeper: afterwards it runs, and signals to the caller wait for [`foreground::wait`].
 ///
 /// # Errors
-/// The failed step; the new process is gone.
+/// The failed step; the new process is gone or ends by itself, unless it is a program that has begun already and its keeper could
+/// not hand over: that runs on, as after the end of the command.
 pub fn exec_kept(request: &ExecRequest<'_>) -> Result<Kept, LaunchError> {
     let token = SingleThreaded::check().map_err(LaunchError::Threads)?;
     let failed = |step: &str| {
@@ -58,8 +59,8 @@ pub fn exec_kept(request: &ExecRequest<'_>) -> Result<Kept, LaunchError> {
     match follow(&ours) {
         Ok(pidfd) => Ok(Kept { pidfd, keeper: keeper.pid }),
         Err(error) => {
-            drop(ours);
-            // It ends when it reads the end of the channel, if it has not ended by itself.
+            // It may wait for an answer, and has a copy of this end: it would never read the end of the channel.
+            let _ended = process::pidfd_send_signal(keeper.pidfd.as_fd(), libc::SIGKILL);
             let _code = foreground::exit_code(keeper.pid);
             Err(error)
         }
