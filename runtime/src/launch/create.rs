@@ -163,11 +163,7 @@ impl Runtime<'_> {
                 Actor::Joiner | Actor::Released => {}
             }
         }
-        let last = |error| LaunchError::Step {
-            step: "tell init that it is created".to_owned(),
-            detail: String::new(),
-            source: error,
-        };
+        let last = |errno: Errno| LaunchError::step("tell init that it is created", errno);
         self.request.fail_at.check(steps.len()).map_err(|error| last(error.errno))?;
         match &self.channel {
             Some(channel) => channel.send(&Message::Committed).map_err(last),
@@ -450,7 +446,7 @@ fn link(file: &File, path: &Path) -> Result<(), Errno> {
 }
 
 pub(super) fn failed(step: &Step, error: StepError) -> LaunchError {
-    LaunchError::Step { step: step.action.to_string(), detail: error.detail, source: error.errno }
+    LaunchError::step(step.action.to_string(), error)
 }
 
 fn join_text(step: String, detail: &str) -> String {

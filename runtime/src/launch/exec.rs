@@ -215,13 +215,9 @@ impl Runtime<'_> {
             }
         }
         if let Some(command) = self.request.command {
-            self.process().and_then(|process| keeper::ask(command, process.pidfd.as_fd())).map_err(
-                |StepError { detail, errno }| LaunchError::Step {
-                    step: "begin the program".to_owned(),
-                    detail,
-                    source: errno,
-                },
-            )?;
+            self.process()
+                .and_then(|process| keeper::ask(command, process.pidfd.as_fd()))
+                .map_err(|error| LaunchError::step("begin the program", error))?;
         }
         self.send(&Message::Committed)?;
         match self.answer()? {

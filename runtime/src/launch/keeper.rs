@@ -46,15 +46,12 @@ pub struct Kept {
 /// not hand over: that runs on, as after the end of the command.
 pub fn exec_kept(request: &ExecRequest<'_>) -> Result<Kept, LaunchError> {
     let token = SingleThreaded::check().map_err(LaunchError::Threads)?;
-    let failed = |step: &str| {
-        let step = step.to_owned();
-        move |source| LaunchError::Step { step, detail: String::new(), source }
-    };
-    let (ours, theirs) = Channel::pair().map_err(failed("make a channel to the keeper"))?;
+    let (ours, theirs) =
+        Channel::pair().map_err(|errno| LaunchError::step("make a channel to the keeper", errno))?;
     let command = getpid();
     let clone = CloneRequest::default();
     let keeper = clone3(token, &clone, || keep(request, command, &theirs))
-        .map_err(failed("clone the keeper of the program"))?;
+        .map_err(|errno| LaunchError::step("clone the keeper of the program", errno))?;
     drop(theirs);
     match follow(&ours) {
         Ok(pidfd) => Ok(Kept { pidfd, keeper: keeper.pid }),
@@ -70,28 +67,23 @@ pub fn exec_kept(request: &ExecRequest<'_>) -> Result<Kept, LaunchError> {
 /// The command's side, up to the program's begin.
 fn follow(keeper: &Channel) -> Result<OwnedFd, LaunchError> {
     let ended = || LaunchError::InitEnded { how: "its keeper ended".to_owned() };
-    let step =
-        |step: &str, source| LaunchError::Step { step: step.to_owned(), detail: String::new(), source };
     let answer = || match keeper.recv() {
         Ok(Some(Message::Failed { detail, .. })) => Err(LaunchError::Kept(detail)),
         Ok(Some(message)) => Ok(message),
         _ => Err(ended()),
     };
     let Message::Ready = answer()? else { return Err(ended()) };
-    foreground::block_signals().map_err(|errno| step("block signals", errno))?;
+    foreground::block_signals().map_err(|errno| LaunchError::step("block signals", errno))?;
     keeper.send(&Message::Go).map_err(|_gone| ended())?;
     let Message::Cloned(_) = answer()? else { return Err(ended()) };
-    console::receive(keeper.as_fd()).map_err(|errno| step("take the program from its keeper", errno))
+    console::receive(keeper.as_fd())
+        .map_err(|errno| LaunchError::step("take the program from its keeper", errno))
 }
 
 /// The keeper. Returns its exit code.
 fn keep(request: &ExecRequest<'_>, command: Pid, channel: &Channel) -> i32 {
     let kept = begin(command)
-        .map_err(|StepError { detail, errno }| LaunchError::Step {
-            step: "begin the keeper".to_owned(),
-            detail,
-            source: errno,
-        })
+        .map_err(|error| LaunchError::step("begin the keeper", error))
         .and_then(|()| exec(&ExecRequest { command: Some(channel), ..*request }));
     match kept {
         Ok(program) => stay(&program, channel),

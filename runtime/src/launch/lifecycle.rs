@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
 use super::create::pid_file_new;
-use super::{LaunchError, StepError, hooks};
+use super::{LaunchError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
@@ -109,11 +109,7 @@ fn poststart(state: &State) -> Result<(), LaunchError> {
     let pid = state.process.as_ref().map(|process| process.pid);
     let document = StateDocument::new(state, Status::Running, pid).to_json();
     hooks.iter().try_for_each(|hook| {
-        hooks::run(token, hook, &document).map_err(|StepError { detail, errno }| LaunchError::Step {
-            step: format!("run {hook}"),
-            detail,
-            source: errno,
-        })
+        hooks::run(token, hook, &document).map_err(|error| LaunchError::step(format!("run {hook}"), error))
     })
 }
 

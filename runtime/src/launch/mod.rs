@@ -231,3 +231,11 @@ pub enum LaunchError {
         source: Errno,
     },
 }
+
+impl LaunchError {
+    /// A step that failed.
+    pub(crate) fn step(step: impl Into<String>, error: impl Into<StepError>) -> Self {
+        let StepError { detail, errno } = error.into();
+        Self::Step { step: step.into(), detail, source: errno }
+    }
+}
