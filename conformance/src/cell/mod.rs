@@ -113,6 +113,16 @@ pub struct Pod {
     pub members: Vec<Container>,
 }
 
+/// The members of a pod, when they are as many as the scenario has.
+///
+/// # Errors
+/// When they are not.
+pub fn exactly<const N: usize>(members: &mut [Container]) -> Result<&mut [Container; N], Obstacle> {
+    let found = members.len();
+    let other = || Obstacle::Runtime(format!("the pod has {found} containers instead of {N}"));
+    members.as_mut_array().ok_or_else(other)
+}
+
 /// A helper that did its work.
 #[derive(Debug, Clone)]
 pub struct Helped {

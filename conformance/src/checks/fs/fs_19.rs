@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, succeeded};
+use crate::cell::{Cell, Container, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -59,9 +59,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.start_pod(&manifest)?;
     let name = pod.name.clone();
     let mut a = cell.member(&name, "a")?;
-    let Some(b) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [b] = exactly(&mut pod.members)?;
     let mut evidence = Evidence::default();
     evidence.inside("lines.before", lines(cell, b)?, format!("witness b: lines of {FILE}"));
     inode(&mut evidence, "a", &a);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, joining, succeeded};
+use crate::cell::{Cell, Container, Obstacle, exactly, joining, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -67,9 +67,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let mut pod = cell.pod(false, &["a", "b"])?;
     let timeout = cell.deadline(10.0);
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not the two containers a and b".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     let serve = Command::HttpServe { port: 0, body: "a".to_owned() };
     let port: u16 = a.witness()?.ask_as(serve, timeout)?;
     let got: Got = b.witness()?.ask_as(Command::HttpGet { port }, timeout)?;

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -53,9 +53,7 @@ struct Got {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
     let timeout = cell.deadline(10.0);
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not the two containers a and b".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     // Without its address lo gives no place to listen on: that is seen inside, and no failure of the witness.
     let serve = Command::HttpServe { port: 0, body: BODY.to_owned() };
     let listening = refusable(a.witness()?.ask_as::<u16>(serve, timeout))?;

@@ -8,7 +8,7 @@ use podproof_witness::Command;
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle, succeeded};
+use crate::cell::{Cell, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -44,9 +44,7 @@ pub(super) const CHECK: Check = Check {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let mut pod = cell.start_pod(&Manifest::of_witnesses("pod", &["a"]).option("--network", NETWORK))?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     let command = Command::ReadFile { path: "/proc/net/dev".to_owned() };
     let interfaces: String = a.witness()?.ask_as(command, cell.deadline(5.0))?;
     let n_interfaces = interfaces.lines().filter(|line| line.contains(':')).count();

@@ -5,7 +5,7 @@ use podproof_witness::{Birth, Command};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, joining};
+use crate::cell::{Cell, Container, Obstacle, exactly, joining};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -45,9 +45,8 @@ pub(super) const CHECK: Check = Check {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
     let timeout = cell.deadline(5.0);
-    if let Some(a) = pod.members.first_mut() {
-        a.witness()?.ask(Command::SetHostname { name: NAME.to_owned() }, timeout)?;
-    }
+    let [a, _] = exactly(&mut pod.members)?;
+    a.witness()?.ask(Command::SetHostname { name: NAME.to_owned() }, timeout)?;
     // After that: joining must not change what is shared.
     pod.members.push(cell.container(&joining(Bundle::witness("c"), pod.sandbox.pid, false))?);
     let trace = cell.trace()?;

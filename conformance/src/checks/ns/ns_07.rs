@@ -6,7 +6,7 @@ use podproof_ebpf::event::{EventKind, NsKind};
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -50,14 +50,12 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a", "b"])?;
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();
-    if let [a, b] = pod.members.as_mut_slice() {
-        a.witness()?.ask(Command::MountTmpfs { path: TARGET.to_owned() }, timeout)?;
-        for container in [a, b] {
-            let seen: bool =
-                container.witness()?.ask_as(Command::Exists { path: MARKER.to_owned() }, timeout)?;
-            let name = &container.name;
-            evidence.inside(&format!("marker.{name}"), seen, format!("witness {name}: lstat {MARKER}"));
-        }
+    let [a, b] = exactly(&mut pod.members)?;
+    a.witness()?.ask(Command::MountTmpfs { path: TARGET.to_owned() }, timeout)?;
+    for container in [a, b] {
+        let seen: bool = container.witness()?.ask_as(Command::Exists { path: MARKER.to_owned() }, timeout)?;
+        let name = &container.name;
+        evidence.inside(&format!("marker.{name}"), seen, format!("witness {name}: lstat {MARKER}"));
     }
     let trace = cell.trace()?;
     facts::node_ns(&mut evidence, "node", std::process::id().cast_signed(), "mnt");

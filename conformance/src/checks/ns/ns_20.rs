@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::segments;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -48,9 +48,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let key = facts::shm_key(20);
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     a.witness()?.ask(Command::ShmCreate { key, text: TEXT.to_owned() }, timeout)?;
     for container in [&mut *b, &mut stranger] {
         let read = container.witness()?.ask(Command::ShmRead { key }, timeout)?;

@@ -4,7 +4,7 @@ use podproof_ebpf::event::NsKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::helper::SysvRecords;
@@ -46,9 +46,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let key = facts::shm_key(21);
     let timeout = cell.deadline(5.0);
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     a.witness()?.ask(Command::SemCreate { key }, timeout)?;
     a.witness()?.ask(Command::MsgCreate { key, text: TEXT.to_owned() }, timeout)?;
     let waits = a.witness()?.tell(Command::SemChange { key, by: -1, timeout_ms })?;

@@ -6,7 +6,7 @@ use podproof_witness::Command;
 use super::shared_files;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -60,9 +60,7 @@ fn play(cell: &mut Cell<'_>, queue: &str, of_node: &str) -> Result<Evidence, Obs
     let mut evidence = Evidence::default();
     shared_files::made(&mut evidence, &[queue]);
     facts::told(&mut evidence, "made.by_node", of_node, "the suite's own choice");
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     a.witness()?.ask(Command::MqCreate { name: name.clone(), text: TEXT.to_owned() }, timeout)?;
     for container in [&mut *a, &mut *b, &mut stranger] {
         shared_files::look(cell, &mut evidence, container, MOUNT_POINT)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{removal, segments};
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, joining, succeeded};
+use crate::cell::{Cell, Container, Obstacle, exactly, joining, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -50,9 +50,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let failed = |source| Obstacle::Node { op: "open", path: "the sandbox's /dev/mqueue".into(), source };
     let queues = QueueDir::of(pod.sandbox.pid).map_err(failed)?;
     let mut evidence = Evidence::default();
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     a.witness()?.ask(Command::ShmCreate { key, text: TEXT.to_owned() }, timeout)?;
     a.witness()?.ask(Command::SemCreate { key }, timeout)?;
     a.witness()?.ask(Command::MsgCreate { key, text: TEXT.to_owned() }, timeout)?;
@@ -69,11 +67,10 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.kernel("ipc.ended", ended, "openat(2) of a new queue in the old pod's mqueue file system");
     drop(queues);
     let mut fresh = cell.pod(false, &["c"])?;
-    if let Some(c) = fresh.members.first_mut() {
-        look(cell, &mut evidence, c, "fresh", key, 1)?;
-        looked.push(("fresh", c.outer_pid()));
-        clear(c, key, timeout)?;
-    }
+    let [c] = exactly(&mut fresh.members)?;
+    look(cell, &mut evidence, c, "fresh", key, 1)?;
+    looked.push(("fresh", c.outer_pid()));
+    clear(c, key, timeout)?;
 
     let trace = cell.trace()?;
     for (name, pid) in looked {

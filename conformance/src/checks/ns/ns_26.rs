@@ -7,7 +7,7 @@ use super::matrix;
 use super::node::Parameter;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -80,9 +80,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
 fn play(cell: &mut Cell<'_>, evidence: &mut Evidence, sandbox: Bundle) -> Result<(), Obstacle> {
     let mut pod = cell.pod_of(sandbox, false, &["a", "b"])?;
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     read_by(cell, evidence, a)?;
     for (name, path) in FILES {
         let set = Command::WriteFile { path: path.to_owned(), text: SET.to_owned() };

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 
 use super::letter::await_letter;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -48,9 +48,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(main) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [main] = exactly(&mut pod.members)?;
     let for_ms = u64::try_from(cell.deadline(LIFE_SECONDS).as_millis()).unwrap_or(u64::MAX);
     let timeout = cell.deadline(10.0);
     main.witness()?.ask(Command::ForkStaying { count: 1, for_ms }, timeout)?;

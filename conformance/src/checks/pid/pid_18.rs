@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -42,9 +42,7 @@ struct Listed {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a"])?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     let timeout = cell.deadline(10.0);
     let made: Vec<u32> = a.witness()?.ask_as(Command::MakeOrphans { count: 1 }, timeout)?;
     let listed: Vec<Listed> = a.witness()?.ask_as(Command::Processes, timeout)?;

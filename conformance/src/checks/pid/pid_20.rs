@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -43,9 +43,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     for member in &mut pod.members {
         pods::catch_all(cell, member)?;
     }
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     let timeout = cell.deadline(5.0);
     let mut evidence = Evidence::default();
     match a.witness()?.ask(Command::SignalFromChild { pid: 1, signal: 1 }, timeout) {

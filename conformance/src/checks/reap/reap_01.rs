@@ -2,7 +2,7 @@
 
 use super::orphans::{self, Orphans};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -34,9 +34,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let orphans = Orphans::make(cell, member, 1)?;
     let before = orphans::listed(cell, member)?;
     orphans.release(cell, member)?;

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 
 use super::orphans::Orphans;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -43,9 +43,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let limit = cell.deadline(LIMIT_SECONDS);
     let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let mut run = 0;

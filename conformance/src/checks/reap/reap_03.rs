@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::orphans::Orphans;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -52,9 +52,7 @@ struct Streamed {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let patience = cell.deadline(PATIENCE_SECONDS);
     let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
     let command = Command::StreamOrphans { count: ORPHANS, at_most: 0, timeout_ms };

@@ -8,7 +8,7 @@ use podproof_ebpf::event::SignalResult;
 use super::orphans::{self, Orphans};
 use super::standstill::{await_so, await_state, send};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, Pod};
+use crate::cell::{Cell, Container, Obstacle, Pod, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -109,9 +109,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
 fn round(cell: &Cell<'_>, pod: &mut Pod, still: Still, evidence: &mut Evidence) -> Result<(), Obstacle> {
     let sandbox = &pod.sandbox;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let orphans = Orphans::make(cell, member, ORPHANS)?;
     still.begin(cell, sandbox)?;
     let ended = orphans.release(cell, member);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::orphans::Orphans;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -58,9 +58,7 @@ struct Waited {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let timeout = cell.deadline(10.0);
     let child = member.witness()?.ask_as(Command::ForkExiting { code: CHILD_CODE }, timeout)?;
     let child = on_the_node(cell, member, child)?;

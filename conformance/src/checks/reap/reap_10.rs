@@ -6,7 +6,7 @@ use podproof_ebpf::event::{EventKind, SignalResult};
 use super::orphans::Orphans;
 use super::standstill::{await_state, send, switches};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -43,9 +43,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let orphans = Orphans::make(cell, member, 1)?;
     let Some(orphan) = orphans.pids().first().copied() else {
         return Err(Obstacle::Trace("it lacks the birth of the orphan".to_owned()));

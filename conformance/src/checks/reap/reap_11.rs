@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::standstill::{n_switches, switches};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle};
+use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -51,9 +51,7 @@ struct Seen {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let sandbox = &pod.sandbox;
     let seen_before = seen(cell, member)?;
     let usage_before = sandbox.v2().keyed("cpu.stat", "usage_usec");

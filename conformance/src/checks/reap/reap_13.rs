@@ -4,7 +4,7 @@ use podproof_witness::{Command, WITNESS_PATH};
 
 use super::orphans::{self, Orphans};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle, succeeded};
+use crate::cell::{Cell, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -39,9 +39,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let timeout = cell.deadline(10.0);
     let exec = cell.call(&["exec", &member.id, WITNESS_PATH, "orphan"])?;
     succeeded(&exec)?;

@@ -4,7 +4,7 @@ use podproof_ebpf::event::{EventKind, SignalResult};
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle, succeeded};
+use crate::cell::{Cell, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -55,9 +55,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     // A signal is taken when its receiver runs the next time: the end, if there is one, comes after the call.
     let ended = cell.wait(sandbox, cell.deadline(0.5))?.is_some();
-    let Some(member) = pod.members.first_mut() else {
-        return Err(Obstacle::Runtime("the pod has no container".to_owned()));
-    };
+    let [member] = exactly(&mut pod.members)?;
     let answers = member.witness()?.ask(Command::Ping, cell.deadline(5.0)).is_ok();
     let trace = cell.trace()?;
 

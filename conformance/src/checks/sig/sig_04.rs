@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -38,9 +38,7 @@ const SIGTERM: u32 = 15;
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let mut pod = cell.start_pod(&Manifest::of_witnesses("pod", &["a"]))?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     pods::catch_all(cell, a)?;
     let sleepers = podproof_witness::Command::ForkSleepers { count: 2, sessions: false };
     a.witness()?.ask(sleepers, cell.deadline(5.0))?;

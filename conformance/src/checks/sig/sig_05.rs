@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -48,9 +48,7 @@ const SIGKILL: u32 = 9;
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let mut pod = cell.start_pod(&Manifest::of_witnesses("pod", &["a"]))?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     pods::catch_all(cell, a)?;
     let link = a.witness()?;
     let words = ["stop", "--time", GRACE_SECONDS, &pod.name];

@@ -2,7 +2,7 @@
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -37,9 +37,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let manifest = Manifest::of_witnesses("pod", &["a"]);
     let mut pod = cell.start_pod(&manifest.with("/spec/terminationGracePeriodSeconds", 30))?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     pods::catch_all(cell, a)?;
 
     let link = a.witness()?;

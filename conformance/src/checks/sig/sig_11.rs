@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Obstacle};
+use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -53,9 +53,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let manifest = Manifest::of_witnesses("pod", &["a"]);
     let mut pod =
         cell.start_pod(&manifest.with("/spec/containers/0/lifecycle/preStop/exec/command", hook))?;
-    let [a] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has not one container".to_owned()));
-    };
+    let [a] = exactly(&mut pod.members)?;
     pods::catch_all(cell, a)?;
     let link = a.witness()?;
     let patience = cell.deadline(3.0);

@@ -6,7 +6,7 @@ use podproof_ebpf::event::EventKind;
 use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::cell::{Cell, Container, Obstacle, succeeded};
+use crate::cell::{Cell, Container, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -52,9 +52,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a", "b"])?;
-    let [a, b] = pod.members.as_mut_slice() else {
-        return Err(Obstacle::Runtime("the pod has no two containers".to_owned()));
-    };
+    let [a, b] = exactly(&mut pod.members)?;
     let of_a = workers(cell, a)?;
     let of_b = workers(cell, b)?;
     succeeded(&cell.kill(&a.id, "KILL")?)?;
