@@ -13,6 +13,7 @@ pub mod cell;
 mod chain;
 pub mod checks;
 pub mod cli;
+mod duration;
 pub mod evidence;
 pub mod helper;
 pub mod interrupt;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::cell::{Cell, Obstacle};
 use crate::checks::Check;
+use crate::duration::millis;
 use crate::evidence::{Evidence, Lost};
 use crate::interrupt;
 use crate::judge::{Judgement, Verdict, judge};
@@ -177,7 +178,7 @@ pub fn verdict(run: &Run, check: &Check) -> CheckReport {
         leaked,
         known: None,
         timeline,
-        wall_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall_ms: millis(begin.elapsed()),
     }
 }
 

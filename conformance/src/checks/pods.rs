@@ -129,11 +129,6 @@ pub(super) fn told_signals(evidence: &mut Evidence, trace: &Trace, container: &C
     evidence.kernel(&key, sent, "tp_btf/signal_generate, before the end of the process");
 }
 
-/// A duration in milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Nanoseconds as milliseconds.
 pub(super) fn ms(ns: u64) -> u64 {
     ns / 1_000_000

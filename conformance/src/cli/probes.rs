@@ -18,6 +18,7 @@ use podproof_ebpf::{
 use serde::Serialize;
 
 use crate::chain::chain;
+use crate::duration::millis;
 use crate::interrupt;
 use crate::report::exit;
 
@@ -237,7 +238,7 @@ fn check(args: &ProbesArgs) -> Result<Checked> {
         eprintln!("podproof: the probes are attached for {} s, or until Ctrl-C", args.seconds);
         let start = Instant::now();
         watch(Duration::from_secs(args.seconds))?;
-        checked.watched_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        checked.watched_ms = millis(start.elapsed());
     }
     checked.statistics = tracer.has_statistics();
     checked.probes = tracer.probes();

@@ -19,6 +19,7 @@ use crate::adapter::oci::OciRuntime;
 use crate::catalog::Adapter;
 use crate::chain::chain;
 use crate::checks;
+use crate::duration::millis;
 use crate::evidence::Lost;
 use crate::interrupt;
 use crate::observe::cgroup::Layout;
@@ -178,7 +179,7 @@ impl Stage {
         let is_unknown = report.checks.iter().any(|check| Lost(check.events_lost) == Lost::UNKNOWN);
         let Lost(events_lost) = if is_unknown { Lost::UNKNOWN } else { self.lost().since(lost_before) };
         report.events_lost = events_lost;
-        report.wall_ms = u64::try_from(begin.elapsed().as_millis())?;
+        report.wall_ms = millis(begin.elapsed());
         let end = Record::End {
             wall_ms: report.wall_ms,
             events_lost: report.events_lost,

@@ -28,6 +28,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use serde::{Deserialize, Serialize};
 
+use crate::duration::millis;
 use crate::interrupt;
 
 /// Environment variable that hands the launcher its socket.
@@ -284,10 +285,6 @@ impl Drop for Launcher {
 
 fn unexpected(reply: &Reply) -> LauncherError {
     LauncherError::Protocol { what: format!("answered out of turn: {reply:?}") }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One packet; `None` at the deadline or when the other side is gone.

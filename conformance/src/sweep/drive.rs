@@ -9,6 +9,7 @@ use super::place::{PROGRAM, Place};
 use super::report::{Leak, Row, Unplayed};
 use super::scene::Scene;
 use super::{SweepError, points};
+use crate::duration::millis;
 use crate::observe::snapshot::{Object, Snapshot};
 
 /// Which of its processes is killed.
@@ -195,7 +196,7 @@ impl Sweeper<'_> {
             }
         }
         row.is_sampled = row.cut_points < row.calls;
-        row.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        row.wall_ms = millis(began.elapsed());
         Ok(row)
     }
 

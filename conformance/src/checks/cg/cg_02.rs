@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::cgroup::Cgroup;
@@ -72,7 +73,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.inside("child.touched_bytes", allocated.touched_bytes, "witness a: counted by that child");
     evidence.inside("b.beats", beats.beats, "witness b: its heartbeat");
     evidence.inside("b.longest_gap_ms", beats.longest_gap_ms, "witness b: its heartbeat");
-    let gap = u64::try_from(cell.deadline(GAP).as_millis()).unwrap_or(u64::MAX);
+    let gap = millis(cell.deadline(GAP));
     evidence.inside("b.gap_limit_ms", gap, "suite: scaled for this machine");
 
     let (in_a, in_b) = (own_cgroup(&a), own_cgroup(&b));

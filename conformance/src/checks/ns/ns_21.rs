@@ -6,6 +6,7 @@ use podproof_witness::Command;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::helper::SysvRecords;
 use crate::judge::{Finding, Rules};
@@ -45,7 +46,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a", "b"])?;
     let key = facts::shm_key(21);
     let timeout = cell.deadline(5.0);
-    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(timeout);
     let [a, b] = exactly(&mut pod.members)?;
     a.witness()?.ask(Command::SemCreate { key }, timeout)?;
     a.witness()?.ask(Command::MsgCreate { key, text: TEXT.to_owned() }, timeout)?;

@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{Trace, is};
@@ -56,7 +57,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         let source = format!("runtime: `{}` {}", call.line, call.end());
         evidence.inside(&format!("accepted.{name}"), call.ok(), source);
     }
-    let timeout_ms = u64::try_from(cell.deadline(2.0).as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(cell.deadline(2.0));
     let command = Command::CaughtSignals { at_least: 2, timeout_ms };
     let caught: Vec<Caught> = container.witness()?.ask_as(command, timeout)?;
     for (name, number) in SIGNALS {

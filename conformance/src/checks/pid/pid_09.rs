@@ -12,6 +12,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::cgroup::{Cgroup, Layout};
@@ -55,7 +56,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
-    let for_ms = u64::try_from(cell.deadline(LIFE_SECONDS).as_millis()).unwrap_or(u64::MAX);
+    let for_ms = millis(cell.deadline(LIFE_SECONDS));
     let timeout = cell.deadline(10.0);
     let made: Vec<u64> =
         container.witness()?.ask_as(Command::ForkStaying { count: MEMBERS, for_ms }, timeout)?;

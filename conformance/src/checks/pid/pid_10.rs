@@ -7,6 +7,7 @@ use super::letter::await_letter;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -49,7 +50,7 @@ pub(super) const CHECK: Check = Check {
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
     let [main] = exactly(&mut pod.members)?;
-    let for_ms = u64::try_from(cell.deadline(LIFE_SECONDS).as_millis()).unwrap_or(u64::MAX);
+    let for_ms = millis(cell.deadline(LIFE_SECONDS));
     let timeout = cell.deadline(10.0);
     main.witness()?.ask(Command::ForkStaying { count: 1, for_ms }, timeout)?;
     let pid = main.outer_pid();

@@ -10,6 +10,7 @@ use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -49,7 +50,7 @@ pub(super) const CHECK: Check = Check {
 
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a").namespace("pid", NsSource::Inherited))?;
-    let for_ms = u64::try_from(cell.deadline(LIFE_SECONDS).as_millis()).unwrap_or(u64::MAX);
+    let for_ms = millis(cell.deadline(LIFE_SECONDS));
     let timeout = cell.deadline(10.0);
     container.witness()?.ask(Command::ForkStaying { count: MEMBERS, for_ms }, timeout)?;
     let pid = container.outer_pid();

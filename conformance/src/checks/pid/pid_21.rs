@@ -9,6 +9,7 @@ use super::users::{self, User};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::is;
@@ -72,7 +73,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         senders.push(sender);
         // One at a time: a signal that is pending already is not queued a second time.
         if errno == 0 {
-            let timeout_ms = u64::try_from(cell.deadline(2.0).as_millis()).unwrap_or(u64::MAX);
+            let timeout_ms = millis(cell.deadline(2.0));
             let command = Command::CaughtSignals { at_least: 1, timeout_ms };
             let caught: Vec<Value> = target.witness()?.ask_as(command, timeout)?;
             let source = "witness target: its handler";

@@ -9,6 +9,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{Trace, is};
@@ -100,10 +101,6 @@ fn kernel_facts(evidence: &mut Evidence, trace: &Trace, pid: i32) {
     let took = told.map(|told| millis(Duration::from_nanos(told.time_ns.saturating_sub(end.event.time_ns))));
     let source = told.map_or_else(|| "not told up to the fence".to_owned(), |told| told.source.clone());
     evidence.kernel("end_ms", took, format!("{source}: from the beginning of PID 1's end"));
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {

@@ -8,6 +8,7 @@ use podproof_witness::Command;
 use serde::Deserialize;
 
 use crate::cell::{Cell, Container, Obstacle};
+use crate::duration::millis;
 use crate::observe::trace::{CLONE_THREAD, Trace, is};
 
 /// How long a sandbox program may leave a zombie.
@@ -62,7 +63,7 @@ pub(super) fn listed(cell: &Cell<'_>, container: &mut Container) -> Result<Vec<L
 /// The number of zombies that a container's `/proc` lists, when there are none any more or the patience is over.
 pub(super) fn zombies(cell: &Cell<'_>, container: &mut Container) -> Result<u64, Obstacle> {
     let patience = cell.deadline(PATIENCE_SECONDS);
-    let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(patience);
     let wait = Command::WaitZombies { at_most: 0, timeout_ms };
     Ok(container.witness()?.ask_as(wait, patience + cell.deadline(5.0))?)
 }

@@ -7,6 +7,7 @@ use super::orphans::Orphans;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -45,7 +46,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
     let [member] = exactly(&mut pod.members)?;
     let limit = cell.deadline(LIMIT_SECONDS);
-    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let limit_ms = millis(limit);
     let mut run = 0;
     loop {
         run += 1;
@@ -73,7 +74,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         let source = orphans.source_of_reaps(&trace);
         evidence.kernel("reaped", fates.n_reaped_by(pod.sandbox.pid), source.clone());
         evidence.kernel("reaped.by_kernel", fates.n_auto_reaped(), source.clone());
-        let after_ms = u64::try_from(fates.last_reap_after.as_millis()).unwrap_or(u64::MAX);
+        let after_ms = millis(fates.last_reap_after);
         evidence.kernel(
             "last.after_ms",
             after_ms,

@@ -10,6 +10,7 @@ use super::orphans::Orphans;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -54,7 +55,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(true, &["a"])?;
     let [member] = exactly(&mut pod.members)?;
     let patience = cell.deadline(PATIENCE_SECONDS);
-    let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(patience);
     let command = Command::StreamOrphans { count: ORPHANS, at_most: 0, timeout_ms };
     let streamed: Streamed = member.witness()?.ask_as(command, 2 * patience + cell.deadline(30.0))?;
     let trace = cell.trace()?;

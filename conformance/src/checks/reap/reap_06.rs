@@ -7,6 +7,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, joining};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -46,7 +47,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut off = cell.container(&joining(Bundle::witness("off"), sandbox.pid, false))?;
     let mut on = cell.container(&joining(Bundle::witness("on"), sandbox.pid, true))?;
     let patience = cell.deadline(PATIENCE_SECONDS);
-    let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(patience);
 
     let orphans_off = Orphans::make(cell, &mut off, ORPHANS)?;
     orphans_off.release(cell, &mut off)?;

@@ -11,6 +11,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, joining};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::cgroup::Cgroup;
@@ -74,7 +75,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let limit = tasks("pids.max")?;
     let before = tasks("pids.current")?;
     let patience = cell.deadline(PATIENCE_SECONDS);
-    let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(patience);
     let command = Command::StreamOrphans {
         count: u32::try_from(ORPHANS).unwrap_or(u32::MAX),
         at_most: u32::try_from(UNREAPED).unwrap_or(u32::MAX),

@@ -6,6 +6,7 @@ use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -66,11 +67,11 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     pods::told_caught(&mut evidence, "a", caught);
     if let (Some(lasted), Some(survived)) = (lasted, survived) {
         let source = "suite: from the call of stop to the end of the witness's connection";
-        evidence.inside("lasted_ms", pods::millis(lasted), source);
+        evidence.inside("lasted_ms", millis(lasted), source);
         let source = "suite: from the witness's answer to the end of its connection";
-        evidence.inside("survived_ms", pods::millis(survived), source);
+        evidence.inside("survived_ms", millis(survived), source);
     }
-    let limit = GRACE_MS + pods::millis(cell.deadline(2.0)).min(LATE_MS);
+    let limit = GRACE_MS + millis(cell.deadline(2.0)).min(LATE_MS);
     facts::told(
         &mut evidence,
         "limit_ms",

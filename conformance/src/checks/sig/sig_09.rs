@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, joining, succeeded};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{Trace, is};
@@ -75,7 +76,7 @@ fn stop(cell: &mut Cell<'_>, container: &Container, evidence: &mut Evidence) -> 
         succeeded(&cell.kill(&container.id, "KILL")?)?;
         status = cell.wait(container.pid, cell.deadline(5.0))?;
     }
-    let after_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let after_ms = millis(began.elapsed());
     let name = &container.name;
     let source = format!("node: waitid(2) for {} by the suite", container.pid);
     evidence.inside(&format!("{name}.lasted"), lasted, format!("{source}, until the grace was over"));
@@ -105,10 +106,6 @@ fn kernel_facts(evidence: &mut Evidence, trace: &Trace, container: &Container) {
 const EXPECTED: &str =
     "without sharing SIGKILL ends it after the grace, with sharing SIGTERM ends it at once";
 
-fn grace_ms() -> u64 {
-    u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
     let (off, on) = (side.signed("off.signal")?, side.signed("on.signal")?);
     let (off_lasted, on_lasted) = (side.flag("off.lasted")?, side.flag("on.lasted")?);
@@ -128,8 +125,9 @@ fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
     let (off_ms, on_ms) = (side.number("off.term_to_end_ms")?, side.number("on.term_to_end_ms")?);
     // Of an engine's clock and the kernel's; a millisecond of rounding is none of the runtime's.
     let kill_ms = side.number("off.term_to_kill_ms").unwrap_or(0) + 1;
-    let kept = off_ignored && off == u64::from(SIGKILL) && off_ms + 1 >= grace_ms() && kill_ms >= grace_ms();
-    let ended = !on_ignored && on == u64::from(SIGTERM) && on_ms < grace_ms();
+    let grace_ms = millis(GRACE);
+    let kept = off_ignored && off == u64::from(SIGKILL) && off_ms + 1 >= grace_ms && kill_ms >= grace_ms;
+    let ended = !on_ignored && on == u64::from(SIGTERM) && on_ms < grace_ms;
     let was = |ignored| if ignored { "ignored" } else { "taken" };
     Ok(Finding::new(
         kept && ended,

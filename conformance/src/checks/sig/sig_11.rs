@@ -6,6 +6,7 @@ use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -88,9 +89,9 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     pods::told_caught(&mut evidence, "a", caught);
     if let Some((lasted, took)) = took {
         let source = "suite: from the call of stop to the end of a's connection";
-        evidence.inside("lasted_ms", pods::millis(lasted), source);
+        evidence.inside("lasted_ms", millis(lasted), source);
         let source = "suite: from the hook's first words to the end of a's connection";
-        evidence.inside("end_ms", pods::millis(took), source);
+        evidence.inside("end_ms", millis(took), source);
     }
     let sent = pods::signals(&trace, a.outer_pid());
     let at = |number: u32| sent.iter().find(|(signal, _)| *signal == number).map(|(_, time)| *time);

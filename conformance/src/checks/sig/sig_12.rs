@@ -9,6 +9,7 @@ use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
 use crate::checks::{Check, Scene, facts, pods};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -79,9 +80,9 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     pods::told_caught(&mut evidence, "a", caught);
     let (lasted, took) = took.unwrap_or((Duration::MAX, Duration::MAX));
     let source = "suite: from the call of stop to the end of a's connection";
-    evidence.inside("lasted_ms", pods::millis(lasted), source);
+    evidence.inside("lasted_ms", millis(lasted), source);
     let source = "suite: from the hook's first words to the end of a's connection";
-    evidence.inside("end_ms", pods::millis(took), source);
+    evidence.inside("end_ms", millis(took), source);
     let lives = pods::lives(&trace, &a.cgroup);
     let begin = lives.iter().find(|life| Some(life.tgid) == hook).map(|life| life.exec.event.time_ns);
     let sent = pods::signals(&trace, a.outer_pid());

@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::boot_ns;
@@ -67,7 +68,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
             refused.push(request.clone());
         }
         let at_least = u32::from(accepted);
-        let timeout_ms = u64::try_from(cell.deadline(2.0).as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = millis(cell.deadline(2.0));
         let seen = container
             .witness()?
             .ask_as::<Vec<Caught>>(Command::CaughtSignals { at_least, timeout_ms }, timeout);

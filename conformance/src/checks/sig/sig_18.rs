@@ -8,6 +8,7 @@ use podproof_witness::Command;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -93,7 +94,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
 
 /// Has the program start its processes; their numbers on the node.
 fn workers(cell: &Cell<'_>, container: &mut Container) -> Result<BTreeSet<u32>, Obstacle> {
-    let for_ms = u64::try_from(cell.deadline(LIFE_SECONDS).as_millis()).unwrap_or(u64::MAX);
+    let for_ms = millis(cell.deadline(LIFE_SECONDS));
     let command = Command::ForkStaying { count: WORKERS, for_ms };
     let made: Vec<u32> = container.witness()?.ask_as(command, cell.deadline(10.0))?;
     let trace = cell.trace()?;

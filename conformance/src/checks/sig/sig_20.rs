@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, succeeded};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -60,7 +61,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let pending = process::status_line(pid, "ShdPnd").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
     let frozen = cell.trace()?;
     succeeded(&cell.call(&["resume", &id])?)?;
-    let timeout_ms = u64::try_from(cell.deadline(2.0).as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(cell.deadline(2.0));
     let caught = Command::CaughtSignals { at_least: 1, timeout_ms };
     let caught: Vec<Caught> = container.witness()?.ask_as(caught, timeout)?;
     pause(cell, &id)?;
@@ -105,7 +106,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
             "tp_btf/sched_process_exit: since the runtime was called",
         );
     }
-    let limit_ms = u64::try_from((patience + cell.deadline(1.0)).as_millis()).unwrap_or(u64::MAX);
+    let limit_ms = millis(patience + cell.deadline(1.0));
     evidence.kernel(
         "limit.ms",
         limit_ms,

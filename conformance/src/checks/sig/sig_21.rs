@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
 use crate::checks::{Check, Scene, facts};
+use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::boot_ns;
@@ -65,7 +66,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
             silent.push(request);
         }
     }
-    let timeout_ms = u64::try_from(cell.deadline(PATIENCE_SECONDS).as_millis()).unwrap_or(u64::MAX);
+    let timeout_ms = millis(cell.deadline(PATIENCE_SECONDS));
     let command = Command::CaughtSignals { at_least: 1, timeout_ms };
     let caught = container.witness()?.ask_as::<Vec<Caught>>(command, timeout);
     let trace = cell.trace()?;
