@@ -6,8 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use podproof_ebpf::event::EventKind;
-use podproof_witness::{Command, WITNESS_PATH};
-use serde::Deserialize;
+use podproof_witness::{CaughtSignal, Command, WITNESS_PATH};
 
 use crate::cell::{Cell, Container, Obstacle};
 use crate::evidence::Evidence;
@@ -90,13 +89,9 @@ pub(super) fn catch_all(cell: &Cell<'_>, container: &mut Container) -> Result<()
 /// The signals that a witness has caught since it was last asked: as soon as there are so many, or after this time. `None` when it
 /// has ended.
 pub(super) fn caught(link: &mut Link, at_least: u32, for_ms: u64) -> Result<Option<Vec<u32>>, Obstacle> {
-    #[derive(Deserialize)]
-    struct Caught {
-        signal: u32,
-    }
     let patience = Duration::from_millis(for_ms) + Duration::from_secs(20);
     let command = Command::CaughtSignals { at_least, timeout_ms: for_ms };
-    match link.ask_as::<Vec<Caught>>(command, patience) {
+    match link.ask_as::<Vec<CaughtSignal>>(command, patience) {
         Ok(list) => Ok(Some(list.into_iter().map(|caught| caught.signal).collect())),
         Err(WitnessError::Gone { .. }) => Ok(None),
         Err(error) => Err(error.into()),

@@ -107,6 +107,28 @@ pub struct Hello {
     pub birth: Birth,
 }
 
+/// A process as `/proc` lists it, numbers in the namespace of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's, 0 for one outside.
+    pub ppid: u32,
+    /// Its state letter (proc_pid_stat(5)).
+    pub state: char,
+    /// Its command name.
+    pub comm: String,
+}
+
+/// A signal that a handler of the witness recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaughtSignal {
+    /// 1..=64.
+    pub signal: u32,
+    /// `si_pid`, 0 for the kernel and for a sender outside of the pid namespace.
+    pub sender: i32,
+}
+
 /// A numbered command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -148,7 +170,7 @@ pub enum Command {
     Ping,
     /// The birth report taken again. Value: [`Birth`].
     Report,
-    /// Processes that `/proc` lists. Value: `[{"pid":1,"ppid":0,"state":"S","comm":"witness"}]`.
+    /// Processes that `/proc` lists. Value: [[`ListedProcess`]].
     Processes,
     /// Forks `count` children that sleep until they are killed or the witness dies; with `sessions` each calls
     /// setsid(2). Value: `[pid]`, inner numbers.
@@ -240,7 +262,7 @@ pub enum Command {
     /// Value: `[signal]` for which that worked.
     CatchAllSignals,
     /// Signals caught since the last call, in order. Waits until `at_least` were caught or the time is over.
-    /// Value: `[{"signal":10,"sender":0}]`, `sender` is `si_pid`.
+    /// Value: [[`CaughtSignal`]].
     CaughtSignals {
         /// Satisfied at this number.
         at_least: u32,

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{FileStat, Mode, stat};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{self, Pid, mkdir, setsid};
+use podproof_witness::ListedProcess;
 use serde_json::{Value, json};
 
 use crate::failure::{During, Failure, errno_of};
@@ -377,30 +378,21 @@ fn numbers(pids: &[Pid]) -> Value {
     pids.iter().map(|pid| pid.as_raw()).collect()
 }
 
-/// One line of `/proc/PID/stat`, as far as it is needed.
-struct Listed {
-    pid: i32,
-    comm: String,
-    state: char,
-    ppid: i32,
+/// Parses `/proc/PID/stat`, as far as it is needed: `pid (comm) state ppid ...`; the command name may contain anything, so it ends
+/// at the last parenthesis.
+fn parse_stat(stat: &str) -> Option<ListedProcess> {
+    let (pid, rest) = stat.split_once(" (")?;
+    let (comm, rest) = rest.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    Some(ListedProcess {
+        pid: pid.parse().ok()?,
+        comm: comm.to_owned(),
+        state: fields.next()?.parse().ok()?,
+        ppid: fields.next()?.parse().ok()?,
+    })
 }
 
-impl Listed {
-    /// `pid (comm) state ppid ...`; the command name may contain anything, so it ends at the last parenthesis.
-    fn parse(stat: &str) -> Option<Self> {
-        let (pid, rest) = stat.split_once(" (")?;
-        let (comm, rest) = rest.rsplit_once(") ")?;
-        let mut fields = rest.split(' ');
-        Some(Self {
-            pid: pid.parse().ok()?,
-            comm: comm.to_owned(),
-            state: fields.next()?.parse().ok()?,
-            ppid: fields.next()?.parse().ok()?,
-        })
-    }
-}
-
-fn listed() -> Result<Vec<Listed>, Failure> {
+fn listed() -> Result<Vec<ListedProcess>, Failure> {
     let mut processes = Vec::new();
     for entry in fs::read_dir("/proc").during(|| "list /proc".to_owned())? {
         let entry = entry.during(|| "list /proc".to_owned())?;
@@ -409,7 +401,7 @@ fn listed() -> Result<Vec<Listed>, Failure> {
             continue;
         }
         match fs::read(entry.path().join("stat")) {
-            Ok(stat) => processes.push(Listed::parse(&String::from_utf8_lossy(&stat)).ok_or_else(|| {
+            Ok(stat) => processes.push(parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| {
                 Failure::new(format!("parse {}/stat", entry.path().display()), Errno::EPROTO)
             })?),
             // Reaped between the listing and the reading.
@@ -430,7 +422,7 @@ fn is_gone(error: &io::Error) -> bool {
 pub(crate) fn thread_state(tid: Pid) -> Result<Option<char>, Failure> {
     let path = format!("/proc/self/task/{tid}/stat");
     match fs::read(&path) {
-        Ok(stat) => Listed::parse(&String::from_utf8_lossy(&stat))
+        Ok(stat) => parse_stat(&String::from_utf8_lossy(&stat))
             .map(|thread| Some(thread.state))
             .ok_or_else(|| Failure::new(format!("parse {path}"), Errno::EPROTO)),
         Err(error) if is_gone(&error) => Ok(None),
@@ -440,9 +432,7 @@ pub(crate) fn thread_state(tid: Pid) -> Result<Option<char>, Failure> {
 
 /// `processes`.
 pub(crate) fn processes() -> Result<Value, Failure> {
-    let process =
-        |p: Listed| json!({ "pid": p.pid, "ppid": p.ppid, "state": p.state.to_string(), "comm": p.comm });
-    listed().map(|listed| listed.into_iter().map(process).collect())
+    listed().map(|listed| json!(listed))
 }
 
 /// One that is being released is dead (X) for a moment.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use nix::errno::Errno;
+use podproof_witness::CaughtSignal;
 
 use crate::failure::Failure;
 use crate::sys;
@@ -22,14 +23,14 @@ pub(crate) fn caught(at_least: u32, timeout_ms: u64) -> Result<Value, Failure> {
         let seen = sys::n_recorded();
         caught.extend(
             std::iter::from_fn(sys::next_caught)
-                .map(|(signal, sender)| json!({ "signal": signal, "sender": sender })),
+                .map(|(signal, sender)| CaughtSignal { signal: signal.unsigned_abs(), sender }),
         );
         if sys::n_overflowed() > 0 {
             let op = format!("record signals: {} found no room", sys::n_overflowed());
             return Err(Failure::new(op, Errno::EOVERFLOW));
         }
         if caught.len() >= at_least as usize || deadline.is_over() {
-            return Ok(Value::Array(caught));
+            return Ok(json!(caught));
         }
         sys::wait_past(seen, deadline);
     }

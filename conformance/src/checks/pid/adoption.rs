@@ -1,8 +1,7 @@
 //! Who adopts orphans: what a witness reads of their parents, and what the kernel shows.
 
 use podproof_ebpf::event::EventKind;
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{Command, ListedProcess};
 
 use crate::cell::{Cell, Container, Obstacle};
 use crate::checks::facts;
@@ -14,12 +13,6 @@ use crate::observe::trace::Trace;
 /// How many orphans each container makes.
 pub(super) const ORPHANS: u32 = 3;
 
-#[derive(Debug, Deserialize)]
-struct Listed {
-    pid: u32,
-    ppid: u32,
-}
-
 /// Has a container make orphans, reads their parents inside, and lets them end.
 pub(super) fn observe(
     cell: &Cell<'_>,
@@ -27,7 +20,7 @@ pub(super) fn observe(
     evidence: &mut Evidence,
 ) -> Result<Orphans, Obstacle> {
     let orphans = Orphans::make(cell, container, ORPHANS)?;
-    let listed: Vec<Listed> = container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?;
+    let listed: Vec<ListedProcess> = container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?;
     let parents: Vec<u32> = listed
         .iter()
         .filter(|process| orphans.inner.contains(&process.pid))

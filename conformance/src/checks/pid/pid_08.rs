@@ -1,8 +1,7 @@
 //! PID-08: signals from the node have no sender inside.
 
 use podproof_ebpf::event::{EventKind, SignalAction};
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{CaughtSignal, Command};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -40,13 +39,6 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-/// A signal that the witness caught.
-#[derive(Debug, Deserialize)]
-struct Caught {
-    signal: u32,
-    sender: i64,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
     let timeout = cell.deadline(5.0);
@@ -59,7 +51,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     let timeout_ms = millis(cell.deadline(2.0));
     let command = Command::CaughtSignals { at_least: 2, timeout_ms };
-    let caught: Vec<Caught> = container.witness()?.ask_as(command, timeout)?;
+    let caught: Vec<CaughtSignal> = container.witness()?.ask_as(command, timeout)?;
     for (name, number) in SIGNALS {
         if let Some(caught) = caught.iter().find(|caught| caught.signal == number) {
             evidence.inside(&format!("sender.{name}"), caught.sender, "witness a: si_pid in its handler");

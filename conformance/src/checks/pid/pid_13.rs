@@ -1,8 +1,7 @@
 //! PID-13: exec brings a process into the container's PID namespace.
 
 use podproof_ebpf::event::{EventKind, NsKind};
-use podproof_witness::{Command, WITNESS_PATH};
-use serde::Deserialize;
+use podproof_witness::{Command, ListedProcess, WITNESS_PATH};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -36,12 +35,6 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-#[derive(Debug, Deserialize)]
-struct Listed {
-    pid: u32,
-    ppid: i32,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
     let (call, link) = cell.exec_witness(&container, "x", &[])?;
@@ -55,7 +48,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         cgroup: container.cgroup.clone(),
         program: WITNESS_PATH.to_owned(),
     };
-    let listed: Vec<Listed> = container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?;
+    let listed: Vec<ListedProcess> = container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?;
     let trace = cell.trace()?;
 
     let mut evidence = Evidence::default();
@@ -67,7 +60,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     if let Some(link) = &second.link {
         evidence.inside("number.x", link.hello.birth.pid, "witness x: getpid(2) at birth");
         evidence.inside("parent.x", link.hello.birth.ppid, "witness x: getppid(2) at birth");
-        let parents: Vec<i32> =
+        let parents: Vec<u32> =
             listed.iter().filter(|seen| seen.pid == link.hello.birth.pid).map(|seen| seen.ppid).collect();
         evidence.inside(
             "listed.parents",

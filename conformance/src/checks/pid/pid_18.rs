@@ -1,8 +1,7 @@
 //! PID-18: a monitor on the node adopts no orphan of a private PID namespace.
 
 use podproof_ebpf::event::EventKind;
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{Command, ListedProcess};
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
@@ -33,19 +32,12 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-/// A process as the witness lists it.
-#[derive(Debug, Deserialize)]
-struct Listed {
-    pid: u32,
-    ppid: u32,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut pod = cell.pod(false, &["a"])?;
     let [a] = exactly(&mut pod.members)?;
     let timeout = cell.deadline(10.0);
     let made: Vec<u32> = a.witness()?.ask_as(Command::MakeOrphans { count: 1 }, timeout)?;
-    let listed: Vec<Listed> = a.witness()?.ask_as(Command::Processes, timeout)?;
+    let listed: Vec<ListedProcess> = a.witness()?.ask_as(Command::Processes, timeout)?;
     let trace = cell.trace()?;
     let space = trace.exec_of(a.outer_pid(), &a.program).and_then(|exec| exec.task.ns.pid);
     let orphan = trace.births().rev().find(|birth| {

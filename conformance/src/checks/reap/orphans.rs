@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use podproof_ebpf::event::{Event, EventKind};
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{Command, ListedProcess};
 
 use crate::cell::{Cell, Container, Obstacle};
 use crate::duration::millis;
@@ -47,16 +46,8 @@ pub(super) struct Fates {
     pub(super) adopted: BTreeMap<u32, u32>,
 }
 
-/// A process as a witness lists it.
-#[derive(Debug, Deserialize)]
-pub(super) struct Listed {
-    pid: u32,
-    pub(super) ppid: u32,
-    pub(super) state: String,
-}
-
 /// The processes that a container's `/proc` lists.
-pub(super) fn listed(cell: &Cell<'_>, container: &mut Container) -> Result<Vec<Listed>, Obstacle> {
+pub(super) fn listed(cell: &Cell<'_>, container: &mut Container) -> Result<Vec<ListedProcess>, Obstacle> {
     Ok(container.witness()?.ask_as(Command::Processes, cell.deadline(10.0))?)
 }
 
@@ -141,7 +132,7 @@ impl Orphans {
     }
 
     /// The only orphan, among the processes that a container lists.
-    pub(super) fn among<'l>(&self, listed: &'l [Listed]) -> Option<&'l Listed> {
+    pub(super) fn among<'l>(&self, listed: &'l [ListedProcess]) -> Option<&'l ListedProcess> {
         listed.iter().find(|process| self.inner.contains(&process.pid))
     }
 

@@ -48,7 +48,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         evidence.inside("orphan.parent", orphan.ppid, "witness a: PPid in /proc before it was let go");
     }
     evidence.inside("zombies", zombies, "witness a: processes in state Z in /proc, after the exit");
-    let left = orphans.among(&after).map_or("none", |orphan| orphan.state.as_str());
+    let left = orphans.among(&after).map_or_else(|| "none".to_owned(), |orphan| orphan.state.to_string());
     evidence.inside("orphan.state", left, "witness a: the orphan's state letter in /proc, after the exit");
 
     let fates = orphans.fates(&trace);

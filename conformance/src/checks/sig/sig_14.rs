@@ -1,8 +1,7 @@
 //! SIG-14: `kill` sends the signal that was asked for.
 
 use podproof_ebpf::event::{EventKind, SignalResult};
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{CaughtSignal, Command};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -45,12 +44,6 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-/// A signal that the witness caught.
-#[derive(Debug, Deserialize)]
-struct Caught {
-    signal: u32,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
     let timeout = cell.deadline(5.0);
@@ -71,7 +64,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         let timeout_ms = millis(cell.deadline(2.0));
         let seen = container
             .witness()?
-            .ask_as::<Vec<Caught>>(Command::CaughtSignals { at_least, timeout_ms }, timeout);
+            .ask_as::<Vec<CaughtSignal>>(Command::CaughtSignals { at_least, timeout_ms }, timeout);
         match seen {
             Ok(seen) => caught.extend(seen.into_iter().map(|caught| caught.signal)),
             // A program that a wrong signal ended has caught nothing more.

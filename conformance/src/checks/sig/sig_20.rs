@@ -1,8 +1,7 @@
 //! SIG-20: what a signal is to a frozen container.
 
 use podproof_ebpf::event::{EventKind, SignalResult};
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{CaughtSignal, Command};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -44,12 +43,6 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-/// A signal that the witness caught.
-#[derive(Debug, Deserialize)]
-struct Caught {
-    signal: u32,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     cell.need_cgroup_v2()?;
     let mut container = cell.container(&Bundle::witness("a"))?;
@@ -63,7 +56,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     succeeded(&cell.call(&["resume", &id])?)?;
     let timeout_ms = millis(cell.deadline(2.0));
     let caught = Command::CaughtSignals { at_least: 1, timeout_ms };
-    let caught: Vec<Caught> = container.witness()?.ask_as(caught, timeout)?;
+    let caught: Vec<CaughtSignal> = container.witness()?.ask_as(caught, timeout)?;
     pause(cell, &id)?;
     let kill = cell.kill(&id, "KILL")?;
     let patience = cell.deadline(PATIENCE_SECONDS);

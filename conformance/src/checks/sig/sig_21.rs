@@ -1,8 +1,7 @@
 //! SIG-21: what is no signal is not sent.
 
 use podproof_ebpf::event::EventKind;
-use podproof_witness::Command;
-use serde::Deserialize;
+use podproof_witness::{CaughtSignal, Command};
 
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
@@ -45,12 +44,6 @@ pub(super) const CHECK: Check = Check {
     rules: Rules { inside, kernel },
 };
 
-/// A signal that the witness caught.
-#[derive(Debug, Deserialize)]
-struct Caught {
-    signal: u32,
-}
-
 fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut container = cell.container(&Bundle::witness("a"))?;
     let timeout = cell.deadline(5.0);
@@ -68,7 +61,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     }
     let timeout_ms = millis(cell.deadline(PATIENCE_SECONDS));
     let command = Command::CaughtSignals { at_least: 1, timeout_ms };
-    let caught = container.witness()?.ask_as::<Vec<Caught>>(command, timeout);
+    let caught = container.witness()?.ask_as::<Vec<CaughtSignal>>(command, timeout);
     let trace = cell.trace()?;
 
     let mut evidence = Evidence::default();
