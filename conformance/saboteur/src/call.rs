@@ -118,6 +118,17 @@ impl Call {
         }
     }
 
+    /// Has a `kill` by a number above this ask for another one.
+    pub(crate) fn renumber(&mut self, above: u32, by: impl FnOnce(u32) -> u32) {
+        if self.verb() == "kill"
+            && let Some(asked) = self.operand().map(str::to_owned)
+            && let Ok(signal) = asked.parse()
+            && signal > above
+        {
+            self.replace(&asked, &by(signal).to_string());
+        }
+    }
+
     /// Replaces one word (the verb, the id, an operand) of the call.
     pub(crate) fn replace(&mut self, word: &str, by: &str) {
         if let Some(found) = self.arguments.iter_mut().rev().find(|argument| *argument == word) {
@@ -149,6 +160,20 @@ mod tests {
         call.wrap_executed("new-ipc");
         let expected = "--root /r exec --detach --pid-file /p x-1 /saboteur-wrapper new-ipc /witness serve";
         assert_eq!(call.arguments.join(" "), expected);
+    }
+
+    #[test]
+    fn only_a_kill_by_a_number_above_the_bound_is_renumbered() {
+        for (line, expected) in [
+            ("kill x-1 32", "kill x-1 33"),
+            ("kill x-1 31", "kill x-1 31"),
+            ("kill x-1 TERM", "kill x-1 TERM"),
+            ("exec x-1 32", "exec x-1 32"),
+        ] {
+            let mut call = call(line);
+            call.renumber(31, |signal| signal + 1);
+            assert_eq!(call.arguments.join(" "), expected);
+        }
     }
 
     #[test]

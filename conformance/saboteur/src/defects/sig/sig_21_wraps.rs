@@ -18,12 +18,6 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if call.verb() == "kill"
-        && let Some(asked) = call.operand().map(str::to_owned)
-        && let Ok(signal) = asked.parse::<u32>()
-        && signal > LAST
-    {
-        call.replace(&asked, &(signal % LAST).to_string());
-    }
+    call.renumber(LAST, |signal| signal % LAST);
     base.pass(call)
 }
