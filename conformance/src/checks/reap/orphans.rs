@@ -7,7 +7,10 @@ use podproof_ebpf::event::{Event, EventKind};
 use podproof_witness::{Command, ListedProcess};
 
 use crate::cell::{Cell, Container, Obstacle};
+use crate::checks::facts;
 use crate::duration::millis;
+use crate::evidence::{Evidence, Gap, Side};
+use crate::judge::Finding;
 use crate::observe::trace::{CLONE_THREAD, Trace, is};
 
 /// How long a sandbox program may leave a zombie.
@@ -59,14 +62,43 @@ pub(super) fn zombies(cell: &Cell<'_>, container: &mut Container) -> Result<u64,
     Ok(container.witness()?.ask_as(wait, patience + cell.deadline(5.0))?)
 }
 
-/// Whether a process was released by the sandbox process, or by the kernel for it; by its name in [`Fates::reaper`].
-pub(super) fn is_released(reaper: &str) -> bool {
+/// The kernel's rule of one orphan: it ends, and the sandbox process, or the kernel for it, releases it. `whom` names it to people.
+pub(super) fn released(side: &Side<'_>, whom: &str) -> Result<Finding, Gap> {
+    let reaper = reaper(side, whom)?;
+    Ok(Finding::new(
+        is_released(reaper),
+        format!("{whom} is reaped by pause, or by the kernel itself"),
+        format!("it is reaped by {reaper}"),
+    ))
+}
+
+/// The same of one that is born below another parent: the sandbox process has adopted it before. `by` names that to people.
+pub(super) fn adopted_and_released(side: &Side<'_>, whom: &str, by: &str) -> Result<Finding, Gap> {
+    let (reaper, adopted) = (reaper(side, whom)?, side.flag("adopted")?);
+    let was = if adopted { "adopted" } else { "not adopted" };
+    Ok(Finding::new(
+        adopted && is_released(reaper),
+        format!("{whom} is adopted by {by}, and reaped by it or by the kernel itself"),
+        format!("it is {was} by {by} and reaped by {reaper}"),
+    ))
+}
+
+/// Who released the orphan, once it has ended.
+fn reaper<'s>(side: &Side<'s>, whom: &str) -> Result<&'s str, Gap> {
+    if side.number("ended")? != 1 {
+        return Err(Gap(format!("the end of {whom}")));
+    }
+    side.text("reaper")
+}
+
+/// By the sandbox process, or by the kernel for it: a name of [`Fates::reaper`].
+fn is_released(reaper: &str) -> bool {
     reaper == "pause" || reaper == "the kernel"
 }
 
 impl Fates {
     /// Who released the only orphan: `pause` (the process with this number), `the kernel`, `nobody`, or another one.
-    pub(super) fn reaper(&self, pause: i32) -> String {
+    fn reaper(&self, pause: i32) -> String {
         match self.reaped.values().next() {
             None => "nobody".to_owned(),
             Some(Reaper::Kernel) => "the kernel".to_owned(),
@@ -208,6 +240,21 @@ impl Orphans {
         }
         fates.last_reap_after = Duration::from_nanos(last_reap.saturating_sub(last_end));
         fates
+    }
+
+    /// Adds that the only orphan ended and who released it, and keeps what the report shows of that. `pause` is the sandbox process.
+    pub(super) fn told_release(&self, evidence: &mut Evidence, trace: &Trace, pause: i32) {
+        let fates = self.fates(trace);
+        evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
+        evidence.kernel("reaper", fates.reaper(pause), self.source_of_reaps(trace));
+        facts::keep_trace(evidence, trace, |kind| self.concerns(kind, pause));
+    }
+
+    /// Adds whether this process adopted the only orphan.
+    pub(super) fn told_adoption(&self, evidence: &mut Evidence, trace: &Trace, by: i32) {
+        let adopted = self.fates(trace).adopted.values().any(|to| i32::try_from(*to) == Ok(by));
+        let source = "tp_btf/sched_process_exit: its parent at the end, beside that at its birth";
+        evidence.kernel("adopted", adopted, source);
     }
 
     /// Which hook showed the releases.

@@ -3,7 +3,7 @@
 use super::orphans::{self, Orphans};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -50,11 +50,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.inside("zombies", zombies, "witness a: processes in state Z in /proc, after the exit");
     let left = orphans.among(&after).map_or_else(|| "none".to_owned(), |orphan| orphan.state.to_string());
     evidence.inside("orphan.state", left, "witness a: the orphan's state letter in /proc, after the exit");
-
-    let fates = orphans.fates(&trace);
-    evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
-    evidence.kernel("reaper", fates.reaper(pod.sandbox.pid), orphans.source_of_reaps(&trace));
-    facts::keep_trace(&mut evidence, &trace, |kind| orphans.concerns(kind, pod.sandbox.pid));
+    orphans.told_release(&mut evidence, &trace, pod.sandbox.pid);
     Ok(evidence)
 }
 
@@ -72,13 +68,5 @@ fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
 }
 
 fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
-    if side.number("ended")? != 1 {
-        return Err(Gap("the end of the orphan".to_owned()));
-    }
-    let reaper = side.text("reaper")?;
-    Ok(Finding::new(
-        orphans::is_released(reaper),
-        "the orphan is reaped by pause, or by the kernel itself",
-        format!("it is reaped by {reaper}"),
-    ))
+    orphans::released(side, "the orphan")
 }

@@ -5,7 +5,7 @@ use podproof_witness::Command;
 use super::orphans::{self, Orphans};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -48,17 +48,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         evidence.inside("daemon.parent", listed.ppid, "witness a: PPid in /proc before its end");
     }
     evidence.inside("zombies", zombies, "witness a: processes in state Z in /proc, after its end");
-    let fates = daemon.fates(&trace);
-    evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
-    let is_sandbox = |tgid: u32| i32::try_from(tgid) == Ok(pod.sandbox.pid);
-    let adopted = fates.adopted.values().any(|to| is_sandbox(*to));
-    evidence.kernel(
-        "adopted",
-        adopted,
-        "tp_btf/sched_process_exit: its parent at the end, beside that at its birth",
-    );
-    evidence.kernel("reaper", fates.reaper(pod.sandbox.pid), daemon.source_of_reaps(&trace));
-    facts::keep_trace(&mut evidence, &trace, |kind| daemon.concerns(kind, pod.sandbox.pid));
+    daemon.told_adoption(&mut evidence, &trace, pod.sandbox.pid);
+    daemon.told_release(&mut evidence, &trace, pod.sandbox.pid);
     Ok(evidence)
 }
 
@@ -72,14 +63,5 @@ fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
 }
 
 fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
-    if side.number("ended")? != 1 {
-        return Err(Gap("the end of the daemon".to_owned()));
-    }
-    let (adopted, reaper) = (side.flag("adopted")?, side.text("reaper")?);
-    let was = if adopted { "adopted" } else { "not adopted" };
-    Ok(Finding::new(
-        adopted && orphans::is_released(reaper),
-        "the daemon is adopted by the sandbox process, and reaped by it or by the kernel itself",
-        format!("it is {was} by the sandbox process and reaped by {reaper}"),
-    ))
+    orphans::adopted_and_released(side, "the daemon", "the sandbox process")
 }

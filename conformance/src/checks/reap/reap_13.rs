@@ -5,7 +5,7 @@ use podproof_witness::{Command, WITNESS_PATH};
 use super::orphans::{self, Orphans};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly, succeeded};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -64,10 +64,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         );
     }
     evidence.inside("zombies", zombies, "witness a: processes in state Z in /proc, after its end");
-    let fates = orphan.fates(&trace);
-    evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
-    evidence.kernel("reaper", fates.reaper(pod.sandbox.pid), orphan.source_of_reaps(&trace));
-    facts::keep_trace(&mut evidence, &trace, |kind| orphan.concerns(kind, pod.sandbox.pid));
+    orphan.told_release(&mut evidence, &trace, pod.sandbox.pid);
     Ok(evidence)
 }
 
@@ -81,13 +78,5 @@ fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
 }
 
 fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
-    if side.number("ended")? != 1 {
-        return Err(Gap("the end of the orphan".to_owned()));
-    }
-    let reaper = side.text("reaper")?;
-    Ok(Finding::new(
-        orphans::is_released(reaper),
-        "the orphan of an exec is reaped by pause, or by the kernel itself",
-        format!("it is reaped by {reaper}"),
-    ))
+    orphans::released(side, "the orphan of an exec")
 }

@@ -62,16 +62,8 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         evidence.inside("orphan.parent", listed.ppid, "witness second: PPid in /proc before it was let go");
     }
     evidence.inside("zombies", zombies, "witness second: processes in state Z in /proc, after the exit");
-    let fates = orphans.fates(&trace);
-    evidence.kernel("ended", fates.ended, "tp_btf/sched_process_exit");
-    let adopted = fates.adopted.values().any(|to| i32::try_from(*to) == Ok(second.pid));
-    evidence.kernel(
-        "adopted",
-        adopted,
-        "tp_btf/sched_process_exit: its parent at the end, beside that at its birth",
-    );
-    evidence.kernel("reaper", fates.reaper(second.pid), orphans.source_of_reaps(&trace));
-    facts::keep_trace(&mut evidence, &trace, |kind| orphans.concerns(kind, second.pid));
+    orphans.told_adoption(&mut evidence, &trace, second.pid);
+    orphans.told_release(&mut evidence, &trace, second.pid);
     Ok(evidence)
 }
 
@@ -94,14 +86,5 @@ fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
 
 fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
     needs_another_number(side)?;
-    if side.number("ended")? != 1 {
-        return Err(Gap("the end of the orphan".to_owned()));
-    }
-    let (adopted, reaper) = (side.flag("adopted")?, side.text("reaper")?);
-    let was = if adopted { "adopted" } else { "not adopted" };
-    Ok(Finding::new(
-        adopted && orphans::is_released(reaper),
-        "the orphan is adopted and reaped by the sandbox program that is above it",
-        format!("it is {was} by that program, and reaped by {reaper}"),
-    ))
+    orphans::adopted_and_released(side, "the orphan", "the sandbox program that is above it")
 }
