@@ -16,6 +16,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let tests = vec![
         Trial::test("list_names_every_requirement", list_names_every_requirement),
+        Trial::test("the_readme_names_every_area", the_readme_names_every_area),
         Trial::test("explain_tells_how_a_check_is_judged", explain_tells_how_a_check_is_judged),
         Trial::test("an_unknown_id_is_an_error", an_unknown_id_is_an_error),
         Trial::test("a_filter_without_match_is_an_error", a_filter_without_match_is_an_error),
@@ -106,6 +107,17 @@ fn list_names_every_requirement() -> Result<(), Failed> {
         expect(&output, 0, check.requirement.statement)?;
     }
     Ok(())
+}
+
+fn the_readme_names_every_area() -> Result<(), Failed> {
+    let readme = include_str!("../../README.md");
+    let judged = readme.split("\n## ").find(|section| section.starts_with("What is judged\n"));
+    let judged = judged.ok_or("README.md has no section What is judged")?;
+    let areas = conformance::checks::all().map(|check| check.requirement.area());
+    match areas.map(|area| format!("({area})")).find(|area| !judged.contains(area)) {
+        Some(area) => Err(format!("its section What is judged lacks {area}").into()),
+        None => Ok(()),
+    }
 }
 
 fn explain_tells_how_a_check_is_judged() -> Result<(), Failed> {
