@@ -1,5 +1,6 @@
 //! Namespace sharing and isolation.
 
+mod cgroup_roots;
 mod matrix;
 mod membership;
 mod node;
