@@ -2,18 +2,23 @@
 //!
 //! The name that it is called by chooses the defect (`ns-01-own-netns`, a link to this program), and
 //! `PODPROOF_SABOTEUR_BASE` names the good runtime. As `pause` it is a broken sandbox program, and as
-//! `saboteur-wrapper` a program that stands in front of a container's own; both only inside containers.
+//! `saboteur-wrapper` a program that stands in front of a container's own; both only inside containers. Some names choose a
+//! stand-in, which has no defect but something that the good runtime lacks.
 //! Under its own name it lists its defects and makes the links.
 
 mod base;
 mod bundle;
 mod call;
 mod cgroup;
+mod debug;
 mod defects;
 mod hostile;
 mod inside;
+mod kept;
 mod pod;
 mod pod_layer;
+mod stand_ins;
+mod users;
 mod uts;
 
 use std::os::unix::fs::symlink;
@@ -38,7 +43,9 @@ struct Cli {
 enum Command {
     /// Print the defects as JSON: name, target, what it does, and which other checks turn red with the reason.
     List,
-    /// Make a link to this program for every defect.
+    /// Print the stand-ins as JSON, good runtimes with something that podrt lacks: name, what each has, the checks it is good for.
+    StandIns,
+    /// Make a link to this program for every defect and every stand-in.
     Install {
         /// Where the links go.
         dir: PathBuf,
@@ -63,9 +70,13 @@ fn main() -> ExitCode {
         inside::WRAPPER => inside::wrapper::run(&rest),
         _ => match defects::all().find(|defect| defect.name == name) {
             Some(defect) => act(defect, rest),
-            None => match hostile::ALL.iter().find(|hostile| hostile.name == name) {
-                Some(hostile) => attack(hostile, rest),
-                None => own_command().map(|()| 0),
+            None => match (
+                hostile::ALL.iter().find(|hostile| hostile.name == name),
+                stand_ins::ALL.iter().find(|stand_in| stand_in.name == name),
+            ) {
+                (Some(hostile), _) => play(hostile.name, hostile.act, rest),
+                (None, Some(stand_in)) => play(stand_in.name, stand_in.act, rest),
+                (None, None) => own_command().map(|()| 0),
             },
         },
     };
@@ -87,13 +98,14 @@ fn act(defect: &defects::Defect, arguments: Vec<String>) -> Result<u8> {
     (defect.act)(&mut Call::parse(arguments), &base)
 }
 
-fn attack(hostile: &hostile::Hostile, arguments: Vec<String>) -> Result<u8> {
+/// Plays a runtime that changes no call: a hostile one or a stand-in.
+fn play(name: &str, act: fn(&Call, &Base) -> Result<u8>, arguments: Vec<String>) -> Result<u8> {
     let base = Base::from_environment()?;
     if asks_for_version(&arguments) {
-        tell_version(hostile.name, &base);
+        tell_version(name, &base);
         return Ok(0);
     }
-    (hostile.act)(&Call::parse(arguments), &base)
+    act(&Call::parse(arguments), &base)
 }
 
 fn asks_for_version(arguments: &[String]) -> bool {
@@ -118,7 +130,16 @@ fn own_command() -> Result<()> {
             println!("{}", serde_json::to_string_pretty(&list)?);
             Ok(())
         }
-        Command::Install { dir } => install(&dir, defects::all().map(|defect| defect.name)),
+        Command::StandIns => {
+            let told = |one: &stand_ins::StandIn| json!({ "name": one.name, "does": one.does, "serves": one.serves });
+            let list: Vec<_> = stand_ins::ALL.iter().map(told).collect();
+            println!("{}", serde_json::to_string_pretty(&list)?);
+            Ok(())
+        }
+        Command::Install { dir } => {
+            let stand_ins = stand_ins::ALL.iter().map(|stand_in| stand_in.name);
+            install(&dir, defects::all().map(|defect| defect.name).chain(stand_ins))
+        }
         Command::Hostile { install: Some(dir) } => {
             install(&dir, hostile::ALL.iter().map(|hostile| hostile.name))
         }

@@ -52,28 +52,48 @@ pub(crate) fn containers(manifest: &mut Value) -> &mut [Value] {
 
 /// Puts a wrapper in front of the program of each main container: this program, as `/saboteur-wrapper MODE PROGRAM ARGS...`.
 pub(crate) fn wrap(call: &Call, mode: &str) -> Result<()> {
-    wrap_list(call, mode, "containers")
+    wrap_list(call, &[mode], "containers")
+}
+
+/// The same with arguments of the mode: `/saboteur-wrapper WORDS... PROGRAM ARGS...`.
+pub(crate) fn wrap_with(call: &Call, words: &[&str]) -> Result<()> {
+    wrap_list(call, words, "containers")
 }
 
 /// The same for init containers.
 pub(crate) fn wrap_init(call: &Call, mode: &str) -> Result<()> {
-    wrap_list(call, mode, "initContainers")
+    wrap_list(call, &[mode], "initContainers")
 }
 
-fn wrap_list(call: &Call, mode: &str, list: &str) -> Result<()> {
+fn wrap_list(call: &Call, words: &[&str], list: &str) -> Result<()> {
     let mut document = manifest(call)?;
     for container in document["spec"][list].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice) {
-        let image = container["image"].as_str().context("an image is needed")?;
-        let to = Path::new(image).join(inside::WRAPPER);
-        if !to.exists() {
-            fs::copy("/proc/self/exe", &to)
-                .with_context(|| format!("copy this program to {}", to.display()))?;
-        }
-        let mut command = vec![json!(format!("/{}", inside::WRAPPER)), json!(mode)];
+        put_wrapper(container)?;
+        let mut command = vec![json!(format!("/{}", inside::WRAPPER))];
+        command.extend(words.iter().map(|word| json!(word)));
         command.extend(container["command"].as_array().cloned().unwrap_or_default());
         container["command"] = Value::Array(command);
     }
     edit(call, |manifest| *manifest = document)
+}
+
+/// Puts the wrapper into the image of a container.
+pub(crate) fn put_wrapper(container: &Value) -> Result<()> {
+    let image = container["image"].as_str().context("an image is needed")?;
+    let to = Path::new(image).join(inside::WRAPPER);
+    if !to.exists() {
+        fs::copy("/proc/self/exe", &to).with_context(|| format!("copy this program to {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes a field out of what is asked of a pod.
+pub(crate) fn drop_field(call: &Call, name: &str) -> Result<()> {
+    edit(call, |manifest| {
+        if let Some(spec) = manifest["spec"].as_object_mut() {
+            spec.remove(name);
+        }
+    })
 }
 
 /// Takes the preStop hooks of the main containers out of the manifest.

@@ -21,7 +21,7 @@ pub struct Manifest {
     pub name: String,
     /// Options of `create` and `run`.
     pub options: Vec<String>,
-    /// `containers` and `initContainers`, in their order.
+    /// `containers`, `initContainers` and `ephemeralContainers`, in their order.
     containers: Vec<(&'static str, Value)>,
     /// Changes to the finished manifest.
     changes: Vec<(String, Value)>,
@@ -66,6 +66,15 @@ impl Manifest {
         let mut sidecar = container(name, &["serve", "--name", name]);
         sidecar["restartPolicy"] = json!("Always");
         self.containers.push(("initContainers", sidecar));
+        self
+    }
+
+    /// Adds a debug container that runs the witness and targets another container.
+    #[must_use]
+    pub fn debugger(mut self, name: &str, target: &str) -> Self {
+        let mut debugger = container(name, &["serve", "--name", name]);
+        debugger["targetContainerName"] = json!(target);
+        self.containers.push(("ephemeralContainers", debugger));
         self
     }
 

@@ -1,6 +1,6 @@
 //! `podproof mutants`: every defect against the checks that could see it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -75,7 +75,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
         .with_context(|| format!("run {}", args.saboteur.display()))?;
     ensure!(installed.success(), "{} install failed: {installed}", args.saboteur.display());
 
-    // The control: what is spoilt must be good before.
+    // The control: what is spoilt must be good before, or what stands in for it.
     let mut runs = Vec::new();
     for adapter in [Adapter::Oci, Adapter::Podrt] {
         let driven: Vec<&Defect> =
@@ -84,21 +84,29 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
             runs.push(play(&stage, (base.clone(), adapter), &all_checks(&driven, args.reach()))?);
         }
     }
+    for stand_in in defects::stand_ins(&args.saboteur)? {
+        let served: Vec<&Defect> =
+            chosen.iter().filter(|defect| stand_in.serves.contains(&defect.target)).copied().collect();
+        if let Some(adapter) = served.first().map(|defect| adapter_of(defect)) {
+            let runtime = made_of(&base, &links, defects::STAND_IN, &stand_in.name);
+            runs.push(play(&stage, (runtime, adapter), &all_checks(&served, Reach::Own))?);
+        }
+    }
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
-        let mut runtime = OciRuntime {
-            name: format!("{}{}", defects::PREFIX, defect.name),
-            path: links.join(&defect.name),
-            version: base.version.clone(),
-            spec: base.spec.clone(),
-            env: base.env.clone(),
-        };
-        runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
+        let runtime = made_of(&base, &links, defects::PREFIX, &defect.name);
         runs.push(play(&stage, (runtime, adapter_of(defect)), &checks_for(defect, args.reach()))?);
     }
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
     }
     super::defects::tell(&runs, &defects, None)
+}
+
+/// What the saboteur makes of a good runtime under one of its names.
+fn made_of(base: &OciRuntime, links: &Path, prefix: &str, name: &str) -> OciRuntime {
+    let mut runtime = OciRuntime { name: format!("{prefix}{name}"), path: links.join(name), ..base.clone() };
+    runtime.env.insert(BASE_ENV.to_owned(), base.path.display().to_string());
+    runtime
 }
 
 fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>> {

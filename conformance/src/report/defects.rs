@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::model::{CheckReport, RunReport};
@@ -14,6 +15,8 @@ use crate::evidence::Evidence;
 
 /// What the name of a defective runtime begins with.
 pub const PREFIX: &str = "saboteur:";
+/// What the name of a good runtime begins with that stands in for podrt.
+pub const STAND_IN: &str = "stand-in:";
 
 /// A defect, as the saboteur lists it.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,8 +45,29 @@ pub struct AlsoRed {
 /// # Errors
 /// When it cannot be run or prints something else.
 pub fn list(saboteur: &Path) -> Result<Vec<Defect>> {
+    listed(saboteur, "list")
+}
+
+/// podrt with something that it lacks: the good runtime for checks that it skips.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StandIn {
+    /// Its name.
+    pub name: String,
+    /// The checks that it must pass.
+    pub serves: Vec<String>,
+}
+
+/// Asks the saboteur for its stand-ins.
+///
+/// # Errors
+/// When it cannot be run or prints something else.
+pub fn stand_ins(saboteur: &Path) -> Result<Vec<StandIn>> {
+    listed(saboteur, "stand-ins")
+}
+
+fn listed<T: DeserializeOwned>(saboteur: &Path, what: &str) -> Result<T> {
     let output = Command::new(saboteur)
-        .arg("list")
+        .arg(what)
         .output()
         .with_context(|| format!("run the saboteur {}", saboteur.display()))?;
     ensure!(output.status.success(), "the saboteur {} failed: {}", saboteur.display(), output.status);
@@ -73,7 +97,7 @@ pub struct Matrix {
     pub schema: u32,
     /// A line for each defect that was tried.
     pub defects: Vec<Row>,
-    /// Checks that the good runtime did not pass; their catches prove nothing.
+    /// Checks that the good runtime did not pass, or that the stand-in for it skipped; their catches prove nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control_red: Vec<String>,
     /// Caught defects among all.
@@ -81,13 +105,18 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// The matrix of these runs: the control first, then one run per defect.
+    /// The matrix of these runs: the control first, with its stand-ins, then one run per defect.
     #[must_use]
     pub fn new(runs: &[RunReport], defects: &[Defect]) -> Self {
-        let red = |check: &&CheckReport| check.verdict == "fail" || check.verdict == "inconclusive";
+        // What podrt skips as it lacks something, a stand-in that has it must not.
+        let red = |run: &RunReport, check: &CheckReport| match check.verdict.as_str() {
+            "fail" | "inconclusive" => true,
+            "skip" => run.runtime.name.starts_with(STAND_IN),
+            _ => false,
+        };
         let control = runs.iter().filter(|run| !run.runtime.name.starts_with(PREFIX));
         let control_red: Vec<String> = control
-            .flat_map(|run| run.checks.iter().filter(red))
+            .flat_map(|run| run.checks.iter().filter(|check| red(run, check)))
             .map(|check| format!("{} {}", check.id, check.verdict))
             .collect();
         let rows: Vec<Row> = runs

@@ -45,6 +45,11 @@ impl Tally {
         Self { passed: usize::from(is_passed), failed: usize::from(!is_passed), failures, ..Self::default() }
     }
 
+    /// A check of this command itself that did not apply.
+    pub(crate) fn skip(name: &str, reason: &str) -> Self {
+        Self { skipped: 1, skips: vec![(name.to_owned(), reason.to_owned())], ..Self::default() }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;

@@ -7,10 +7,8 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
 
-use super::unshare;
+use super::{SHARED, unshare};
 
-/// The directory that all containers of the suite share.
-const SHARED: &str = "/podproof";
 /// Where volumes are mounted that are to be emptied.
 const VOLUME: &str = "/data";
 

@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::sched::CloneFlags;
 
-use super::{adopt, hold, inherit, init, ipc, join, leak, pods, root, send, subreaper, unreaped, unshare};
+use super::{
+    adopt, debug, hold, inherit, init, ipc, join, leak, pods, root, send, subreaper, unreaped, unshare, user,
+};
 
 /// Runs in place of the container's program, with the defect that the first argument names.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -22,6 +24,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, path, program, rest @ ..] if mode == "join-mnt" => {
             join::run(CloneFlags::CLONE_NEWNS, path, program, rest)
         }
+        [mode, program, rest @ ..] if mode == "join-kept" => join::kept(program, rest),
         [mode, program, rest @ ..] if mode == "new-cgroup" => {
             unshare::run(CloneFlags::CLONE_NEWCGROUP, program, rest)
         }
@@ -31,6 +34,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "leave-ipc" => {
             unshare::run(CloneFlags::CLONE_NEWIPC, program, rest)
         }
+        [mode, program, rest @ ..] if mode == "leave-uts" => {
+            unshare::run(CloneFlags::CLONE_NEWUTS, program, rest)
+        }
+        [mode, first, program, rest @ ..] if mode == "own-user" => user::run(first, program, rest),
+        [mode, pid, first] if mode == "map-user" => user::map(pid, first),
+        [mode, target, pids_of, rest @ ..] if mode == "debug" => debug::start(target, pids_of, rest),
+        [mode, program, rest @ ..] if mode == "own-proc" => debug::run(program, rest),
         [mode, program, rest @ ..] if mode == "mount-mqueue-early" => ipc::mount_early(program, rest),
         [mode, path] if mode == "hold" => hold::run(path),
         [mode, path, program, rest @ ..] if mode == "chroot" => root::enter(path, program, rest),

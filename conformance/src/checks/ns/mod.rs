@@ -1,5 +1,7 @@
 //! Namespace sharing and isolation.
 
+mod cgroup_roots;
+mod id_ranges;
 mod matrix;
 mod membership;
 mod node;
@@ -20,6 +22,7 @@ mod ns_15;
 mod ns_16;
 mod ns_17;
 mod ns_18;
+mod ns_19;
 mod ns_20;
 mod ns_21;
 mod ns_22;
@@ -29,12 +32,16 @@ mod ns_25;
 mod ns_26;
 mod ns_27;
 mod ns_28;
+mod ns_29;
 mod ns_30;
 mod ns_31;
 mod ns_32;
+mod ns_33;
 mod ns_34;
+mod ns_35;
 mod ns_36;
 mod ns_37;
+mod ns_38;
 mod ns_39;
 mod ns_40;
 mod refused;
@@ -43,6 +50,7 @@ mod segments;
 mod shared_files;
 mod times;
 mod types;
+mod unsupported;
 mod users;
 
 use super::Check;
@@ -66,6 +74,7 @@ pub(super) const CHECKS: &[Check] = &[
     ns_16::CHECK,
     ns_17::CHECK,
     ns_18::CHECK,
+    ns_19::CHECK,
     ns_20::CHECK,
     ns_21::CHECK,
     ns_22::CHECK,
@@ -75,12 +84,16 @@ pub(super) const CHECKS: &[Check] = &[
     ns_26::CHECK,
     ns_27::CHECK,
     ns_28::CHECK,
+    ns_29::CHECK,
     ns_30::CHECK,
     ns_31::CHECK,
     ns_32::CHECK,
+    ns_33::CHECK,
     ns_34::CHECK,
+    ns_35::CHECK,
     ns_36::CHECK,
     ns_37::CHECK,
+    ns_38::CHECK,
     ns_39::CHECK,
     ns_40::CHECK,
 ];

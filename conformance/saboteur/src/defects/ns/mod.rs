@@ -19,6 +19,7 @@ mod ns_15_only_proc;
 mod ns_16_dies_with_the_last;
 mod ns_17_own_ipc_again;
 mod ns_18_open_namespace;
+mod ns_19_only_net;
 mod ns_20_own_ipc;
 mod ns_21_left_again;
 mod ns_22_mounted_too_early;
@@ -30,14 +31,18 @@ mod ns_25_on_the_node;
 mod ns_26_before_unshare;
 mod ns_27_first_pods_paths;
 mod ns_28_ipc_too;
+mod ns_29_the_nodes;
 mod ns_30_unshared_first;
 mod ns_31_own_userns;
 mod ns_31_uids_for_gids;
 mod ns_32_net_first;
+mod ns_33_fixed_range;
 mod ns_34_always_unshared;
+mod ns_35_one_dropped;
 mod ns_36_monotonic_only;
 mod ns_36_too_late;
 mod ns_37_ignored;
+mod ns_38_pids_of_the_sandbox;
 mod ns_39_only_the_first;
 mod ns_39_own_cgroup;
 mod ns_40_half_unshared;
@@ -65,6 +70,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_16_dies_with_the_last::DEFECT,
     ns_17_own_ipc_again::DEFECT,
     ns_18_open_namespace::DEFECT,
+    ns_19_only_net::DEFECT,
     ns_20_own_ipc::DEFECT,
     ns_21_left_again::DEFECT,
     ns_22_mounted_too_early::DEFECT,
@@ -76,14 +82,18 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_26_before_unshare::DEFECT,
     ns_27_first_pods_paths::DEFECT,
     ns_28_ipc_too::DEFECT,
+    ns_29_the_nodes::DEFECT,
     ns_30_unshared_first::DEFECT,
     ns_31_own_userns::DEFECT,
     ns_31_uids_for_gids::DEFECT,
     ns_32_net_first::DEFECT,
+    ns_33_fixed_range::DEFECT,
     ns_34_always_unshared::DEFECT,
+    ns_35_one_dropped::DEFECT,
     ns_36_too_late::DEFECT,
     ns_36_monotonic_only::DEFECT,
     ns_37_ignored::DEFECT,
+    ns_38_pids_of_the_sandbox::DEFECT,
     ns_39_own_cgroup::DEFECT,
     ns_39_only_the_first::DEFECT,
     ns_40_half_unshared::DEFECT,
