@@ -3,10 +3,11 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::prctl;
@@ -86,6 +87,19 @@ impl Cmd {
             bail!("`{line}` failed: {status}");
         }
         Ok(())
+    }
+
+    /// Starts it; both streams of its output go to a file without a name.
+    ///
+    /// # Errors
+    /// There can be no such file, or the program cannot be started.
+    pub(crate) fn spawn(mut self) -> Result<(Child, File)> {
+        let line = self.line();
+        let output = tempfile::tempfile().context("cannot make a file for the output")?;
+        let stream = || output.try_clone().context("cannot share the file of the output");
+        let command = self.inner.stdin(Stdio::null()).stdout(stream()?).stderr(stream()?);
+        let child = command.spawn().with_context(|| format!("cannot run `{line}`"))?;
+        Ok((child, output))
     }
 
     /// Runs it and returns what it wrote and how it ended, whatever that was.

@@ -9,14 +9,16 @@ mod leftovers;
 mod pidfd;
 mod tally;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::build::{self, Artifacts};
+use crate::cmd::Cmd;
 use crate::fuzz;
 use crate::setup::{self, Tool, Toolbox};
 use crate::workspace;
@@ -36,20 +38,35 @@ pub(crate) struct Context {
 
 struct Stage {
     name: &'static str,
-    run: fn(&Context) -> Result<Tally>,
+    run: Run,
+}
+
+enum Run {
+    /// By itself.
+    Alone(fn(&Context) -> Result<Tally>),
+    /// Beside the stages that come after it: an emulated machine takes one processor. Its output is shown at its end.
+    Beside { command: fn(&Context) -> Result<Cmd>, end: fn(&Context, bool) -> Result<Tally> },
 }
 
 const STAGES: [Stage; 9] = [
-    Stage { name: "unit and host tests", run: host::run },
-    Stage { name: "fuzzing", run: fuzz::stage },
-    Stage { name: "probes and podrt in VMs", run: guest::programs },
-    Stage { name: "podman and containerd", run: guest::engines },
-    Stage { name: "examples", run: guest::examples },
-    Stage { name: "conformance of podrt", run: guest::conformance },
-    Stage { name: "report in a browser", run: browser::run },
-    Stage { name: "mutants", run: guest::mutants },
-    Stage { name: "crash sweep of podrt", run: guest::sweep },
+    Stage { name: "unit and host tests", run: Run::Alone(host::run) },
+    Stage { name: "fuzzing", run: Run::Alone(fuzz::stage) },
+    Stage { name: "probes and podrt in VMs", run: Run::Alone(guest::programs) },
+    Stage { name: "mutants", run: Run::Beside { command: guest::mutants, end: guest::mutants_tally } },
+    Stage { name: "podman and containerd", run: Run::Alone(guest::engines) },
+    Stage { name: "examples", run: Run::Alone(guest::examples) },
+    Stage { name: "conformance of podrt", run: Run::Alone(guest::conformance) },
+    Stage { name: "report in a browser", run: Run::Alone(browser::run) },
+    Stage { name: "crash sweep of podrt", run: Run::Alone(guest::sweep) },
 ];
+
+/// A stage that runs beside others.
+struct Started {
+    stage: &'static Stage,
+    since: Instant,
+    child: Child,
+    output: File,
+}
 
 struct Done {
     name: &'static str,
@@ -81,14 +98,27 @@ pub(crate) fn run(is_full: bool, wanted: &[String]) -> Result<ExitCode> {
     let context = Context { tools, built, tmp, is_full };
     leftovers::adopt_orphans()?;
     let before = Snapshot::take(&context.tmp)?;
+    let mut beside = Vec::new();
     for stage in STAGES.iter().filter(|stage| is_wanted(stage)) {
         println!("==> {}", stage.name);
-        let started = Instant::now();
-        let tally = (stage.run)(&context).unwrap_or_else(|err| {
-            eprintln!("error: {}: {err:#}", stage.name);
-            Tally::check(stage.name, false)
-        });
-        done.push(Done { name: stage.name, wall: started.elapsed(), tally });
+        let since = Instant::now();
+        let tally = match stage.run {
+            Run::Alone(run) => run(&context),
+            Run::Beside { command, .. } => match command(&context).and_then(Cmd::spawn) {
+                Ok((child, output)) => {
+                    beside.push(Started { stage, since, child, output });
+                    continue;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        done.push(Done { name: stage.name, wall: since.elapsed(), tally: counted(stage, tally) });
+    }
+    for started in beside {
+        let (name, since) = (started.stage.name, started.since);
+        println!("==> {name}, which ran beside the others");
+        let tally = counted(started.stage, started.end(&context));
+        done.push(Done { name, wall: since.elapsed(), tally });
     }
     let started = Instant::now();
     let mut left = leftovers::leftover_processes()?;
@@ -99,6 +129,25 @@ pub(crate) fn run(is_full: bool, wanted: &[String]) -> Result<ExitCode> {
     let tally = Tally::check("nothing is left behind", left.is_empty());
     done.push(Done { name: "leftovers", wall: started.elapsed(), tally });
     Ok(report(&done))
+}
+
+/// A stage that could not run has failed.
+fn counted(stage: &Stage, tally: Result<Tally>) -> Tally {
+    tally.unwrap_or_else(|err| {
+        eprintln!("error: {}: {err:#}", stage.name);
+        Tally::check(stage.name, false)
+    })
+}
+
+impl Started {
+    /// Waits for its end and shows what it has said.
+    fn end(mut self, context: &Context) -> Result<Tally> {
+        let Run::Beside { end, .. } = self.stage.run else { bail!("it runs alone") };
+        let status = self.child.wait().context("cannot wait for it")?;
+        self.output.rewind().context("cannot read what it has said")?;
+        io::copy(&mut self.output, &mut io::stdout()).context("cannot show what it has said")?;
+        end(context, status.success())
+    }
 }
 
 fn report(done: &[Done]) -> ExitCode {

@@ -217,11 +217,19 @@ pub(crate) fn conformance(context: &Context) -> Result<Tally> {
 }
 
 /// Every defect against its own check; against all in a full run.
-pub(crate) fn mutants(context: &Context) -> Result<Tally> {
-    let json = context.tmp.join("mutants.json");
-    let mut command = ourselves()?.args(["mutants", "--json"]).arg(&json);
-    command = command.arg(if context.is_full { "--full" } else { "--own" });
-    let is_good = command.succeeds()?;
+pub(crate) fn mutants(context: &Context) -> Result<Cmd> {
+    let command = ourselves()?.args(["mutants", "--json"]).arg(matrix(context));
+    Ok(command.arg(if context.is_full { "--full" } else { "--own" }))
+}
+
+/// Where [`mutants`] leaves its figures.
+fn matrix(context: &Context) -> PathBuf {
+    context.tmp.join("mutants.json")
+}
+
+/// Counts the defects that were caught.
+pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
+    let json = matrix(context);
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
     fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
     let matrix: serde_json::Value = serde_json::from_slice(&text).context("the matrix is no JSON")?;
