@@ -1,5 +1,6 @@
 //! Signals and termination.
 
+mod grace;
 mod sandbox_end;
 mod sig_01;
 mod sig_02;
@@ -12,6 +13,7 @@ mod sig_09;
 mod sig_10;
 mod sig_11;
 mod sig_12;
+mod sig_13;
 mod sig_14;
 mod sig_15;
 mod sig_16;
@@ -36,6 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
     sig_10::CHECK,
     sig_11::CHECK,
     sig_12::CHECK,
+    sig_13::CHECK,
     sig_14::CHECK,
     sig_15::CHECK,
     sig_16::CHECK,

@@ -13,6 +13,7 @@ mod sig_10_means_default;
 mod sig_11_grace_restarts;
 mod sig_11_no_hook;
 mod sig_12_patient;
+mod sig_13_ten_seconds;
 mod sig_14_shifted;
 mod sig_15_sandbox_first;
 mod sig_16_all_at_once;
@@ -42,6 +43,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     sig_11_grace_restarts::DEFECT,
     sig_11_no_hook::DEFECT,
     sig_12_patient::DEFECT,
+    sig_13_ten_seconds::DEFECT,
     sig_14_shifted::DEFECT,
     sig_15_sandbox_first::DEFECT,
     sig_16_all_at_once::DEFECT,

@@ -21,6 +21,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("SIG-07", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-10", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-11", "with the sandbox the pod layer ends all containers at once"),
+        ("SIG-13", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-16", "with the sandbox the pod layer ends all containers at once"),
     ],
     act,
