@@ -16,6 +16,7 @@ pub mod cli;
 mod duration;
 pub mod evidence;
 pub mod helper;
+mod image;
 pub mod interrupt;
 pub mod judge;
 pub mod launcher;

@@ -50,7 +50,13 @@ pub(crate) fn containers(manifest: &mut Value) -> &mut [Value] {
     manifest["spec"]["containers"].as_array_mut().map_or(&mut [], Vec::as_mut_slice)
 }
 
-/// Puts a wrapper in front of the program of each main container: this program, as `/saboteur-wrapper MODE PROGRAM ARGS...`.
+/// Whether a container of a manifest comes from an OCI image layout, not from a directory.
+pub(crate) fn has_layout(container: &Value) -> bool {
+    container["image"].as_str().is_some_and(|image| image.starts_with("oci:"))
+}
+
+/// Puts a wrapper in front of the program of each main container that comes from a directory: this program, as
+/// `/saboteur-wrapper MODE PROGRAM ARGS...`.
 pub(crate) fn wrap(call: &Call, mode: &str) -> Result<()> {
     wrap_list(call, &[mode], "containers")
 }
@@ -67,7 +73,8 @@ pub(crate) fn wrap_init(call: &Call, mode: &str) -> Result<()> {
 
 fn wrap_list(call: &Call, words: &[&str], list: &str) -> Result<()> {
     let mut document = manifest(call)?;
-    for container in document["spec"][list].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice) {
+    let containers = document["spec"][list].as_array_mut().map_or(&mut [][..], Vec::as_mut_slice);
+    for container in containers.iter_mut().filter(|container| !has_layout(container)) {
         put_wrapper(container)?;
         let mut command = vec![json!(format!("/{}", inside::WRAPPER))];
         command.extend(words.iter().map(|word| json!(word)));

@@ -114,10 +114,11 @@ impl Cell<'_> {
         let top = entries(&self.state_root());
         match self.run.adapter {
             Adapter::Oci => top,
-            // The pod layer keeps its own few directories, empty ones.
+            // The pod layer keeps its own few directories, empty ones; one of them in another.
             Adapter::Podrt => top
                 .into_iter()
                 .flat_map(|path| if path.is_dir() { entries(&path) } else { vec![path] })
+                .flat_map(|path| if path.ends_with("images/layers") { entries(&path) } else { vec![path] })
                 .collect(),
         }
     }

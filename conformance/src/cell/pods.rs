@@ -1,17 +1,21 @@
 //! Pods by the pod layer of podrt: its calls, what it says of a pod, and the containers in it.
 
 use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use podproof_witness::WITNESS_PATH;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::containers::printed;
 use super::{Cell, Container, Obstacle, PAUSE_PATH, Pod, succeeded};
 use crate::adapter::oci::{Call, Caller, call};
 use crate::adapter::podrt::{Branch, Manifest, PodDocument, SANDBOX, TreeDocument};
 use crate::bundle::write_rootfs;
+use crate::image;
 use crate::observe;
 use crate::observe::witness::Listener;
 
@@ -62,19 +66,10 @@ impl Cell<'_> {
     /// When the manifest cannot be written, or the launcher fails.
     pub fn try_pod(&mut self, verb: &str, manifest: &Manifest) -> Result<Call, Obstacle> {
         let name = self.pod_name(&manifest.name);
-        let dir = self.dir.join("bundles");
-        let failed = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| Obstacle::Node { op: "write", path, source }
-        };
-        let image = dir.join("rootfs");
-        if !image.exists() {
-            let programs = [(self.run.programs.witness.as_path(), WITNESS_PATH)];
-            write_rootfs(&dir, &programs).map_err(failed(&image))?;
-        }
-        let path = dir.join(format!("{}.json", manifest.name));
+        let image = self.rootfs()?;
+        let path = self.dir.join("bundles").join(format!("{}.json", manifest.name));
         let text = manifest.render(&name, &image, &self.shared_dir()).to_string();
-        fs::write(&path, text).map_err(failed(&path))?;
+        fs::write(&path, text).map_err(not_written(&path))?;
         let (path, pause) = (path.display().to_string(), self.run.programs.pause.display().to_string());
         let cgroup = self.cgroup.clone();
         let mut words = vec![verb, "--format", "json", "--cgroup-parent", &cgroup, "--pause", &pause];
@@ -86,6 +81,27 @@ impl Cell<'_> {
         // Whether it succeeds or not: there may be something to remove.
         self.pods.push(name.clone());
         self.call_pod(&words)
+    }
+
+    /// Writes an OCI image of the witness's root file system with this `config` (image-spec config.md); what manifests call it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn image(&self, name: &str, config: &Value) -> Result<String, Obstacle> {
+        let layout = self.dir.join("bundles").join(format!("{name}.oci"));
+        image::write(&layout, &self.rootfs()?, config).map_err(not_written(&layout))?;
+        Ok(format!("oci:{}", layout.display()))
+    }
+
+    /// The root file system that every container of a pod gets a copy of.
+    fn rootfs(&self) -> Result<PathBuf, Obstacle> {
+        let dir = self.dir.join("bundles");
+        let root = dir.join("rootfs");
+        if !root.exists() {
+            let programs = [(self.run.programs.witness.as_path(), WITNESS_PATH)];
+            write_rootfs(&dir, &programs).map_err(not_written(&root))?;
+        }
+        Ok(root)
     }
 
     /// Runs a pod and waits for its main containers, all of which are witnesses.
@@ -208,4 +224,9 @@ impl Cell<'_> {
             }
         }
     }
+}
+
+fn not_written(path: &Path) -> impl FnOnce(io::Error) -> Obstacle + use<> {
+    let path = path.to_owned();
+    move |source| Obstacle::Node { op: "write", path, source }
 }

@@ -9,6 +9,7 @@ mod sig_04;
 mod sig_05;
 mod sig_06;
 mod sig_07;
+mod sig_08;
 mod sig_09;
 mod sig_10;
 mod sig_11;
@@ -34,6 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
     sig_05::CHECK,
     sig_06::CHECK,
     sig_07::CHECK,
+    sig_08::CHECK,
     sig_09::CHECK,
     sig_10::CHECK,
     sig_11::CHECK,

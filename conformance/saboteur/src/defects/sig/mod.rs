@@ -8,6 +8,7 @@ mod sig_05_killed_at_once;
 mod sig_05_late;
 mod sig_06_full_grace;
 mod sig_07_always_term;
+mod sig_08_image_wins;
 mod sig_09_escalates;
 mod sig_10_means_default;
 mod sig_11_grace_restarts;
@@ -38,6 +39,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     sig_05_late::DEFECT,
     sig_06_full_grace::DEFECT,
     sig_07_always_term::DEFECT,
+    sig_08_image_wins::DEFECT,
     sig_09_escalates::DEFECT,
     sig_10_means_default::DEFECT,
     sig_11_grace_restarts::DEFECT,

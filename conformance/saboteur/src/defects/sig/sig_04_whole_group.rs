@@ -17,6 +17,7 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("SIG-12", "SIGTERM comes before the hook"),
         ("SIG-07", "SIGTERM comes before the configured signal"),
+        ("SIG-08", "SIGTERM comes before the configured signals"),
         ("SIG-10", "SIGTERM comes before the kill"),
         ("SIG-11", "SIGTERM comes before the hook"),
         ("SIG-16", "SIGTERM comes to all containers at once"),

@@ -16,6 +16,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("SIG-04", "the program is killed before it is sent a stop signal"),
         ("SIG-06", "the program is killed before it is sent a stop signal"),
         ("SIG-07", "the program is killed before it is sent a stop signal"),
+        ("SIG-08", "the programs are killed before they are sent a stop signal"),
         ("SIG-11", "the program is killed before the hook runs"),
         ("SIG-15", "the programs are killed before they are sent a stop signal"),
         ("SIG-16", "the programs are killed before they are sent a stop signal"),

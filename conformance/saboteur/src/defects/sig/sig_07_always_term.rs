@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "sig-07-always-term",
     target: "SIG-07",
     does: "the configured stop signal is ignored",
-    also_red: &[],
+    also_red: &[("SIG-08", "the image's signal is sent in place of the ignored one")],
     act,
 };
 

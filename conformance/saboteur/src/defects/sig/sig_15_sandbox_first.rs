@@ -19,6 +19,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("SIG-05", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-06", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-07", "with the sandbox the pod layer ends all containers at once"),
+        ("SIG-08", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-10", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-11", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-13", "with the sandbox the pod layer ends all containers at once"),

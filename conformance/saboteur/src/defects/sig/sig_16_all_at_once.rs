@@ -18,6 +18,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("SIG-05", "the stop signal comes before the grace period begins"),
         ("SIG-06", "the stop signal comes twice"),
         ("SIG-07", "SIGTERM comes before the configured signal"),
+        ("SIG-08", "SIGTERM comes before the configured signals"),
         ("SIG-10", "SIGTERM comes before the kill"),
         ("SIG-11", "SIGTERM comes before the hook"),
         ("SIG-15", "the stop signal may come twice"),
