@@ -16,6 +16,7 @@ use super::{Cell, Helped, Obstacle, Own};
 use crate::adapter::oci::last_line;
 use crate::helper::Holders;
 use crate::launcher::Invocation;
+use crate::observe::process;
 
 impl Cell<'_> {
     /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
@@ -158,6 +159,34 @@ impl Cell<'_> {
             }
             awaited.is_empty()
         })
+    }
+
+    /// Waits until each of these processes is released, at most this long. A release by the kernel itself may show late.
+    ///
+    /// # Errors
+    /// When the probes are not there.
+    pub fn await_releases(&self, pids: &BTreeSet<u32>, timeout: Duration) -> Result<bool, Obstacle> {
+        let mut awaited = pids.clone();
+        self.await_event(timeout, |event| {
+            // Not that of a thread.
+            if let EventKind::Reap { task, .. } | EventKind::Free { task } = &event.kind
+                && task.tid == task.tgid
+            {
+                awaited.remove(&task.tgid);
+            }
+            awaited.is_empty()
+        })
+    }
+
+    /// Processes of this cell that have ended and were not waited for.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be listed.
+    pub fn zombies(&self) -> Result<Vec<i32>, Obstacle> {
+        // It is the subreaper of everything in the cell.
+        let below = process::descendants(self.launcher.tgid().cast_signed());
+        let below = below.map_err(|source| Obstacle::Node { op: "list", path: "/proc".into(), source })?;
+        Ok(below.into_iter().filter(|pid| process::state(*pid) == Some('Z')).collect())
     }
 
     /// Waits until every process that was made in this cell has ended, at most this long; how many are left.

@@ -91,6 +91,29 @@ pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     Ok(listed.filter(is_child).collect())
 }
 
+/// The children of a process and theirs, by the `PPid` of every process on the node.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub fn descendants(pid: i32) -> io::Result<Vec<i32>> {
+    let listed = listed_pids(Path::new("/proc"))?.into_iter().filter_map(|pid| i32::try_from(pid).ok());
+    let parents = listed.filter_map(|pid| Some((pid, status_line(pid, "PPid")?.parse().ok()?)));
+    Ok(below(pid, parents.collect()))
+}
+
+/// What descends from a process, by pairs of a process and its parent.
+fn below(pid: i32, mut parents: Vec<(i32, i32)>) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut next = vec![pid];
+    while let Some(parent) = next.pop() {
+        let children = parents.extract_if(.., |(_, its)| *its == parent).map(|(pid, _)| pid);
+        let before = found.len();
+        found.extend(children);
+        next.extend(&found[before..]);
+    }
+    found
+}
+
 /// First word of a process's command line; `None` when it has none or is gone.
 #[must_use]
 pub fn program(pid: i32) -> Option<String> {
@@ -214,6 +237,15 @@ mod tests {
         assert_eq!(mounts[0].fstype, "tmpfs");
         assert_eq!(mounts[1].root, "/sub");
         assert_eq!(mounts[1].target, "/dev/a b");
+    }
+
+    #[test]
+    fn children_and_theirs_descend_from_a_process() {
+        let parents = vec![(2, 1), (3, 2), (4, 9), (5, 3), (6, 2), (9, 1)];
+        let mut found = below(2, parents.clone());
+        found.sort_unstable();
+        assert_eq!(found, [3, 5, 6]);
+        assert_eq!(below(5, parents), [0; 0]);
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "adopter" => subreaper::stay(program, rest),
         [mode, pid, signal] if mode == "send" => send::run(pid, signal),
         [mode, pid_file, runtime, rest @ ..] if mode == "unreaped" => unreaped::run(pid_file, runtime, rest),
+        [mode, runtime, rest @ ..] if mode == "monitor" => unreaped::monitor(runtime, rest),
         [mode, rest @ ..] if mode == "subreaper-left" => subreaper::leave(rest),
         [mode, program, rest @ ..] if mode == "subreaper-outlives" => subreaper::outlive(program, rest),
         [mode, program, rest @ ..] if mode == "ignore-children" => inherit::ignore_children(program, rest),

@@ -15,6 +15,7 @@ mod reap_10;
 mod reap_11;
 mod reap_12;
 mod reap_13;
+mod reap_14;
 mod reap_15;
 mod reap_16;
 mod reap_17;
@@ -37,6 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
     reap_11::CHECK,
     reap_12::CHECK,
     reap_13::CHECK,
+    reap_14::CHECK,
     reap_15::CHECK,
     reap_16::CHECK,
     reap_17::CHECK,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use podproof_ebpf::event::{Event, EventKind};
+use podproof_ebpf::event::EventKind;
 use podproof_witness::{Command, ListedProcess};
 
 use crate::cell::{Cell, Container, Obstacle};
@@ -194,14 +194,7 @@ impl Orphans {
 
     /// Waits until all are released, at most this long. A release by the kernel itself may show late.
     pub(super) fn await_reaped(&self, cell: &Cell<'_>, timeout: Duration) -> Result<(), Obstacle> {
-        let mut awaited = self.outer.clone();
-        let reaped = |event: &Event| {
-            if let EventKind::Reap { task, .. } | EventKind::Free { task } = &event.kind {
-                awaited.remove(&task.tgid);
-            }
-            awaited.is_empty()
-        };
-        cell.await_event(timeout, reaped).map(|_reaped| ())
+        cell.await_releases(&self.outer, timeout).map(|_released| ())
     }
 
     /// What became of them.

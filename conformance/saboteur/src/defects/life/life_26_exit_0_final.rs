@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-26-exit-0-final",
     target: "LIFE-26",
     does: "an exit code of 0 is not restarted",
-    also_red: &[],
+    also_red: &[("REAP-14", "the container that exits with 0 is not started again, and ends only once")],
     act,
 };
 

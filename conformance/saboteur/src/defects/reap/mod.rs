@@ -13,6 +13,7 @@ mod reap_10_told_of_stops;
 mod reap_11_ticks;
 mod reap_12_gives_up;
 mod reap_13_keeps_the_orphans;
+mod reap_14_never_waits;
 mod reap_15_zombie_leader;
 mod reap_16_refuses;
 mod reap_17_assumes_init;
@@ -34,6 +35,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     reap_11_ticks::DEFECT,
     reap_12_gives_up::DEFECT,
     reap_13_keeps_the_orphans::DEFECT,
+    reap_14_never_waits::DEFECT,
     reap_15_zombie_leader::DEFECT,
     reap_16_refuses::DEFECT,
     reap_17_assumes_init::DEFECT,
