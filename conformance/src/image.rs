@@ -1,7 +1,5 @@
 //! OCI images (image-spec): an image layout with one image, made of one layer that is not compressed.
 
-mod layer;
-
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -16,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub(crate) fn write(dir: &Path, root: &Path, config: &Value) -> io::Result<()> {
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
-    let layer = blob(&blobs, "application/vnd.oci.image.layer.v1.tar", &layer::of(root)?)?;
+    let layer = blob(&blobs, "application/vnd.oci.image.layer.v1.tar", &layer(root)?)?;
     let document = json!({
         "architecture": architecture(),
         "os": "linux",
@@ -31,6 +29,15 @@ pub(crate) fn write(dir: &Path, root: &Path, config: &Value) -> io::Result<()> {
     let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     fs::write(dir.join("index.json"), index.to_string())?;
     fs::write(dir.join("oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }).to_string())
+}
+
+/// A directory tree as an archive, owned by root.
+fn layer(root: &Path) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.follow_symlinks(false);
+    archive.mode(tar::HeaderMode::Deterministic);
+    archive.append_dir_all("", root)?;
+    archive.into_inner()
 }
 
 /// Writes a blob; its descriptor (image-spec descriptor.md).
@@ -59,6 +66,7 @@ mod tests {
         let (root, layout) = (dir.path().join("root"), dir.path().join("layout"));
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), "text").unwrap();
+        std::os::unix::fs::symlink("/proc/self/mounts", root.join("mtab")).unwrap();
         write(&layout, &root, &json!({ "StopSignal": "SIGUSR2" })).unwrap();
         let read = |path: &Path| fs::read(path).unwrap();
         let follow = |descriptor: &Value| {
@@ -72,6 +80,22 @@ mod tests {
         let config = json(&follow(&manifest["config"]));
         assert_eq!(config["config"]["StopSignal"], "SIGUSR2");
         assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
-        assert_eq!(follow(&manifest["layers"][0]), layer::of(&root).unwrap());
+        let layer = follow(&manifest["layers"][0]);
+        let mut archive = tar::Archive::new(layer.as_slice());
+        let mut members: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|member| {
+                let member = member.unwrap();
+                let header = member.header();
+                let link = member.link_name().unwrap().map(|link| link.display().to_string());
+                (member.path().unwrap().display().to_string(), link, header.uid().unwrap())
+            })
+            .collect();
+        members.sort();
+        assert_eq!(
+            members,
+            [("file".to_owned(), None, 0), ("mtab".to_owned(), Some("/proc/self/mounts".to_owned()), 0)]
+        );
     }
 }
