@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,7 +60,7 @@ pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
 fn all_with(probes: &Path, features: &[&str]) -> Result<Artifacts> {
     let packages = ["podproof", "podrt", "podrt-pod", "podproof-witness", "podproof-saboteur", "vm-init"];
     let dir = guest(&packages, Some(probes), features)?;
-    let pause = pause()?;
+    let pause = pause(&dir)?;
     let program = |name: &str| dir.join(name);
     Ok(Artifacts {
         podproof: program("podproof"),
@@ -214,7 +215,8 @@ pub(crate) fn guest_tests(
     Ok(built)
 }
 
-fn pause() -> Result<PathBuf> {
+/// Builds pause and puts it beside podrt-pod, in `beside`, where that looks for it.
+fn pause(beside: &Path) -> Result<PathBuf> {
     let dir = workspace::target().join("pause");
     Cmd::new(workspace::cargo())
         .args(["build", "--quiet", "--locked", "--package", "pause", "--profile", "pause"])
@@ -224,7 +226,11 @@ fn pause() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", STATIC)
         .run()
         .context("cannot build pause")?;
-    Ok(dir.join(GUEST_TARGET).join("pause/pause"))
+    let pause = beside.join("pause");
+    replace_if_different(&dir.join(GUEST_TARGET).join("pause/pause"), &pause)?;
+    fs::set_permissions(&pause, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot set the mode of {}", pause.display()))?;
+    Ok(pause)
 }
 
 /// Copies a file over another only if they differ, so that what is made from it is not made again in vain.

@@ -145,7 +145,7 @@ pub struct CreateArgs {
     /// Network of pods without hostNetwork: none, bridge, or bridge:NAME,SUBNET
     #[arg(long, value_name = "NETWORK", default_value = "bridge")]
     pub network: String,
-    /// Wait before the first restart in a row, in seconds; doubles with each, up to 300
+    /// Wait before the second restart in a row, in seconds: the first comes at once, and the wait doubles with each, up to 300
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub restart_backoff: Duration,
     /// Program of the sandbox; pause beside podrt-pod without it
