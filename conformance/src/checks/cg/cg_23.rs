@@ -62,7 +62,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let survivors: Vec<&str> =
         NAMES.into_iter().filter(|name| document.termination(name).is_none()).collect();
     let calls: Vec<_> =
-        survivors.into_iter().filter_map(|name| cell.hello(name, cell.deadline(5.0))).collect();
+        survivors.into_iter().filter_map(|name| cell.hello(name, cell.deadline(20.0))).collect();
     evidence.inside("called", calls.len(), "witnesses: their first words, after they have taken their share");
 
     let trace = cell.trace()?;
