@@ -4,6 +4,8 @@
 //! that is unknown, or known and not supported, is an error with its path ([`error`]). What only the node can answer (does an
 //! image exist, which address is free) is the part of [`crate::image`], [`crate::net`] and [`crate::plan`].
 
+#[cfg(test)]
+mod characters;
 mod container;
 mod dns;
 mod duplicates;

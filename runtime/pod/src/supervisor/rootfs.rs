@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -105,6 +105,8 @@ pub(super) fn attach_sub_paths(spec: &PodSpec, container: &ContainerSpec, places
         // An earlier run's mount: what is done to the target would be done to the volume.
         detach(&target);
         let is_directory = fs::metadata(fd_path(&file)).with_context(named)?.is_dir();
+        // The earlier run may have made a file of a directory, or the other way round. What fails is told by what comes next.
+        drop(if is_directory { fs::remove_file(&target) } else { fs::remove_dir(&target) });
         if is_directory {
             directory(&target, 0o700)?;
         } else {
@@ -129,22 +131,29 @@ pub(super) fn detach_sub_paths(container: &ContainerSpec, places: &Places) {
 /// Opens a path inside of a directory; missing directories are made. No link leads out.
 fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let top = open(top, flags | OFlag::O_DIRECTORY, Mode::empty())
         .with_context(|| format!("open {}", top.display()))?;
-    let how = OpenHow::new().flags(flags).resolve(resolve);
-    match openat2(&top, below, how) {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let find = |path: &Path, more| openat2(&top, path, OpenHow::new().flags(flags | more).resolve(resolve));
+    let told = |errno| match errno {
+        Errno::EXDEV => anyhow!("a link leads out of the volume"),
+        Errno::ENOENT => anyhow!("a link leads to nothing"),
+        errno => errno.into(),
+    };
+    match find(below, OFlag::empty()) {
         Err(Errno::ENOENT) => {}
-        result => return Ok(result?),
+        result => return result.map_err(told),
     }
-    let mut at = top.try_clone()?;
+    // Each part is looked up from the top: a link may lead to another directory of the volume.
+    let (mut at, mut so_far) = (top.try_clone()?, PathBuf::new());
     for part in below.components() {
         let part = Path::new(part.as_os_str());
         match nix::sys::stat::mkdirat(&at, part, Mode::from_bits_truncate(0o777)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).with_context(|| format!("make {}", part.display())),
         }
-        at = openat2(&at, part, OpenHow::new().flags(flags | OFlag::O_DIRECTORY).resolve(resolve))?;
+        so_far.push(part);
+        at = find(&so_far, OFlag::O_DIRECTORY).map_err(told)?;
     }
     Ok(at)
 }

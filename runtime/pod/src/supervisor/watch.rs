@@ -75,6 +75,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("below")).unwrap();
         fs::write(temp.path().join("below/file"), vec![1; 100_000]).unwrap();
+        // What a link leads to is not in the volume.
+        std::os::unix::fs::symlink("/", temp.path().join("below/root")).unwrap();
+        std::os::unix::fs::symlink("..", temp.path().join("below/up")).unwrap();
         let mut volumes = Volumes {
             limited: vec![("data".to_owned(), temp.path().to_owned(), 1 << 20)],
             next: Duration::ZERO,

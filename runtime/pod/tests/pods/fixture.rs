@@ -178,10 +178,9 @@ impl Cell {
     /// What `inspect` says of a container.
     pub(crate) fn container_status(&self, pod: &str, container: &str) -> Result<Value, Failed> {
         let document = self.inspect(pod)?;
-        let list = document["containers"].as_array().cloned().unwrap_or_default();
-        match list.into_iter().find(|status| status["name"] == container) {
-            Some(status) => Ok(status),
-            None => fail(format!("no container {container} in {document}")),
+        match status(&document, container) {
+            Value::Null => fail(format!("no container {container} in {document}")),
+            status => Ok(status.clone()),
         }
     }
 
@@ -324,6 +323,12 @@ pub(crate) fn wait(child: Child) -> Result<Output, Failed> {
         return fail(format!("did not end in {} s", DEADLINE.as_secs()));
     }
     Ok(child.wait_with_output()?)
+}
+
+/// The status of a container in what `inspect` says of its pod; null for one that it does not have.
+pub(crate) fn status<'a>(document: &'a Value, container: &str) -> &'a Value {
+    let list = document["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().find(|status| status["name"] == container).unwrap_or(&Value::Null)
 }
 
 fn succeed(command: Command) -> Result<String, Failed> {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Failed;
 use nix::pty::{OpenptyResult, openpty};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::fixture::{Cell, output, wait};
 use crate::{Case, expect, fail};
@@ -22,7 +23,9 @@ pub(crate) const CASES: &[Case] = &[
     ("life::the_tree_shows_zombies", the_tree_shows_zombies),
     ("life::exec_is_where_the_container_is", exec_is_where_the_container_is),
     ("life::exec_has_a_terminal_when_asked", exec_has_a_terminal_when_asked),
+    ("life::exec_reads_what_it_is_given", exec_reads_what_it_is_given),
     ("life::limits_are_in_the_cgroups", limits_are_in_the_cgroups),
+    ("life::requests_share_the_node", requests_share_the_node),
     ("life::a_small_limit_is_the_smallest_that_there_is", a_small_limit_is_the_smallest_that_there_is),
     ("life::wait_tells_the_phase", wait_tells_the_phase),
     ("life::what_is_wrong_is_named", what_is_wrong_is_named),
@@ -278,6 +281,75 @@ fn exec_has_a_terminal_when_asked() -> Result<(), Failed> {
     }
     expect("exit code", wait(child)?.status.code(), Some(3))?;
     cell.clean(&["tty"])
+}
+
+fn exec_reads_what_it_is_given() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.run(&cell.pod("pipe", &[cell.container("main", "exec sleep 1000")]), &[])?;
+    // More than a pipe holds, with every byte in it.
+    let text: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
+    for (options, wanted) in [(&["-i"][..], &text[..]), (&[], b"")] {
+        let mut command = cell.program();
+        command.arg("exec").args(options).args(["pipe", "--", "sha256sum"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().ok_or("no pipe")?;
+        let written = stdin.write_all(&text);
+        drop(stdin);
+        let output = wait(child)?;
+        expect("exit code", output.status.code(), Some(0))?;
+        let digest: String = Sha256::digest(wanted).iter().map(|byte| format!("{byte:02x}")).collect();
+        expect("digest", String::from_utf8(output.stdout)?, format!("{digest}  -\n"))?;
+        expect("all is read", written.is_ok(), !options.is_empty())?;
+    }
+    cell.clean(&["pipe"])
+}
+
+fn requests_share_the_node() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let quarter = total.ok_or("no MemTotal")?.parse::<u64>()? / 4;
+    let containers = [
+        ("a", json!({"requests": {"cpu": "500m", "memory": format!("{quarter}Ki")}})),
+        ("b", json!({"requests": {"cpu": "500m"}})),
+        ("c", json!({})),
+    ]
+    .map(|(name, resources)| {
+        let mut container = cell.container(name, "exec sleep 1000");
+        container["resources"] = resources;
+        container
+    });
+    cell.run(&cell.pod("burstable", &containers), &[])?;
+    cell.run(&cell.pod("besteffort", &containers[2..]), &[])?;
+    // The weights of 512, 1024 and 2 shares, by the curve that the OCI runtimes have agreed on.
+    for (below, wanted) in [
+        ("burstable/a", "59"),
+        ("burstable/b", "59"),
+        ("burstable/c", "1"),
+        ("burstable", "100"),
+        ("besteffort/c", "1"),
+        ("besteffort", "1"),
+    ] {
+        let weight = fs::read_to_string(cell.cgroup(below).join("cpu.weight"))?;
+        expect(&format!("cpu.weight of {below}"), weight.trim(), wanted)?;
+        expect("memory.max", fs::read_to_string(cell.cgroup(below).join("memory.max"))?.trim(), "max")?;
+    }
+    // A quarter of the node's memory is worth a quarter of 1000; 1000 itself is for those that ask for nothing.
+    for (pod, name, wanted) in [
+        ("burstable", "a", ["750\n", "751\n"]),
+        ("burstable", "b", ["999\n"; 2]),
+        ("burstable", "c", ["999\n"; 2]),
+        ("besteffort", "c", ["1000\n"; 2]),
+    ] {
+        let score = cell.ok(&["exec", pod, "-c", name, "--", "cat", "/proc/1/oom_score_adj"])?;
+        if !wanted.contains(&score.as_str()) {
+            return fail(format!("oom_score_adj of {name} of {pod}: {score:?}"));
+        }
+    }
+    for (pod, class) in [("burstable", "Burstable"), ("besteffort", "BestEffort")] {
+        expect(pod, cell.inspect(pod)?["qosClass"].as_str(), Some(class))?;
+    }
+    cell.clean(&["burstable", "besteffort"])
 }
 
 fn a_small_limit_is_the_smallest_that_there_is() -> Result<(), Failed> {

@@ -6,6 +6,7 @@ mod crash;
 mod fixture;
 mod image;
 mod life;
+mod links;
 mod network;
 mod order;
 mod output;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         stop::CASES,
         output::CASES,
         volumes::CASES,
+        links::CASES,
         security::CASES,
         image::CASES,
         network::CASES,

@@ -3,13 +3,17 @@
 use std::fs;
 
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, status};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("restart::policies_decide", policies_decide),
+    (
+        "restart::a_container_s_own_policy_decides_before_the_pod_s",
+        a_container_s_own_policy_decides_before_the_pod_s,
+    ),
     ("restart::a_wait_comes_before_the_next_start", a_wait_comes_before_the_next_start),
     ("restart::a_program_that_is_not_there_is_told", a_program_that_is_not_there_is_told),
     ("restart::ends_have_reasons", ends_have_reasons),
@@ -39,6 +43,55 @@ fn policies_decide() -> Result<(), Failed> {
     expect("phase", cell.ok(&["wait", "ended"])?, "Succeeded\n".to_owned())?;
     expect("restarts", cell.container_status("ended", "main")?["restartCount"].as_u64(), Some(0))?;
     cell.clean(&["always", "onfailure", "ended"])
+}
+
+fn a_container_s_own_policy_decides_before_the_pod_s() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // Ends with one exit code the first time, and with another from then on.
+    let container = |name: &str, first: u8, then: u8, own: Value| {
+        let script = format!("[ -e /v/{name} ] && exit {then}; touch /v/{name}; exit {first}");
+        let mut container = cell.container(name, &script);
+        container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+        if let (Some(container), Value::Object(own)) = (container.as_object_mut(), own) {
+            container.extend(own);
+        }
+        container
+    };
+    let rule = |operator: &str| {
+        let rules = json!([{"action": "Restart", "exitCodes": {"operator": operator, "values": [42]}}]);
+        json!({"restartPolicy": "Never", "restartPolicyRules": rules})
+    };
+    let containers = [
+        container("pods", 1, 0, json!({})),
+        container("failure", 1, 0, json!({"restartPolicy": "OnFailure"})),
+        container("in", 42, 1, rule("In")),
+        container("notin", 1, 42, rule("NotIn")),
+        container("always", 0, 0, json!({"restartPolicy": "Always"})),
+    ];
+    let mut pod = cell.pod("own", &containers);
+    pod["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    let ended =
+        [("pods", 0, 1, None), ("failure", 1, 0, Some(1)), ("in", 1, 1, Some(42)), ("notin", 1, 42, Some(1))];
+    let restarts = |document: &Value, name: &str| status(document, name)["restartCount"].as_u64();
+    let document = cell.until("own", "done but for one", |document| {
+        ended.iter().all(|(name, wanted, ..)| {
+            let is_over = !status(document, name)["state"]["terminated"].is_null();
+            is_over && restarts(document, name) >= Some(*wanted)
+        })
+    })?;
+    // What would be started again wrongly is so by now.
+    let before = restarts(&document, "always").unwrap_or_default();
+    cell.until("own", "started twice more", |document| restarts(document, "always") >= Some(before + 2))?;
+    cell.ok(&["stop", "own", "--time", "0"])?;
+    for (name, restarts, code, last) in ended {
+        let status = cell.container_status("own", name)?;
+        let code_of = |state: &str| status[state]["terminated"]["exitCode"].as_i64();
+        let found = (status["restartCount"].as_u64(), code_of("state"), code_of("lastState"));
+        expect(name, found, (Some(restarts), Some(code), last))?;
+    }
+    cell.clean(&["own"])
 }
 
 fn a_wait_comes_before_the_next_start() -> Result<(), Failed> {

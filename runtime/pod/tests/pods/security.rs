@@ -1,9 +1,11 @@
 //! securityContext.
 
+use std::fs;
+
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::fixture::Cell;
+use crate::fixture::{Cell, output, refuse};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -86,31 +88,47 @@ fn no_new_privileges_are_taken() -> Result<(), Failed> {
 
 fn names_with_odd_bytes_do_no_harm() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let mut container = cell.container("main", "printf '%s' \"$ODD\" | od -An -tx1; exec sleep 1000");
-    let odd = "a\nb\t\"'\\$(NONE)\u{1}\u{e9}";
-    container["env"] = json!([{"name": "ODD", "value": odd}]);
+    // Each byte but NUL, and the first and last characters of two, three and four.
+    let more = ['\u{80}', '\u{7ff}', '\u{800}', '\u{ffff}', '\u{10000}', '\u{10ffff}'];
+    let odd: String = ('\u{1}'..='\u{7f}').chain(more).collect();
+    let name: String = (' '..='~').filter(|c| *c != '=').collect();
+    // With a command behind it, the shell stays what it was executed as.
+    let mut container = cell.container("main", "echo here; sleep 1000; true");
+    container["args"] = json!([odd]);
+    container["env"] = json!([{"name": name, "value": odd}]);
     let mut pod = cell.pod("odd", &[container]);
     pod["metadata"]["annotations"] = json!({"note": odd});
     cell.run(&pod, &[])?;
-    cell.until("odd", "running", |document| !document["containers"][0]["state"]["running"].is_null())?;
-    let hex: Vec<String> = odd.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let deadline = std::time::Instant::now() + crate::fixture::DEADLINE;
-    loop {
-        let text = cell.logs("odd", "main")?;
-        let found: Vec<&str> = text.split_whitespace().collect();
-        if found == hex {
-            break;
-        }
-        if std::time::Instant::now() > deadline {
-            return fail(format!("the value arrived as {found:?}"));
-        }
+    cell.until_logged("odd", "main", "here")?;
+    let strings = |file: &str| -> Result<Vec<Vec<u8>>, Failed> {
+        let bytes = cell.call(&["exec", "odd", "--", "cat", file])?.stdout;
+        Ok(bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
+    };
+    let variable = [name.as_bytes(), b"=", odd.as_bytes()].concat();
+    let found = strings("/proc/1/environ")?;
+    if !found.contains(&variable) {
+        return fail(format!("the variable arrived as {found:?}"));
     }
+    let found = strings("/proc/1/cmdline")?;
+    if !found.contains(&odd.as_bytes().to_vec()) {
+        return fail(format!("the argument arrived as {found:?}"));
+    }
+    expect("annotation", cell.inspect("odd")?["annotations"]["note"].as_str(), Some(odd.as_str()))?;
     for name in ["../x", "A", "a/b", "", "-a", "a\n"] {
         let mut bad = cell.pod("x", &[cell.container("main", "true")]);
         bad["metadata"]["name"] = json!(name);
         let said = cell.refused(&bad, &[])?;
         if !said.contains("metadata.name") {
             return fail(format!("name {name:?}: {said:?}"));
+        }
+    }
+    for bytes in [&b"kind: \xff\n"[..], b"{\"kind\": \"\xc3\"}", b"\xff\xfe{\0}\0", b"kind: \xed\xa0\x80\n"] {
+        let run = cell.command("run", &pod, &[])?;
+        let manifest = cell.path().join("manifest.json");
+        fs::write(&manifest, bytes)?;
+        let said = refuse(&output(run)?)?;
+        if !said.contains(&format!("read {}", manifest.display())) || !said.contains("valid UTF-8") {
+            return fail(format!("a manifest of the bytes {bytes:?}: {said:?}"));
         }
     }
     cell.clean(&["odd"])

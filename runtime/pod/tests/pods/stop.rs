@@ -21,6 +21,8 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::no_grace_means_kill", no_grace_means_kill),
     ("stop::the_stop_signal_can_be_chosen", the_stop_signal_can_be_chosen),
     ("stop::hooks_come_first_and_last", hooks_come_first_and_last),
+    ("stop::a_hook_may_be_time_that_passes", a_hook_may_be_time_that_passes),
+    ("stop::sidecars_end_after_the_rest_and_the_last_first", sidecars_end_after_the_rest_and_the_last_first),
     ("stop::a_failed_post_start_hook_ends_the_container", a_failed_post_start_hook_ends_the_container),
     ("stop::kill_sends_any_signal", kill_sends_any_signal),
     ("stop::many_may_wait_for_a_pod", many_may_wait_for_a_pod),
@@ -109,6 +111,55 @@ fn hooks_come_first_and_last() -> Result<(), Failed> {
     cell.ok(&["stop", "hooks"])?;
     expect("order", cell.logs("hooks", "main")?, "post\npre\n".to_owned())?;
     cell.clean(&["hooks"])
+}
+
+fn a_hook_may_be_time_that_passes() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut container = cell.container("main", HANDLER);
+    container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 1}}});
+    let mut pod = cell.pod("pause", &[container]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    cell.until_logged("pause", "main", "ready")?;
+    let begun = Instant::now();
+    cell.ok(&["stop", "pause"])?;
+    // The program ends by the signal, which comes after the hook.
+    if begun.elapsed() < Duration::from_secs(1) {
+        return fail(format!("the signal came after {:?}", begun.elapsed()));
+    }
+    expect("output", cell.logs("pause", "main")?, "ready\nterm\n".to_owned())?;
+    let end = cell.container_status("pause", "main")?["state"]["terminated"].clone();
+    expect("exit code", end["exitCode"].as_i64(), Some(5))?;
+    cell.clean(&["pause"])
+}
+
+fn sidecars_end_after_the_rest_and_the_last_first() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // Who is to end sooner takes longer for it: told all at once, they would end the other way round.
+    let container = |name: &str, seconds: &str| {
+        let script = format!(
+            "trap 'sleep {seconds}; echo {name} >> /v/order; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+        );
+        let mut container = cell.container(name, &script);
+        container["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+        container
+    };
+    let (mut first, mut second) = (container("first", "0"), container("second", "0.2"));
+    for sidecar in [&mut first, &mut second] {
+        sidecar["restartPolicy"] = json!("Always");
+    }
+    let mut pod = cell.pod("sidecars", &[container("main", "0.4")]);
+    pod["spec"]["initContainers"] = json!([first, second]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": cell.path()}}]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+    cell.run(&pod, &[])?;
+    for name in ["first", "second", "main"] {
+        cell.until_logged("sidecars", name, "ready")?;
+    }
+    cell.ok(&["stop", "sidecars"])?;
+    let order = std::fs::read_to_string(cell.path().join("order"))?;
+    expect("order", order, "main\nsecond\nfirst\n".to_owned())?;
+    cell.clean(&["sidecars"])
 }
 
 fn a_failed_post_start_hook_ends_the_container() -> Result<(), Failed> {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat, readlinkat};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
@@ -22,6 +22,8 @@ use crate::sys::mount::{FsContext, attach as attach_mount, clone_tree, open_in_r
 
 const RDONLY: Attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, clear: 0 };
 const NO_CHANGE: Attributes = Attributes { set: 0, clear: 0 };
+/// As many links as the kernel follows in a path (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// Attaches the root file system on top of the root.
 pub(super) fn attach(rootfs: BorrowedFd<'_>, propagation: Option<Propagation>) -> Result<(), StepError> {
@@ -242,6 +244,7 @@ pub(super) fn make_directory(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Owne
         Err(Errno::ENOENT) => {}
         result => return result.during(|| format!("open {} in the root file system", path.display())),
     }
+    let path = without_links(rootfs, path)?;
     let mut so_far = PathBuf::from("/");
     let mut directory = open_in_root(rootfs, &so_far, flags)?;
     for part in path.components() {
@@ -261,14 +264,48 @@ pub(super) fn make_directory(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Owne
 pub(super) fn make_file(rootfs: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
     let opened = match open_in_root(rootfs, path, OFlag::O_PATH) {
         Err(Errno::ENOENT) => {
-            let (directory, name) = parent_and_name(rootfs, path)?;
+            let path = without_links(rootfs, path)?;
+            let (directory, name) = parent_and_name(rootfs, &path)?;
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&directory, name, flags, Mode::from_bits_truncate(0o644))
-                .and_then(|_made| open_in_root(rootfs, path, OFlag::O_PATH))
+                .and_then(|_made| open_in_root(rootfs, &path, OFlag::O_PATH))
         }
         result => result,
     };
     opened.during(|| format!("make {} in the root file system", path.display()))
+}
+
+/// Where a path leads whose end, or more, may be missing: a link to what is to be made cannot be opened. What is opened by the
+/// result is looked up in the root again, so that a link that changes in between leads nowhere else.
+fn without_links(rootfs: BorrowedFd<'_>, path: &Path) -> Result<PathBuf, StepError> {
+    let (mut so_far, mut rest, mut n_links) = (PathBuf::from("/"), path.to_owned(), 0);
+    loop {
+        let mut parts = rest.components();
+        let Some(part) = parts.next() else { return Ok(so_far) };
+        let mut behind = parts.as_path().to_owned();
+        match part {
+            Component::RootDir => so_far = PathBuf::from("/"),
+            Component::ParentDir => drop(so_far.pop()),
+            Component::Normal(name) => {
+                let link = open_in_root(rootfs, &so_far.join(name), OFlag::O_PATH | OFlag::O_NOFOLLOW)
+                    .and_then(|link| readlinkat(&link, ""));
+                match link {
+                    Ok(target) => {
+                        n_links += 1;
+                        if n_links > MAX_LINKS {
+                            return Err(Errno::ELOOP)
+                                .during(|| format!("follow the links of {}", path.display()));
+                        }
+                        behind = Path::new(&target).join(behind);
+                    }
+                    // Not there, or no link.
+                    Err(_) => so_far.push(name),
+                }
+            }
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+        rest = behind;
+    }
 }
 
 /// Opens the directory that a path is in, making it if need be.
@@ -284,4 +321,37 @@ pub(super) fn parent_and_name<'a>(
 /// A detached copy of a file of the node, by its path there.
 pub(super) fn clone_of_host(path: &Path) -> Result<OwnedFd, StepError> {
     clone_tree(AT_FDCWD, path, false).during(|| format!("bind {} of the node", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_made_inside_of_the_root() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().join("root");
+        fs::create_dir_all(top.join("usr/etc")).unwrap();
+        for (name, target) in [
+            ("etc", "usr/etc"),
+            ("usr/etc/conf", "../run/none/conf"),
+            ("out", "../../../else"),
+            ("absolute", "/etc/../new"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, top.join(name)).unwrap();
+        }
+        let root = open_path(top.to_str().unwrap()).unwrap();
+        make_file(root.as_fd(), Path::new("/etc/conf")).unwrap();
+        make_directory(root.as_fd(), Path::new("/out/below")).unwrap();
+        make_directory(root.as_fd(), Path::new("/absolute")).unwrap();
+        assert!(top.join("usr/run/none/conf").is_file());
+        assert!(top.join("else/below").is_dir());
+        assert!(top.join("usr/new").is_dir());
+        assert!(make_directory(root.as_fd(), Path::new("/loop/below")).is_err());
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "something was made outside");
+    }
 }
