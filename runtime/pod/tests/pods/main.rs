@@ -4,6 +4,7 @@
 
 mod crash;
 mod fixture;
+mod form;
 mod image;
 mod life;
 mod network;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         restart::CASES,
         stop::CASES,
         output::CASES,
+        form::CASES,
         volumes::CASES,
         security::CASES,
         image::CASES,
