@@ -204,13 +204,35 @@ pub struct LogsArgs {
     /// What is younger than this many seconds only
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub since: Option<Duration>,
-    /// With the time of each line
+    /// With the time of each line, which JSON always has
     #[arg(long)]
     pub timestamps: bool,
+    /// As it was written, or each record as a line of JSON: {"time", "stream", "log", "partial", "container"}
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 =
         text.parse().map_err(|error| format!("{text:?} is not a number of seconds: {error}"))?;
     Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_result_has_a_form_for_programs() {
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let format = verb.get_arguments().find(|argument| argument.get_id() == "format");
+            let has_json = format.is_some_and(|format| {
+                format.get_possible_values().iter().any(|value| value.get_name() == "json")
+            });
+            // What it prints is the program's.
+            assert_eq!(has_json, verb.get_name() != "exec", "{}", verb.get_name());
+        }
+    }
 }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::args::LogsArgs;
+use super::args::{Format, LogsArgs};
 use crate::command::observe::observe;
-use crate::logs::{Options, attempts, read};
+use crate::logs::{Form, Options, attempts, read};
 use crate::state::{PodDir, PodRoot};
 use crate::status::ContainerState;
 
@@ -34,6 +34,10 @@ pub(super) fn logs(root: &PodRoot, args: &LogsArgs) -> Result<ExitCode> {
         tail: args.tail,
         since: args.since.and_then(|since| SystemTime::now().checked_sub(since)),
         has_timestamps: args.timestamps,
+        form: match args.format {
+            Format::Table => Form::Text,
+            Format::Json => Form::Json { container: name },
+        },
         ..Options::default()
     };
     let path = pod.log(name, run);

@@ -34,7 +34,11 @@ pub(super) fn ps(root: &PodRoot, format: Format, is_quiet: bool) -> Result<ExitC
         }
     }
     if is_quiet {
-        rows.iter().for_each(|(pod, _)| println!("{}", pod.name()));
+        let names = rows.iter().map(|(pod, _)| pod.name());
+        match format {
+            Format::Json => print_json(&names.collect())?,
+            Format::Table => names.for_each(|name| println!("{name}")),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if format == Format::Json {

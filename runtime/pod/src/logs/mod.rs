@@ -13,6 +13,7 @@
 //! Reference: the kubelet's design proposal "CRI: Log management", `internal/cri/io/logger.go` of containerd.
 
 mod files;
+mod json;
 mod read;
 mod record;
 mod tail;
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use files::{attempt_file, attempts, remove};
-pub use read::{Options, Summary, read};
+pub use read::{Form, Options, Summary, read};
 pub use write::{Limits, LogWriter};
 
 /// Where a program wrote to.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::files::{self, LogFile};
+use super::json::{self, Text};
 use super::record::{Head, Parsed, parse};
 use super::tail::{self, Position};
 use super::wait::Watch;
@@ -19,7 +20,7 @@ const BLOCK: usize = 64 * 1024;
 
 /// What of a log is shown, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct Options<'a> {
     /// Go on as the log grows, until the container is over.
     pub is_followed: bool,
     /// Only so many lines from the end (of the selected stream), counted before `since` is applied, as the kubelet does.
@@ -30,8 +31,23 @@ pub struct Options {
     pub has_timestamps: bool,
     /// Only this stream.
     pub stream: Option<Stream>,
-    /// End after so many bytes, of both streams together.
+    /// End after so many bytes of what was written, of both streams together.
     pub limit_bytes: Option<u64>,
+    /// How it is handed on.
+    pub form: Form<'a>,
+}
+
+/// The form of what is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// As the program wrote it, each stream on its own.
+    #[default]
+    Text,
+    /// Each record as a line of JSON, those of both streams on `out`, with their time whether or not it is asked for.
+    Json {
+        /// The container's name, which is given with each.
+        container: &'a str,
+    },
 }
 
 /// What became of a [`read`].
@@ -41,7 +57,7 @@ pub struct Summary {
     pub n_skipped: u64,
 }
 
-/// Shows a log: stdout's lines on `out`, stderr's on `err`.
+/// Shows a log: stdout's lines on `out`, stderr's on `err`, or all of it as JSON on `out`.
 ///
 /// `path` is the log of one start of a container ([`files::attempt_file`]), or the directory, for that of the last start.
 /// Both receivers should be buffered; they are flushed before each wait and at the end.
@@ -54,7 +70,7 @@ pub struct Summary {
 /// [`LogError::Missing`]; [`LogError::Receiver`], be it because nobody reads any more (`EPIPE`); else the failed operation.
 pub fn read(
     path: &Path,
-    options: &Options,
+    options: &Options<'_>,
     out: &mut impl Write,
     err: &mut impl Write,
     mut is_over: impl FnMut() -> bool,
@@ -85,7 +101,7 @@ pub fn read(
             if let Some(cursor) = &mut cursor {
                 // It is complete only now that there is a next one.
                 cursor.show(&mut printer, u64::MAX)?;
-                printer.end_file(cursor);
+                printer.end_file(cursor)?;
             }
             let idx = known.iter().position(|known| known.identity == file.identity);
             if idx.is_none() {
@@ -106,7 +122,7 @@ pub fn read(
         }
     }
     if let Some(cursor) = &cursor {
-        printer.end_file(cursor);
+        printer.end_file(cursor)?;
     } else if !options.is_followed && !printer.is_full() {
         return Err(missing());
     }
@@ -126,7 +142,7 @@ fn log_path(path: &Path) -> Result<PathBuf, LogError> {
 /// Where to begin, and the files of which the starts speak, which are held open so that they can be told apart.
 fn begin(
     path: &Path,
-    options: &Options,
+    options: &Options<'_>,
     printer: &mut Printer<'_, impl Write, impl Write>,
 ) -> Result<(Option<Cursor>, Vec<LogFile>), LogError> {
     let Some(n) = options.tail else { return Ok((None, Vec::new())) };
@@ -253,7 +269,7 @@ enum State {
 
 /// Hands records on.
 struct Printer<'a, O, E> {
-    options: &'a Options,
+    options: &'a Options<'a>,
     out: &'a mut O,
     err: &'a mut E,
     /// Where each stream begins to be shown.
@@ -261,15 +277,17 @@ struct Printer<'a, O, E> {
     state: State,
     /// A line of the stream has been begun and not ended.
     is_in_line: [bool; 2],
+    text: Text,
     n_left: Option<u64>,
     n_skipped: u64,
 }
 
 impl<'a, O: Write, E: Write> Printer<'a, O, E> {
-    fn new(options: &'a Options, out: &'a mut O, err: &'a mut E) -> Self {
+    fn new(options: &'a Options<'a>, out: &'a mut O, err: &'a mut E) -> Self {
         let starts = [(0, 0); 2];
         let (n_left, is_in_line) = (options.limit_bytes, [false; 2]);
-        Self { options, out, err, starts, state: State::LineStart, is_in_line, n_left, n_skipped: 0 }
+        let (state, text) = (State::LineStart, Text::default());
+        Self { options, out, err, starts, state, is_in_line, text, n_left, n_skipped: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -282,6 +300,9 @@ impl<'a, O: Write, E: Write> Printer<'a, O, E> {
             && self.options.since.is_none_or(|since| head.time >= since)
             && position >= self.starts[stream.idx()];
         self.state = State::Content { stream, is_partial, is_shown };
+        if is_shown && self.is_json() {
+            return self.hand_on(stream, json::head(time, stream).as_bytes());
+        }
         if is_shown && !self.is_in_line[stream.idx()] {
             self.is_in_line[stream.idx()] = true;
             if self.options.has_timestamps {
@@ -300,6 +321,9 @@ impl<'a, O: Write, E: Write> Printer<'a, O, E> {
         }
         let State::Content { stream, is_partial, is_shown: true } = state else { return Ok(()) };
         self.emit(stream, bytes)?;
+        if is_end && self.is_json() {
+            return self.end_record(stream, is_partial);
+        }
         if is_end && !is_partial {
             self.is_in_line[stream.idx()] = false;
             self.emit(stream, b"\n")?;
@@ -308,11 +332,29 @@ impl<'a, O: Write, E: Write> Printer<'a, O, E> {
     }
 
     /// Nothing comes after what is left of a file: a head that was cut off is no record, content that was is shown.
-    fn end_file(&mut self, rest: &Cursor) {
-        if matches!(self.state, State::LineStart) && !rest.bytes().is_empty() && !self.is_full() {
-            self.n_skipped += 1;
+    fn end_file(&mut self, rest: &Cursor) -> Result<(), LogError> {
+        match self.state {
+            State::LineStart if !rest.bytes().is_empty() && !self.is_full() => self.n_skipped += 1,
+            // Its line does not end, whatever the tag says.
+            State::Content { stream, is_shown: true, .. } if self.is_json() => {
+                self.end_record(stream, true)?
+            }
+            _ => {}
         }
         self.state = State::LineStart;
+        Ok(())
+    }
+
+    /// Ends a line of JSON.
+    fn end_record(&mut self, stream: Stream, is_partial: bool) -> Result<(), LogError> {
+        let Form::Json { container } = self.options.form else { return Ok(()) };
+        let mut end = if is_partial { String::new() } else { self.text.end(stream) };
+        end.push_str(&json::tail(is_partial, container));
+        self.hand_on(stream, end.as_bytes())
+    }
+
+    fn is_json(&self) -> bool {
+        self.options.form != Form::Text
     }
 
     fn emit(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), LogError> {
@@ -321,11 +363,18 @@ impl<'a, O: Write, E: Write> Printer<'a, O, E> {
             bytes = &bytes[..usize::try_from(*n_left).unwrap_or(usize::MAX).min(bytes.len())];
             *n_left -= bytes.len() as u64;
         }
-        let result = match stream {
-            Stream::Stdout => self.out.write_all(bytes),
-            Stream::Stderr => self.err.write_all(bytes),
-        };
-        result.map_err(receiver(stream))
+        if self.is_json() {
+            let text = self.text.part(stream, bytes);
+            return self.hand_on(stream, text.as_bytes());
+        }
+        self.hand_on(stream, bytes)
+    }
+
+    fn hand_on(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), LogError> {
+        match self.options.form {
+            Form::Text if stream == Stream::Stderr => self.err.write_all(bytes).map_err(receiver(stream)),
+            _ => self.out.write_all(bytes).map_err(receiver(Stream::Stdout)),
+        }
     }
 
     fn flush(&mut self) -> Result<(), LogError> {

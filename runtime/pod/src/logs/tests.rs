@@ -25,13 +25,13 @@ fn place() -> (TempDir, PathBuf) {
     (temp, path)
 }
 
-fn show_with(path: &Path, options: &Options) -> (Vec<u8>, Vec<u8>, Summary) {
+fn show_with(path: &Path, options: &Options<'_>) -> (Vec<u8>, Vec<u8>, Summary) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let summary = read(path, options, &mut out, &mut err, || true).unwrap();
     (out, err, summary)
 }
 
-fn show(path: &Path, options: &Options) -> (String, String) {
+fn show(path: &Path, options: &Options<'_>) -> (String, String) {
     let (out, err, _) = show_with(path, options);
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
@@ -176,7 +176,7 @@ fn lines_are_chosen_by_stream_time_number_and_bytes() {
     let long = format!("{}\n", "x".repeat(CONTENT_MAX + 1));
     write_lines(&path, NO_ROTATION, &[(O, "a\n"), (E, "b\n"), (O, &long), (E, "c\n"), (O, "d\n")]);
     let none = Options::default();
-    let check = |options: Options, out: &str, err: &str| {
+    let check = |options: Options<'_>, out: &str, err: &str| {
         assert_eq!(show(&path, &options), (out.to_owned(), err.to_owned()), "{options:?}");
     };
     check(Options { stream: Some(O), ..none }, &format!("a\n{long}d\n"), "");
@@ -198,6 +198,53 @@ fn lines_are_chosen_by_stream_time_number_and_bytes() {
     write_lines(&temp.path().join("10.log"), NO_ROTATION, &[(O, "ten\n")]);
     write_lines(&temp.path().join("9.log"), NO_ROTATION, &[(O, "nine\n")]);
     assert_eq!(show(temp.path(), &none).0, "ten\n");
+}
+
+#[test]
+fn records_are_handed_to_programs_as_lines_of_json() {
+    let (_temp, path) = place();
+    // A character of two bytes in the middle of which the first record ends, bytes that are no text, and what JSON escapes.
+    let long = format!("{}é\n", "x".repeat(CONTENT_MAX - 1));
+    let mut log = LogWriter::open(&path, NO_ROTATION).unwrap();
+    for (second, (stream, bytes)) in
+        (0..).zip([(O, long.as_bytes()), (E, b"\"a\"\t\xff\n"), (O, b"\n"), (O, b"rest")])
+    {
+        log.write(stream, bytes, time(second)).unwrap();
+    }
+    log.finish(time(9)).unwrap();
+    let record = |second: u8, stream, is_partial, log: &str| {
+        serde_json::json!({
+            "time": format!("2023-11-14T22:13:2{second}.000000000Z"),
+            "stream": stream, "partial": is_partial, "log": log, "container": "web",
+        })
+    };
+    let all = [
+        record(0, "stdout", true, &"x".repeat(CONTENT_MAX - 1)),
+        record(0, "stdout", false, "é"),
+        record(1, "stderr", false, "\"a\"\t\u{fffd}"),
+        record(2, "stdout", false, ""),
+        record(9, "stdout", true, "rest"),
+    ];
+    let check = |options: Options<'_>, expected: &[serde_json::Value]| {
+        let options = Options { form: Form::Json { container: "web" }, ..options };
+        let (out, err) = show(&path, &options);
+        let found: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((found.as_slice(), err.as_str()), (expected, ""), "{options:?}");
+    };
+    let none = Options::default();
+    check(none, &all);
+    check(Options { has_timestamps: true, is_followed: true, ..none }, &all);
+    check(Options { tail: Some(3), ..none }, &all[2..]);
+    check(Options { since: Some(time(2)), ..none }, &all[3..]);
+    check(Options { stream: Some(E), ..none }, &all[2..3]);
+    check(Options { limit_bytes: Some(3), tail: Some(1), ..none }, &[record(9, "stdout", true, "res")]);
+    // One that a crash cut off is ended, and does not end its line.
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+    check(Options { tail: Some(1), ..none }, &[record(9, "stdout", true, "re")]);
+    fs::write(&path, b"2023-11-14T22:13:21.000000000Z stdout F to").unwrap();
+    check(none, &[record(1, "stdout", true, "to")]);
 }
 
 #[test]
@@ -399,6 +446,10 @@ proptest! {
         fs::write(&path, &bytes).unwrap();
         let (out, err, _) = show_with(&path, &Options { tail, ..Options::default() });
         prop_assert!(out.len() + err.len() <= bytes.len());
+        let json = Options { tail, form: Form::Json { container: "c" }, ..Options::default() };
+        for line in show(&path, &json).0.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
         write_lines(&path, NO_ROTATION, &[(O, "next\n")]);
         let (out, ..) = show_with(&path, &Options { tail: Some(1), ..Options::default() });
         prop_assert!(out.ends_with(b"next\n"));

@@ -20,6 +20,7 @@ mod rootfs;
 mod sandbox;
 mod server;
 pub mod spawn;
+mod walk;
 mod watch;
 
 use std::cell::RefCell;

@@ -4,6 +4,7 @@
 
 mod crash;
 mod fixture;
+mod form;
 mod image;
 mod life;
 mod links;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         restart::CASES,
         stop::CASES,
         output::CASES,
+        form::CASES,
         volumes::CASES,
         links::CASES,
         security::CASES,
