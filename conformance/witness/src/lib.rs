@@ -273,6 +273,11 @@ pub enum Command {
     /// The reply comes from the worker after the main thread is a zombie or gone. Value: state letter of the leader.
     /// Sleepers made before it end too: for the kernel their parent is the thread that forked them (prctl(2)).
     EndMainThread,
+    /// Touches that much fresh memory, and keeps it.
+    Touch {
+        /// Bytes.
+        bytes: u64,
+    },
     /// Forks a child that allocates and touches memory in steps of 1 MiB, with `oom_score_adj` 1000 where allowed.
     /// Value: `{"touched_bytes":n,"status":wait status}`.
     AllocateInChild {

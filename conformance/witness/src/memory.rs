@@ -15,7 +15,7 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 /// Exit code of the allocating child when mmap(2) is refused.
 const EXIT_NO_MEMORY: i32 = 1;
 
-/// `touch BYTES`, of the command line.
+/// `touch BYTES` of the command line, and `touch`.
 pub(crate) fn touch(bytes: usize) -> Result<(), Failure> {
     sys::touch_pages(bytes).during(|| format!("map {bytes} bytes"))
 }

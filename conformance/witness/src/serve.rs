@@ -193,6 +193,7 @@ impl Session {
             Command::CaughtSignals { at_least, timeout_ms } => signal::caught(at_least, timeout_ms),
             // The loop serves it, because it hands the session over; a second one finds no main thread to end.
             Command::EndMainThread => Err(Failure::new("end the main thread again", Errno::EALREADY)),
+            Command::Touch { bytes } => memory::touch(bytes as usize).map(|()| Value::Null),
             Command::AllocateInChild { bytes } => memory::allocate_in_child(bytes),
             Command::StartHeartbeat { interval_ms } => self.start_heartbeat(interval_ms),
             Command::StopHeartbeat => match self.heartbeat.take() {

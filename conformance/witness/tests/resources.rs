@@ -60,6 +60,22 @@ fn child_touches_what_it_is_told() -> Result<()> {
 }
 
 #[test]
+fn what_it_touches_it_keeps() -> Result<()> {
+    let mut witness = Witness::start_by(&["prlimit", "--as=268435456"])?;
+    let statm = format!("/proc/{}/statm", witness.outer_pid()?);
+    let resident_pages = || -> Result<u64> {
+        let text = fs::read_to_string(&statm)?;
+        Ok(text.split_whitespace().nth(1).context("resident")?.parse()?)
+    };
+    let before = resident_pages()?;
+    witness.ask(Command::Touch { bytes: 8 << 20 })?;
+    assert!(resident_pages()? >= before + 2000, "{before} pages before, {} after", resident_pages()?);
+    assert_eq!(witness.ask_in_vain(Command::Touch { bytes: 1 << 40 })?, Errno::ENOMEM);
+    witness.abandon()?;
+    Ok(())
+}
+
+#[test]
 fn spinning_costs_cpu_time() -> Result<()> {
     let mut witness = Witness::start()?;
     let spun = witness.ask(Command::Spin { wall_ms: 200 })?;
