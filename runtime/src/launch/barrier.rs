@@ -8,7 +8,7 @@
 //! | 4 | waits for the lock on the barrier file | released by the exec, or by the exit |
 //!
 //! There is one init and it executes once, so of two starts at most one gets through. A start that is killed before
-//! step 2 leaves init waiting for the next.
+//! step 2 leaves init waiting for the next. Who creates and starts in one takes steps 1 and 2 before init is born.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -193,6 +193,21 @@ pub(super) enum Released {
     NobodyWaits,
 }
 
+/// Asks init to go on, now or as soon as it waits. `None` where nobody will.
+///
+/// # Errors
+/// What the socket gives.
+pub(super) fn ask(directory: &ContainerDir) -> io::Result<Option<UnixStream>> {
+    let mut stream = match UnixStream::connect(address(directory)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            return Ok(None);
+        }
+        result => result?,
+    };
+    stream.write_all(&[1])?;
+    Ok(Some(stream))
+}
+
 /// The side of `start`.
 ///
 /// # Errors
@@ -202,13 +217,7 @@ pub(super) fn release(directory: &ContainerDir, state: &State, barrier: &Path) -
         Ok(agent) => agent,
         Err(StepError { detail, errno }) => return Ok(Released::NotTried { detail, errno }),
     };
-    let mut stream = match UnixStream::connect(address(directory)) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
-            return Ok(Released::NobodyWaits);
-        }
-        result => result?,
-    };
-    stream.write_all(&[1])?;
+    let Some(mut stream) = ask(directory)? else { return Ok(Released::NobodyWaits) };
     let mut answer = Vec::new();
     if let Some(agent) = agent {
         let mut first = [0];
@@ -223,6 +232,18 @@ pub(super) fn release(directory: &ContainerDir, state: &State, barrier: &Path) -
             Err(_) => {}
         }
     }
+    wait_answer(stream, answer, barrier)
+}
+
+/// Waits until init has executed the program, or tells why not; what it has said is completed.
+///
+/// # Errors
+/// What the socket or the lock gives.
+pub(super) fn wait_answer(
+    mut stream: UnixStream,
+    mut answer: Vec<u8>,
+    barrier: &Path,
+) -> io::Result<Released> {
     match stream.read_to_end(&mut answer) {
         // Init was killed with the byte unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Released::NobodyWaits),

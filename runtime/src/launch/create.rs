@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ use super::{Context, LaunchError, StepError, barrier, hooks, idmap, joiner};
 use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, HookKind, IdMapping, NamespaceSpec, NsKind};
-use crate::state::{ProcessIdentity, State, StateDocument, StateRoot, Status, time};
+use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateRoot, Status, time};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{mount, ns, process, schedule};
 
@@ -100,43 +100,71 @@ impl CreateRequest<'_> {
 /// # Errors
 /// The failed step; nothing is left of the others.
 pub fn create(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
+    made(request, false).map(|runtime| runtime.made.init).and_then(|init| init.ok_or_else(never_cloned))
+}
+
+/// A container whose process was asked to go on before it was born.
+pub(super) struct Started {
+    pub(super) process: Cloned,
+    pub(super) directory: ContainerDir,
+    pub(super) state: State,
+    /// Where it answers.
+    pub(super) stream: UnixStream,
+}
+
+/// Creates a container whose process does not wait for `start`.
+///
+/// # Errors
+/// As [`create`].
+pub(super) fn create_started(request: &CreateRequest<'_>) -> Result<Started, LaunchError> {
+    let Runtime { made, asked, .. } = made(request, true)?;
+    match (made.init, made.directory, asked) {
+        (Some(process), Some((directory, state)), Some(stream)) => {
+            Ok(Started { process, directory, state, stream })
+        }
+        _ => Err(never_cloned()),
+    }
+}
+
+fn never_cloned() -> LaunchError {
+    LaunchError::InitEnded { how: "never cloned".to_owned() }
+}
+
+fn made<'a>(request: &'a CreateRequest<'a>, is_started: bool) -> Result<Runtime<'a>, LaunchError> {
     let mut runtime = Runtime {
         request,
+        is_started,
         made: Made::default(),
         namespaces: Vec::new(),
         trees: BTreeMap::new(),
         barrier: None,
+        asked: None,
         channel: None,
     };
-    match runtime.execute() {
-        Ok(()) => runtime.made.init.take().ok_or(LaunchError::InitEnded { how: "never cloned".to_owned() }),
-        Err(error) => {
-            // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
-            drop(runtime.channel);
-            // What it has mounted in a namespace of others only init can take away.
-            if let (Some(init), true) = (&runtime.made.init, request.joins(NsKind::Mount)) {
-                let _killed_otherwise = process::wait_end(init.pidfd.as_fd(), INIT_DEADLINE);
-            }
-            let (left, warnings) = runtime.made.roll_back();
-            let error = match warnings.is_empty() {
-                true => error,
-                false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
-            };
-            if left.is_empty() {
-                Err(error)
-            } else {
-                Err(LaunchError::RollBack { left, source: Box::new(error) })
-            }
-        }
+    let Err(error) = runtime.execute() else { return Ok(runtime) };
+    // Init gives up when its end of the channel is the last; the roll-back kills it at any rate.
+    drop(runtime.channel);
+    // What it has mounted in a namespace of others only init can take away.
+    if let (Some(init), true) = (&runtime.made.init, request.joins(NsKind::Mount)) {
+        let _killed_otherwise = process::wait_end(init.pidfd.as_fd(), INIT_DEADLINE);
     }
+    let (left, warnings) = runtime.made.roll_back();
+    let error = match warnings.is_empty() {
+        true => error,
+        false => LaunchError::Poststop { warnings: warnings.join("; "), source: Box::new(error) },
+    };
+    if left.is_empty() { Err(error) } else { Err(LaunchError::RollBack { left, source: Box::new(error) }) }
 }
 
 struct Runtime<'a> {
     request: &'a CreateRequest<'a>,
+    /// Whether init is asked to go on before it is born.
+    is_started: bool,
     made: Made,
     namespaces: Vec<(NsKind, OwnedFd)>,
     trees: BTreeMap<TreeSlot, OwnedFd>,
     barrier: Option<(UnixListener, File)>,
+    asked: Option<UnixStream>,
     channel: Option<Channel>,
 }
 
@@ -295,6 +323,9 @@ impl Runtime<'_> {
     fn make_barrier(&mut self) -> Result<(), StepError> {
         let Some((directory, _)) = &self.made.directory else { return Err(Errno::ENOENT.into()) };
         let listener = barrier::listen(directory).during(|| "bind the socket")?;
+        if self.is_started {
+            self.asked = barrier::ask(directory).during(|| "connect to the socket")?;
+        }
         let lock = directory.make_barrier().map_err(|e| StepError::new(e.to_string(), e.errno()))?;
         self.barrier = Some((listener, lock));
         Ok(())
@@ -358,7 +389,7 @@ impl Runtime<'_> {
             Err(errno) => LaunchError::InitEnded { how: errno.to_string() },
         };
         let (Some(channel), Some(init)) = (&self.channel, &self.made.init) else {
-            return Err(LaunchError::InitEnded { how: "never cloned".to_owned() });
+            return Err(never_cloned());
         };
         let answer = channel.send(&Message::Go).and_then(|()| channel.recv());
         match answer {

@@ -1,21 +1,23 @@
 //! `start`, `kill`, `pause`, `resume` and `delete`.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
-use super::create::pid_file_new;
+use super::create::{self, CreateRequest, Started, pid_file_new};
 use super::{LaunchError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
-use crate::sys::clone::SingleThreaded;
+use crate::sys::clone::{Cloned, SingleThreaded};
 use crate::sys::process;
 
 /// The status of a container.
@@ -66,18 +68,63 @@ pub(super) fn own_process(
 pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
     let directory = root.lock(id)?;
     let state = root.load(id)?;
-    let refuse = |status| LaunchError::Status { verb: "start", id: id.to_string(), status, way_out: "" };
     match status(root, id, &state)? {
         Status::Created => {}
-        status => return Err(refuse(status)),
+        status => return Err(not_created(id, status)),
     }
-    let released = barrier::release(&directory, &state, &root.barrier(id)).map_err(|error| {
-        StateError::io("talk to the process through", directory.path().join("start.sock"))(error)
-    })?;
+    let released = barrier::release(&directory, &state, &root.barrier(id)).map_err(socket(&directory))?;
+    settle(released, root, id, directory, &state)
+}
+
+/// Creates a container and starts it at once: nobody else can start it, or see it created for long.
+///
+/// # Errors
+/// Those of `create` and [`start`]; nothing is left of the container.
+pub fn run(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
+    let CreateRequest { root, id, spec, .. } = request;
+    let has_agent = spec.seccomp.as_ref().is_some_and(|seccomp| seccomp.listener.is_some());
+    let (process, result) = if has_agent {
+        // It is told of the process before that goes on.
+        (create::create(request)?, start(root, id))
+    } else {
+        let Started { process, directory, state, stream } = create::create_started(request)?;
+        let released =
+            barrier::wait_answer(stream, Vec::new(), &root.barrier(id)).map_err(socket(&directory));
+        (process, released.and_then(|released| settle(released, root, id, directory, &state)))
+    };
+    match result {
+        Ok(()) => Ok(process),
+        Err(error) => {
+            let deleted = delete(root, id, true);
+            // Nobody else knows of this child.
+            if process::wait_end(process.pidfd.as_fd(), KILL_DEADLINE).is_ok_and(|has_ended| has_ended) {
+                let _reaped = waitpid(process.pid, Some(WaitPidFlag::__WALL));
+            }
+            match deleted {
+                Ok(_warnings) => Err(error),
+                Err(left) => Err(LaunchError::RollBack { left: left.to_string(), source: Box::new(error) }),
+            }
+        }
+    }
+}
+
+fn socket(directory: &ContainerDir) -> impl FnOnce(io::Error) -> LaunchError {
+    let path = directory.path().join("start.sock");
+    |error| StateError::io("talk to the process through", path)(error).into()
+}
+
+/// What follows from how a start went.
+fn settle(
+    released: Released,
+    root: &StateRoot,
+    id: &ContainerId,
+    directory: ContainerDir,
+    state: &State,
+) -> Result<(), LaunchError> {
     match released {
-        Released::Executed => match poststart(&state) {
+        Released::Executed => match poststart(state) {
             Ok(()) => Ok(()),
-            Err(error) => Err(destroy_after(error, root, id, directory, &state)?),
+            Err(error) => Err(destroy_after(error, root, id, directory, state)?),
         },
         Released::Failed { program, errno } => {
             // It is about to exit: whoever asks after this command is to see it stopped.
@@ -93,10 +140,14 @@ pub fn start(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
         }
         Released::StepFailed { step, detail, errno } => {
             let error = LaunchError::Step { step, detail, source: errno };
-            Err(destroy_after(error, root, id, directory, &state)?)
+            Err(destroy_after(error, root, id, directory, state)?)
         }
-        Released::NobodyWaits => Err(refuse(status(root, id, &state)?)),
+        Released::NobodyWaits => Err(not_created(id, status(root, id, state)?)),
     }
+}
+
+fn not_created(id: &ContainerId, status: Status) -> LaunchError {
+    LaunchError::Status { verb: "start", id: id.to_string(), status, way_out: "" }
 }
 
 /// Runs the `poststart` hooks up to the first that fails.

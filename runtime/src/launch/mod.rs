@@ -47,7 +47,7 @@ pub use exec::{ExecRequest, Target, exec};
 pub use features::read_features;
 pub use gc::gc;
 pub use keeper::exec_kept;
-pub use lifecycle::{delete, kill, pause, resume, start};
+pub use lifecycle::{delete, kill, pause, resume, run, start};
 pub use update::update;
 
 use nix::errno::Errno;

@@ -35,7 +35,7 @@ pub struct Facts<'a> {
     /// Names of all capabilities of the kernel.
     pub capabilities: &'a [String],
     /// The text of `seccompProfile.localhostProfile`, parsed.
-    pub seccomp: Option<Value>,
+    pub seccomp: Option<&'a Value>,
 }
 
 /// Its configuration. The root file system is the bundle's `rootfs`.
@@ -79,7 +79,7 @@ pub fn config(
     match &security.seccomp {
         SeccompProfile::Unconfined => {}
         SeccompProfile::RuntimeDefault => linux["seccomp"] = seccomp::runtime_default(&capabilities),
-        SeccompProfile::Localhost(_) => linux["seccomp"] = facts.seccomp.clone().unwrap_or_default(),
+        SeccompProfile::Localhost(_) => linux["seccomp"] = facts.seccomp.cloned().unwrap_or_default(),
     }
     Ok(json!({
         "ociVersion": OCI_VERSION,

@@ -74,7 +74,7 @@ impl Places {
 }
 
 /// A running sandbox.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sandbox {
     /// pause, as the node sees it.
     pub pid: i32,

@@ -63,12 +63,20 @@ pub(super) struct Workshop<'a> {
     pub(super) old_roots: RefCell<Vec<rootfs::Held>>,
 }
 
-/// A configuration and what is to be done for it. Mostly the next run's is the same.
+/// A configuration, which is in the bundle, and what is to be done for it. Mostly the next run's is the same.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    document: String,
+    found: Found,
     spec: runtime::spec::ContainerSpec,
     plan: Plan,
+}
+
+/// What can differ from run to run of a container.
+#[derive(Debug, PartialEq)]
+struct Found {
+    user: UserIds,
+    sandbox: Sandbox,
+    seccomp: Option<Value>,
 }
 
 /// Why a container does not run: the word of the API, and the reason.
@@ -102,14 +110,6 @@ impl Workshop<'_> {
             self.take_away(spec);
             not_created(error)
         })?;
-        // A hook's warning cannot be: these containers have none.
-        if let Err(error) = launch::start(&self.pod.containers(), &id) {
-            let message = format!("{:#}", anyhow::Error::from(error));
-            self.take_away(spec);
-            let _reaped =
-                nix::sys::wait::waitpid(running.process.pid, Some(nix::sys::wait::WaitPidFlag::__WALL));
-            return Err(NotStarted { reason: "RunContainerError", message });
-        }
         running.root = rootfs::Held::take(&self.pod.bundle(&spec.name).join("rootfs")).ok();
         self.let_go();
         self.forget(&spec.name, run);
@@ -124,58 +124,75 @@ impl Workshop<'_> {
         run: u32,
         sandbox: Sandbox,
     ) -> Result<Running> {
-        let Self { pod, record, places, node, null, .. } = self;
+        let Self { pod, record, places, null, .. } = self;
         let bundle = pod.bundle(&spec.name);
         let root = rootfs::mount_root(&bundle, &image.layers, run)?;
         rootfs::attach_sub_paths(&record.spec, spec, places)?;
         self.make_message_file(spec)?;
         let user = self.user(spec, image, &root)?;
-        let facts = Facts {
-            image: &image.config,
-            user: &user,
-            sandbox,
-            node_memory_bytes: node.memory_bytes,
-            capabilities: &node.capabilities,
-            seccomp: localhost_profile(&spec.security.seccomp)?,
-        };
-        let document = container_config(&record.spec, spec, places, &facts)?.to_string();
-        let path = bundle.join("config.json");
-        fs::write(&path, &document).with_context(|| format!("write {}", path.display()))?;
+        let found = Found { user, sandbox, seccomp: localhost_profile(&spec.security.seccomp)? };
+        let prepared = self.prepare(id, spec, image, found)?;
 
         let log = pod.log(&spec.name, run);
         rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
         let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
         let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;
-        let process = with_output(&ends, null, || self.launch(id, &bundle, &document))
+        let process = with_output(&ends, null, || self.run(id, &bundle, &prepared.spec, &prepared.plan))
             .context("give the container its output")??;
         Ok(Running { process, output, root: None })
     }
 
-    /// Creates a container from its finished bundle.
-    pub(super) fn launch(&self, id: &ContainerId, bundle: &Path, document: &str) -> Result<Cloned> {
-        let prepared = self.prepare(id, bundle, document)?;
-        let request = CreateRequest {
-            id,
-            bundle,
-            spec: &prepared.spec,
-            plan: &prepared.plan,
-            root: &self.pod.containers(),
-            preserve_fds: 0,
-            console: None,
-            fail_at: FailAt::Never,
-        };
-        Ok(launch::create(&request)?)
+    /// Creates and starts a container from its finished bundle.
+    pub(super) fn run(
+        &self,
+        id: &ContainerId,
+        bundle: &Path,
+        spec: &runtime::spec::ContainerSpec,
+        plan: &Plan,
+    ) -> Result<Cloned> {
+        let root = &self.pod.containers();
+        let (preserve_fds, console, fail_at) = (0, None, FailAt::Never);
+        Ok(launch::run(&CreateRequest { id, bundle, spec, plan, root, preserve_fds, console, fail_at })?)
     }
 
-    fn prepare(&self, id: &ContainerId, bundle: &Path, document: &str) -> Result<Rc<Prepared>> {
-        let mut all = self.prepared.borrow_mut();
-        if let Some(last) = all.get(id.as_str()).filter(|last| last.document == document) {
-            return Ok(Rc::clone(last));
-        }
+    /// Writes a bundle's configuration, and makes the plan for it.
+    pub(super) fn configure(
+        &self,
+        id: &ContainerId,
+        bundle: &Path,
+        document: &str,
+    ) -> Result<(runtime::spec::ContainerSpec, Plan)> {
+        let path = bundle.join("config.json");
+        fs::write(&path, document).with_context(|| format!("write {}", path.display()))?;
         let spec = config::parse(document, bundle)?;
         let plan = runtime::plan::plan(id, &spec, None, &self.node.kernel)?;
-        let prepared = Rc::new(Prepared { document: document.to_owned(), spec, plan });
+        Ok((spec, plan))
+    }
+
+    fn prepare(
+        &self,
+        id: &ContainerId,
+        container: &ContainerSpec,
+        image: &StoredImage,
+        found: Found,
+    ) -> Result<Rc<Prepared>> {
+        let Self { pod, record, places, node, .. } = self;
+        let mut all = self.prepared.borrow_mut();
+        if let Some(last) = all.get(id.as_str()).filter(|last| last.found == found) {
+            return Ok(Rc::clone(last));
+        }
+        let facts = Facts {
+            image: &image.config,
+            user: &found.user,
+            sandbox: found.sandbox,
+            node_memory_bytes: node.memory_bytes,
+            capabilities: &node.capabilities,
+            seccomp: found.seccomp.as_ref(),
+        };
+        let document = container_config(&record.spec, container, places, &facts)?.to_string();
+        let (spec, plan) = self.configure(id, &pod.bundle(&container.name), &document)?;
+        let prepared = Rc::new(Prepared { found, spec, plan });
         all.insert(id.to_string(), Rc::clone(&prepared));
         Ok(prepared)
     }

@@ -66,16 +66,9 @@ impl Workshop<'_> {
         fs::copy(from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
         let document = sandbox::config(&self.record.spec, self.places).to_string();
-        fs::write(bundle.join("config.json"), &document).context("write the sandbox's config.json")?;
         let id = id(SANDBOX)?;
-        let process = self.launch(&id, &bundle, &document).context("create the sandbox")?;
-        match launch::start(&self.pod.containers(), &id) {
-            Ok(_) => Ok(process),
-            Err(error) => {
-                drop(launch::delete(&self.pod.containers(), &id, true));
-                Err(error).context("start the sandbox")
-            }
-        }
+        let (spec, plan) = self.configure(&id, &bundle, &document).context("configure the sandbox")?;
+        self.run(&id, &bundle, &spec, &plan).context("start the sandbox")
     }
 
     /// Ends pause, and removes the pod's cgroup with all that may be left in it. What fails is found again by the pod's
