@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -228,12 +227,10 @@ fn pause(beside: &Path) -> Result<PathBuf> {
         .context("cannot build pause")?;
     let pause = beside.join("pause");
     replace_if_different(&dir.join(GUEST_TARGET).join("pause/pause"), &pause)?;
-    fs::set_permissions(&pause, fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot set the mode of {}", pause.display()))?;
     Ok(pause)
 }
 
-/// Copies a file over another only if they differ, so that what is made from it is not made again in vain.
+/// Copies a file with its mode over another only if they differ, so that what is made from it is not made again in vain.
 fn replace_if_different(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
@@ -242,6 +239,6 @@ fn replace_if_different(from: &Path, to: &Path) -> Result<()> {
     let dir = to.parent().unwrap_or(to);
     let partial = to.with_extension("partial");
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    fs::write(&partial, new).with_context(|| format!("cannot write {}", partial.display()))?;
+    fs::copy(from, &partial).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, to).with_context(|| format!("cannot rename {}", partial.display()))
 }

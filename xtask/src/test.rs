@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
@@ -63,6 +63,7 @@ const STAGES: [Stage; 9] = [
 /// A stage that runs beside others.
 struct Started {
     stage: &'static Stage,
+    end: fn(&Context, bool) -> Result<Tally>,
     since: Instant,
     child: Child,
     output: File,
@@ -104,9 +105,9 @@ pub(crate) fn run(is_full: bool, wanted: &[String]) -> Result<ExitCode> {
         let since = Instant::now();
         let tally = match stage.run {
             Run::Alone(run) => run(&context),
-            Run::Beside { command, .. } => match command(&context).and_then(Cmd::spawn) {
+            Run::Beside { command, end } => match command(&context).and_then(Cmd::spawn) {
                 Ok((child, output)) => {
-                    beside.push(Started { stage, since, child, output });
+                    beside.push(Started { stage, end, since, child, output });
                     continue;
                 }
                 Err(error) => Err(error),
@@ -117,7 +118,7 @@ pub(crate) fn run(is_full: bool, wanted: &[String]) -> Result<ExitCode> {
     for started in beside {
         let (name, since) = (started.stage.name, started.since);
         println!("==> {name}, which ran beside the others");
-        let tally = counted(started.stage, started.end(&context));
+        let tally = counted(started.stage, started.finish(&context));
         done.push(Done { name, wall: since.elapsed(), tally });
     }
     let started = Instant::now();
@@ -141,12 +142,11 @@ fn counted(stage: &Stage, tally: Result<Tally>) -> Tally {
 
 impl Started {
     /// Waits for its end and shows what it has said.
-    fn end(mut self, context: &Context) -> Result<Tally> {
-        let Run::Beside { end, .. } = self.stage.run else { bail!("it runs alone") };
+    fn finish(mut self, context: &Context) -> Result<Tally> {
         let status = self.child.wait().context("cannot wait for it")?;
         self.output.rewind().context("cannot read what it has said")?;
         io::copy(&mut self.output, &mut io::stdout()).context("cannot show what it has said")?;
-        end(context, status.success())
+        (self.end)(context, status.success())
     }
 }
 

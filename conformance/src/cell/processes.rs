@@ -17,6 +17,7 @@ use crate::adapter::oci::last_line;
 use crate::helper::Holders;
 use crate::launcher::Invocation;
 use crate::observe::process;
+use crate::observe::trace::released;
 
 impl Cell<'_> {
     /// Runs one of the suite's own helpers (a hidden subcommand of podproof) to its end, which must be a good one;
@@ -168,11 +169,8 @@ impl Cell<'_> {
     pub fn await_releases(&self, pids: &BTreeSet<u32>, timeout: Duration) -> Result<bool, Obstacle> {
         let mut awaited = pids.clone();
         self.await_event(timeout, |event| {
-            // Not that of a thread.
-            if let EventKind::Reap { task, .. } | EventKind::Free { task } = &event.kind
-                && task.tid == task.tgid
-            {
-                awaited.remove(&task.tgid);
+            if let Some(tgid) = released(event) {
+                awaited.remove(&tgid);
             }
             awaited.is_empty()
         })

@@ -64,6 +64,15 @@ pub struct Sent<'t> {
     pub result: SignalResult,
 }
 
+/// The process (not a thread of one) that the record says was released, by its number on the node.
+#[must_use]
+pub fn released(event: &Event) -> Option<u32> {
+    match &event.kind {
+        EventKind::Reap { task, .. } | EventKind::Free { task } if task.tid == task.tgid => Some(task.tgid),
+        _ => None,
+    }
+}
+
 /// `CLONE_THREAD` (clone(2)).
 pub const CLONE_THREAD: u64 = 0x0001_0000;
 

@@ -12,7 +12,7 @@ use crate::cell::{Cell, Obstacle, exactly, succeeded};
 use crate::checks::{Check, Scene, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
-use crate::observe::trace::{CLONE_THREAD, Trace};
+use crate::observe::trace::{CLONE_THREAD, Trace, released};
 
 const REQUIREMENT: Requirement = Requirement {
     id: "REAP-14",
@@ -79,7 +79,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         ended.len(),
         "tp_btf/sched_process_exit of processes that were born in the cell",
     );
-    let released = released(&trace);
+    let released: BTreeSet<u32> = trace.events.iter().filter_map(released).collect();
     let source = "release_task of those, up to the fence";
     evidence.kernel("released", ended.intersection(&released).count(), source);
     facts::keep_trace(&mut evidence, &trace, |kind| {
@@ -94,15 +94,6 @@ fn ended(trace: &Trace) -> BTreeSet<u32> {
         trace.exits().filter(|exit| exit.group_dead).map(|exit| exit.task.task.tgid).collect();
     let born = trace.births().filter(|birth| birth.flags & CLONE_THREAD == 0);
     born.map(|birth| birth.child.task.tgid).filter(|tgid| ended.contains(tgid)).collect()
-}
-
-/// Processes that were released, by their numbers on the node.
-fn released(trace: &Trace) -> BTreeSet<u32> {
-    let of = |kind: &EventKind| match kind {
-        EventKind::Reap { task, .. } | EventKind::Free { task } if task.tid == task.tgid => Some(task.tgid),
-        _ => None,
-    };
-    trace.events.iter().filter_map(|event| of(&event.kind)).collect()
 }
 
 /// The ends that the scenario is about have come.
