@@ -1,5 +1,6 @@
 //! `cargo xtask sweep`: kills the commands of runtimes at their system calls, in a VM under each kernel.
 
+mod merge;
 mod page;
 
 use std::fs;
@@ -40,8 +41,11 @@ pub(crate) struct SweepArgs {
     /// Write the rows with every leak to this file, and a page of them beside it as .md
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Keep what FILE has of other commands, runtimes and kernels
+    #[arg(long, requires = "json")]
+    merge: bool,
     /// Sweep nothing: make the page again from FILE
-    #[arg(long, requires = "json", conflicts_with_all = ["runtime", "kernel", "full", "options"])]
+    #[arg(long, requires = "json", conflicts_with_all = ["runtime", "kernel", "full", "merge", "options"])]
     render: bool,
     #[command(flatten)]
     machine: MachineArgs,
@@ -54,6 +58,10 @@ pub(crate) struct SweepArgs {
 pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
     if let (true, Some(path)) = (args.render, &args.json) {
         return render(path).map(|()| ExitCode::SUCCESS);
+    }
+    if let (true, Some(path)) = (args.merge, &args.json) {
+        // Better told now than after hours.
+        merge::runs(path)?;
     }
     // What is swept, and how.
     let mut swept: Vec<(Vec<&str>, Vec<&str>)> = vec![(
@@ -113,7 +121,10 @@ pub(crate) fn run(args: &SweepArgs) -> Result<ExitCode> {
         }
     }
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&document.value())?;
+        let new = document.runs.clone();
+        let runs = if args.merge { merge::merge(merge::runs(path)?, new) } else { new };
+        let whole = json!({ "schema": 1, "podproof": env!("CARGO_PKG_VERSION"), "runs": runs });
+        let text = serde_json::to_string_pretty(&whole)?;
         fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
         render(path)?;
     }
@@ -135,7 +146,6 @@ fn render(path: &Path) -> Result<()> {
 /// The documents of all VMs in one.
 #[derive(Default)]
 struct Document {
-    podproof: Value,
     runs: Vec<Value>,
     has_died: bool,
 }
@@ -158,17 +168,12 @@ impl Document {
                     self.has_died = true;
                 }
             } else {
-                self.podproof = record["podproof"].clone();
                 runs.extend(record["runs"].as_array().cloned().unwrap_or_default());
             }
         }
         self.has_died |= runs.is_empty();
         self.runs.extend(runs);
         Ok(())
-    }
-
-    fn value(&self) -> Value {
-        json!({ "schema": 1, "podproof": self.podproof, "runs": self.runs })
     }
 
     /// 1 when something was left, 3 when a machine died or a command failed that nobody killed. In the whole table, which shows

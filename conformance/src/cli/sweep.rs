@@ -23,8 +23,8 @@ pub(super) struct SweepArgs {
     /// OCI runtimes, by name (in PATH) or path.
     #[arg(value_name = "RUNTIME", required = true)]
     runtime: Vec<String>,
-    /// Only these: create, create-joined, start, exec, kill, delete, run; may be given several times. By default all that
-    /// the runtime has.
+    /// Only this one, such as create, delete, pod-run (docs/crash-safety.md has all); may be given several times. By default
+    /// all that the runtime has.
     #[arg(long, value_name = "COMMAND")]
     command: Vec<String>,
     /// At most so many cut points per command, first among the calls that change something; by default every call.

@@ -30,19 +30,21 @@ pub enum Scene {
     Run,
     /// `pod create`, up to the sandbox.
     PodCreate,
-    /// `pod run` of an init container and a main container, with volumes, limits and a link to a bridge.
+    /// `pod run` of a sidecar, an init container and a main container, with volumes, hooks, limits and a link to a bridge.
     PodRun,
     /// `pod stop` of that.
     PodStop,
     /// `pod rm` of that, stopped.
     PodRm,
+    /// `pod rm --force` of that, running.
+    PodRmForce,
     /// The whole life of that pod, in which the main container crashes and is restarted: its supervisor is killed.
     PodLife,
 }
 
 impl Scene {
     /// All, in the order of a container's life.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Create,
         Self::CreateJoined,
         Self::CreateFull,
@@ -57,6 +59,7 @@ impl Scene {
         Self::PodRun,
         Self::PodStop,
         Self::PodRm,
+        Self::PodRmForce,
         Self::PodLife,
     ];
 
@@ -78,6 +81,7 @@ impl Scene {
             Self::PodRun => "pod-run",
             Self::PodStop => "pod-stop",
             Self::PodRm => "pod-rm",
+            Self::PodRmForce => "pod-rm-force",
             Self::PodLife => "pod-life",
         }
     }
@@ -110,7 +114,7 @@ impl Scene {
         match self {
             Self::Create | Self::CreateJoined | Self::CreateFull | Self::Run => {}
             Self::PodCreate | Self::PodRun | Self::PodLife => {}
-            Self::PodStop => place.call(&pods::run(place))?,
+            Self::PodStop | Self::PodRmForce => place.call(&pods::run(place))?,
             Self::PodRm => {
                 place.call(&pods::run(place))?;
                 place.call(&pods::stop(place))?;
@@ -182,6 +186,7 @@ impl Scene {
             Self::PodRun | Self::PodLife => pods::run(place),
             Self::PodStop => pods::stop(place),
             Self::PodRm => pods::rm(place),
+            Self::PodRmForce => pods::rm_force(place),
         }
     }
 }
@@ -192,6 +197,9 @@ pub(super) fn owned(words: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::Scene;
 
     #[test]
@@ -200,5 +208,13 @@ mod tests {
             assert_eq!(Scene::find(scene.name()), Some(scene));
         }
         assert_eq!(Scene::find("restart"), None);
+    }
+
+    #[test]
+    fn the_document_tells_of_every_scene() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crash-safety.md");
+        let text = fs::read_to_string(path).unwrap();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        assert_eq!(rows.map(|(name, _)| name).collect::<Vec<_>>(), Scene::ALL.map(Scene::name));
     }
 }

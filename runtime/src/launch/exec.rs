@@ -175,8 +175,9 @@ impl ExecRequest<'_> {
 /// # Errors
 /// The failed step; the new process is gone.
 pub fn exec(request: &ExecRequest<'_>) -> Result<Cloned, LaunchError> {
-    let mut runtime = Runtime { request, made: Made::default(), channel: None };
-    match runtime.execute() {
+    let mut runtime = Runtime { request, made: Made::default(), channel: None, home: None };
+    let executed = runtime.execute();
+    match executed.and(runtime.return_home()) {
         Ok(()) => runtime.made.init.take().ok_or(LaunchError::InitEnded { how: "never cloned".to_owned() }),
         Err(error) => {
             drop(runtime.channel);
@@ -195,6 +196,8 @@ struct Runtime<'a> {
     request: &'a ExecRequest<'a>,
     made: Made,
     channel: Option<Channel>,
+    /// The namespace that the caller's children were born in before.
+    home: Option<OwnedFd>,
 }
 
 impl Runtime<'_> {
@@ -229,8 +232,12 @@ impl Runtime<'_> {
 
     fn perform(&mut self, action: &Action) -> Result<(), StepError> {
         match action {
-            // For the next child only; the runtime stays where it is.
-            Action::Join(kind) => self.request.join(&[*kind]),
+            // For the next child only; the runtime stays where it is, and has other children after this one.
+            Action::Join(NsKind::Pid) => {
+                self.home =
+                    Some(open("/proc/self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
+                self.request.join(&[NsKind::Pid])
+            }
             Action::Clone { .. } => self.clone_process(),
             Action::OomScore(score) => {
                 let path = format!("/proc/{}/oom_score_adj", self.process()?.pid);
@@ -250,6 +257,13 @@ impl Runtime<'_> {
             // The plan gives every other action to the new process.
             _ => Err(Errno::ENOTSUP.into()),
         }
+    }
+
+    /// Has the next children born where those before were: a caller may make containers after this.
+    fn return_home(&mut self) -> Result<(), LaunchError> {
+        let Some(home) = self.home.take() else { return Ok(()) };
+        setns(home, CloneFlags::CLONE_NEWPID)
+            .map_err(|errno| LaunchError::step("return to the own pid namespace", errno))
     }
 
     fn clone_process(&mut self) -> Result<(), StepError> {

@@ -161,4 +161,23 @@ mod tests {
         assert!(document.markdown("crash-sweep.json") == read("crash-sweep.md"), "{hint}");
         assert!(markdown::has("crash-sweep", &document.sums()), "{hint}");
     }
+
+    #[test]
+    fn the_record_has_the_pods_of_podrt_under_every_kernel() {
+        let docs = crate::workspace::root().join("docs");
+        let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+        let (document, text) = (Document::parse(&read("crash-sweep.json")).unwrap(), read("crash-safety.md"));
+        let scenes = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let of_pods: Vec<&str> =
+            scenes.map(|(name, _)| name).filter(|name| name.starts_with("pod-")).collect();
+        assert!(!of_pods.is_empty());
+        for kernel in document.runs.iter().map(|run| &run.kernel) {
+            let is_podrt = |run: &&Run| run.runtime.name == "podrt" && run.kernel == *kernel;
+            let rows = document.runs.iter().filter(is_podrt).flat_map(|run| &run.rows);
+            let swept: Vec<&str> = rows.map(|row| row.command.as_str()).collect();
+            for scene in &of_pods {
+                assert!(swept.contains(scene), "no row of {scene} under {kernel}");
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
         a_container_s_own_policy_decides_before_the_pod_s,
     ),
     ("restart::a_wait_comes_before_the_next_start", a_wait_comes_before_the_next_start),
+    ("restart::hooks_leave_the_next_starts_alone", hooks_leave_the_next_starts_alone),
     ("restart::a_program_that_is_not_there_is_told", a_program_that_is_not_there_is_told),
     ("restart::ends_have_reasons", ends_have_reasons),
     ("restart::out_of_memory_is_told", out_of_memory_is_told),
@@ -108,6 +109,33 @@ fn a_wait_comes_before_the_next_start() -> Result<(), Failed> {
     }
     cell.ok(&["stop", "crash"])?;
     cell.clean(&["crash"])
+}
+
+fn hooks_leave_the_next_starts_alone() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for (name, is_shared) in [("apart", false), ("shared", true)] {
+        let mut main = cell.container("main", "exec sleep 1000");
+        main["lifecycle"] = json!({"postStart": {"exec": {"command": ["true"]}}});
+        let mut pod = cell.pod(name, &[main, cell.container("side", "exec sleep 1000")]);
+        pod["spec"]["shareProcessNamespace"] = json!(is_shared);
+        cell.run(&pod, &["--restart-backoff", "0"])?;
+        cell.ok(&["kill", "--container", "main", name, "KILL"])?;
+        cell.until(name, "started again", |document| {
+            let main = status(document, "main");
+            main["restartCount"] == 1 && main["ready"] == true
+        })?;
+        let tree: Value = serde_json::from_str(&cell.ok(&["tree", "--format", "json", name])?)?;
+        for container in tree["containers"].as_array().into_iter().flatten() {
+            // On the node, and in its own namespace: not in that of the container whose hook came before.
+            let process = format!("/proc/{}/status", container["processes"][0]["pid"]);
+            let text = fs::read_to_string(&process)?;
+            let numbers = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+            let of = container["name"].as_str().unwrap_or_default();
+            expect(of, numbers.split_whitespace().count(), 2)?;
+        }
+        cell.clean(&[name])?;
+    }
+    Ok(())
 }
 
 fn a_program_that_is_not_there_is_told() -> Result<(), Failed> {
