@@ -127,6 +127,10 @@ fn namespaces_are_shared_as_asked() -> Result<(), Failed> {
     // A file of one is a file of the other only in what they share.
     cell.ok(&["exec", "shared", "-c", "a", "--", "sh", "-c", "echo x > /dev/shm/x; echo y > /tmp/y"])?;
     expect("shm", cell.ok(&["exec", "shared", "-c", "b", "--", "cat", "/dev/shm/x"])?, "x\n".to_owned())?;
+    // In an mqueue file system a file is a POSIX message queue (mq_overview(7)).
+    cell.ok(&["exec", "shared", "-c", "a", "--", "touch", "/dev/mqueue/queue"])?;
+    let queues = cell.ok(&["exec", "shared", "-c", "b", "--", "ls", "/dev/mqueue"])?;
+    expect("message queues", queues, "queue\n".to_owned())?;
     let absent = cell.call(&["exec", "shared", "-c", "b", "--", "cat", "/tmp/y"])?;
     expect("exit code of cat of a file of another", absent.status.code(), Some(1))?;
     cell.clean(&["shared"])
