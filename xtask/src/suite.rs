@@ -19,6 +19,9 @@ use crate::vm;
 
 /// Exit status of podproof for wrong usage or set-up.
 const USAGE: u8 = 2;
+/// Memory of a VM by default. runc and youki keep a sealed copy of themselves, some 10 MiB, for each call and each created
+/// container: fifty pods at once (ROBUST-06) need more than 1 GiB. The VM takes from this machine what it uses.
+const MEMORY_MIB: u32 = 3072;
 
 /// Options of every command that judges in a VM.
 #[derive(Debug, Clone, Args)]
@@ -27,7 +30,7 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "ACCEL", default_value_t = Accel::Auto)]
     accel: Accel,
     /// Memory of the VM in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB)]
     memory: u32,
     /// Seconds that a VM may take, the boot not included
     #[arg(long, value_name = "S", default_value_t = 1800)]
