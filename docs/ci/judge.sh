@@ -9,7 +9,7 @@
 # linux-image-cloud-amd64 or linux-image-virtual. Exit status: 0 good, 1 failures, 2 wrong usage or set-up, 3 nothing certain.
 #
 # REPORT (folder of the report, ./podproof-report), BASELINE (file or folder of known failures), KERNEL (vmlinuz), MODULES (folder of
-# its modules), MEMORY (MiB, 1024), TIMEOUT (seconds, 1800)
+# its modules), MEMORY (MiB, 3072), TIMEOUT (seconds, 1800)
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -111,7 +111,7 @@ echo $factor > "$root/etc/factor"
 
 echo "judge.sh: a VM by $accel, kernel ${kernel##*/}" >&2
 status=0
-timeout "${TIMEOUT:-1800}" "$qemu" -M pc -accel $accel -cpu $cpu -smp 2 -m "${MEMORY:-1024}" -nodefaults -display none -no-reboot \
+timeout "${TIMEOUT:-1800}" "$qemu" -M pc -accel $accel -cpu $cpu -smp 2 -m "${MEMORY:-3072}" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$work/records" -kernel "$kernel" -initrd "$work/initrd" \
     -append "console=ttyS0 quiet panic=-1 rdinit=/init" < /dev/null || status=$?
 died=null

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -23,6 +24,8 @@ use crate::workspace;
 
 /// Where the baselines of the runtimes are that podproof knows by name.
 const BASELINES: &str = "conformance/baselines";
+/// What one runtime may take with one adapter, on a machine that emulates and has other work: some minutes, and much slack.
+const PER_RUN: Duration = Duration::from_mins(20);
 /// Runtimes that are known by name.
 const KNOWN: [&str; 4] = ["podrt", "runc", "crun", "youki"];
 
@@ -322,7 +325,8 @@ fn in_vm(
     argv.extend(args.runner.words());
     argv.push("--".to_owned());
     argv.extend(args.last.iter().cloned());
-    let mut machine = args.machine.clone();
+    let n_runs: u32 = subjects.iter().map(|subject| 1 + u32::from(subject.pod_layer().is_some())).sum();
+    let mut machine = args.machine.clone().with_patience(PER_RUN * n_runs);
     machine.is_for_programs = args.outcome.format == "json";
     if machine.is_for_programs {
         eprintln!("==> kernel {kernel}");

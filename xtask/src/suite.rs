@@ -19,6 +19,11 @@ use crate::vm;
 
 /// Exit status of podproof for wrong usage or set-up.
 const USAGE: u8 = 2;
+/// Memory of a VM by default. runc and youki keep a sealed copy of themselves, some 10 MiB, for each call and each created
+/// container: fifty pods at once (ROBUST-06) need more than 1 GiB. The VM takes from this machine what it uses.
+const MEMORY_MIB: u32 = 3072;
+/// How long a VM may take by default.
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Options of every command that judges in a VM.
 #[derive(Debug, Clone, Args)]
@@ -27,20 +32,23 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "ACCEL", default_value_t = Accel::Auto)]
     accel: Accel,
     /// Memory of the VM in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB)]
     memory: u32,
-    /// Seconds that a VM may take, the boot not included
-    #[arg(long, value_name = "S", default_value_t = 1800)]
-    timeout: u64,
+    /// Seconds that a VM may take, the boot not included; without it 1800, and more for several runtimes
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
+    /// What it may take where nobody says how long.
+    #[arg(skip = PATIENCE)]
+    patience: Duration,
     /// Standard output is for lines of JSON: what people want to know of the machine goes to standard error.
     #[arg(skip)]
     pub(crate) is_for_programs: bool,
 }
 
 impl MachineArgs {
-    /// The same, with so much time at least.
+    /// The same, with so much time at least, unless the user gave one.
     pub(crate) fn with_patience(mut self, time: Duration) -> Self {
-        self.timeout = self.timeout.max(time.as_secs());
+        self.patience = self.patience.max(time);
         self
     }
 
@@ -48,7 +56,7 @@ impl MachineArgs {
     pub(crate) fn apply(&self, machine: &mut Vm) {
         machine.accel = self.accel;
         machine.memory_mib = self.memory;
-        machine.deadlines.command = Some(Duration::from_secs(self.timeout));
+        machine.deadlines.command = Some(self.timeout.map_or(self.patience, Duration::from_secs));
     }
 }
 

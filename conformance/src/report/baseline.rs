@@ -38,6 +38,9 @@ pub struct Known {
     pub verdict: String,
     /// Why it is so, in one line.
     pub explanation: String,
+    /// Why it is not so in every run, in one line, where it depends on what the kernel does first; a pass is no news then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sometimes: Option<String>,
     /// The clause that asks for it.
     pub clause: String,
     /// What showed it.
@@ -68,6 +71,7 @@ impl Known {
             kernels,
             verdict: check.verdict.clone(),
             explanation: String::new(),
+            sometimes: None,
             clause: check.clause.clone(),
             evidence,
         }
@@ -85,12 +89,14 @@ pub struct Standing {
     pub new: Vec<String>,
     /// Ids that were known as red and are not, with the verdict that they have.
     pub gone: Vec<(String, String)>,
+    /// Ids that are known to be red only sometimes and are not, with the verdict that they have.
+    pub unseen: Vec<(String, String)>,
     /// Known failures without an explanation.
     pub unexplained: Vec<String>,
 }
 
 impl Standing {
-    /// Nothing is new, nothing is gone.
+    /// Nothing is new, nothing is gone; what is red only sometimes may be either.
     #[must_use]
     pub fn matches(&self) -> bool {
         self.new.is_empty() && self.gone.is_empty()
@@ -148,7 +154,11 @@ impl Baseline {
                         standing.unexplained.push(check.id.clone());
                     }
                 }
-                Some(_) if !check.is_red() => standing.gone.push((check.id.clone(), check.verdict.clone())),
+                Some(known) if !check.is_red() => {
+                    let place =
+                        if known.sometimes.is_some() { &mut standing.unseen } else { &mut standing.gone };
+                    place.push((check.id.clone(), check.verdict.clone()));
+                }
                 _ if check.is_red() => standing.new.push(check.id.clone()),
                 _ => {}
             }
@@ -157,7 +167,8 @@ impl Baseline {
     }
 
     /// Takes over what these runs of the runtime show: new failures get an entry without explanation, entries that hold stay
-    /// as they are, those that hold no longer on a kernel that was judged are taken from it.
+    /// as they are, those that hold no longer on a kernel that was judged are taken from it. That what is red only sometimes
+    /// was not so is no reason.
     pub fn bless(&mut self, runs: &[&RunReport], order: impl Fn(&str) -> Option<usize>) {
         let judged: BTreeSet<String> = runs.iter().map(|run| run.kernel_series()).collect();
         let ids: BTreeSet<&str> =
@@ -189,6 +200,8 @@ impl Baseline {
         let entry = self.failures.iter_mut().find(|known| known.id == id && known.verdict == verdict);
         match (entry, red.first()) {
             (Some(known), first) => {
+                let is_steady = known.sometimes.is_none();
+                let other_on = if is_steady { other_on } else { BTreeSet::new() };
                 if known.kernels.is_empty() {
                     if !other_on.is_empty() {
                         known.kernels = red_on.into_iter().collect();
@@ -199,7 +212,7 @@ impl Baseline {
                     kernels.extend(red_on);
                     known.kernels = kernels.into_iter().collect();
                 }
-                if first.is_none() && known.kernels.is_empty() {
+                if first.is_none() && known.kernels.is_empty() && is_steady {
                     known.kernels = vec![GONE.to_owned()];
                 }
             }
@@ -297,6 +310,7 @@ mod tests {
             kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
             verdict: "fail".to_owned(),
             explanation: "because".to_owned(),
+            sometimes: None,
             clause: "there".to_owned(),
             evidence: vec!["seen".to_owned()],
         }
@@ -361,6 +375,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_red_only_sometimes_may_pass_and_stays_known() {
+        let rare =
+            |kernels: &[&str]| Known { sometimes: Some("a race".to_owned()), ..entry("A-01", kernels) };
+        let mut known = baseline(vec![rare(&["6.12"]), entry("A-02", &[])]);
+        let of = |kernel, verdict| run("runc", kernel, vec![check("A-01", verdict), check("A-02", "fail")]);
+        for (verdict, unseen) in [("fail", false), ("pass", true), ("skip", true)] {
+            let standing = known.standing(&of("6.12.1", verdict), Path::new("x"));
+            assert!(standing.matches(), "{standing:?}");
+            let expected = unseen.then(|| ("A-01".to_owned(), verdict.to_owned()));
+            assert_eq!(standing.unseen, Vec::from_iter(expected));
+        }
+        for run in [of("6.12.1", "inconclusive"), of("6.1.1", "fail")] {
+            assert_eq!(known.standing(&run, Path::new("x")).new, ["A-01"]);
+        }
+        let before = known.clone();
+        known.bless(&[&of("6.1.1", "pass"), &of("6.12.1", "pass")], order);
+        assert_eq!(known, before);
+        known.bless(&[&of("6.1.1", "fail"), &of("6.12.1", "pass")], order);
+        assert_eq!(known.failures[0], rare(&["6.1", "6.12"]));
+        known.failures[0].kernels.clear();
+        let before = known.clone();
+        known.bless(&[&of("6.1.1", "fail"), &of("6.12.1", "pass")], order);
+        known.bless(&[&of("6.12.1", "pass")], order);
+        assert_eq!(known, before);
+    }
+
+    #[test]
     fn a_directory_is_searched_by_name_and_version() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::of(dir.path());
@@ -386,8 +427,12 @@ mod tests {
                 let at = format!("{}: {}", entry.path().display(), known.id);
                 assert!(crate::checks::find(&known.id).is_some(), "{at} is no requirement");
                 assert!(["fail", "inconclusive"].contains(&known.verdict.as_str()), "{at}");
-                assert!(!known.explanation.trim().is_empty(), "{at} has no explanation");
-                assert!(!known.explanation.contains('\n'), "{at} has more than one line");
+                for line in [Some(&known.explanation), known.sometimes.as_ref()].into_iter().flatten() {
+                    assert!(
+                        !line.trim().is_empty() && !line.contains('\n'),
+                        "{at}: {line:?} is not one line"
+                    );
+                }
                 assert!(!known.clause.is_empty() && !known.evidence.is_empty(), "{at}");
             }
             n_files += 1;

@@ -87,6 +87,7 @@ mod tests {
             kernels: Vec::new(),
             verdict: "fail".to_owned(),
             explanation: "because".to_owned(),
+            sometimes: None,
             clause: String::new(),
             evidence: Vec::new(),
         };

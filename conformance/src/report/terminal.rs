@@ -176,6 +176,9 @@ fn write_standing(text: &mut String, run: &RunReport, standing: &Standing) -> st
     for (id, verdict) in &standing.gone {
         said(format!("{label}: {id} is {verdict}, and {} knows it as a failure", standing.file))?;
     }
+    for (id, verdict) in &standing.unseen {
+        said(format!("{label}: {id} is {verdict}, which {} knows as a failure of some runs", standing.file))?;
+    }
     if !standing.unexplained.is_empty() {
         let ids = standing.unexplained.join(", ");
         said(format!("{label}: {} has no explanation for {ids}", standing.file))?;
@@ -256,16 +259,20 @@ REAP: zombie reaping
             kernels: Vec::new(),
             verdict: "fail".to_owned(),
             explanation: "it is old".to_owned(),
+            sometimes: None,
             clause: String::new(),
             evidence: Vec::new(),
         };
-        let baseline = Baseline { failures: vec![known], ..Baseline::empty("runc", "1") };
-        let mut run = run("runc", "6.12.1", vec![check("NS-01", "fail"), check("NS-02", "fail")]);
+        let rare = Known { id: "NS-03".to_owned(), sometimes: Some("a race".to_owned()), ..known.clone() };
+        let baseline = Baseline { failures: vec![known, rare], ..Baseline::empty("runc", "1") };
+        let verdicts = [("NS-01", "fail"), ("NS-02", "fail"), ("NS-03", "pass")];
+        let mut run = run("runc", "6.12.1", verdicts.map(|(id, verdict)| check(id, verdict)).into());
         run.checks[0].known = Some("it is old".to_owned());
         let standing = baseline.standing(&run, Path::new("b.json"));
         let text = super::render(&[run], &[Some(standing)], false);
         assert!(text.contains("known         NS-01 runc 1 on 6.12.1 vm-tcg: it is old\n"), "{text}");
         assert!(text.contains("not known in b.json: NS-02\n"), "{text}");
+        assert!(text.contains("NS-03 is pass, which b.json knows as a failure of some runs\n"), "{text}");
         assert!(!text.contains("The statement of NS-01"), "{text}");
     }
 

@@ -23,9 +23,11 @@ pub(super) const KERNEL: &str = "create returns an error; every process that it 
 
 /// Creates and deletes the good bundle, then creates each bad one. Should that succeed, it is started as well.
 pub(super) fn observe(cell: &mut Cell<'_>, good: &Bundle, bad: &[Bundle]) -> Result<Evidence, Obstacle> {
-    // Nothing else is wrong with the bad ones.
+    // Nothing else is wrong with the bad ones. How long a forced delete waits for the end of what it kills is not asked here.
     let control = cell.create(good)?;
-    succeeded(&cell.call(&["delete", "--force", &control.id])?)?;
+    succeeded(&cell.kill(&control.id, "KILL")?)?;
+    cell.wait(control.pid, cell.deadline(5.0))?;
+    succeeded(&cell.delete(&control.id)?)?;
     let mut evidence = Evidence::default();
     for bundle in bad {
         refuse(cell, bundle, &mut evidence)?;
