@@ -221,6 +221,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -233,6 +234,20 @@ mod tests {
             });
             // What it prints is the program's.
             assert_eq!(has_json, verb.get_name() != "exec", "{}", verb.get_name());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn seconds_are_as_they_were_written(whole in any::<u32>(), millis in 0_u32..1000) {
+            let wanted = Duration::from_millis(u64::from(whole) * 1000 + u64::from(millis));
+            let taken = seconds(&format!("{whole}.{millis:03}")).unwrap();
+            prop_assert!(taken.abs_diff(wanted) < Duration::from_micros(1), "{taken:?}");
+        }
+
+        #[test]
+        fn what_is_no_time_is_refused(text in "-[1-9][0-9]{0,9}|[0-9]{21,30}|inf|NaN|[0-9]{0,4}[a-z ]{1,4}|") {
+            prop_assert!(seconds(&text).is_err(), "{:?}", seconds(&text));
         }
     }
 }

@@ -238,6 +238,9 @@ fn digests() -> Result<(), Failed> {
     cell.refuses(&layout, "the manifest has 1 layers, and the configuration 0 diff_ids")?;
     layout.manifests = vec![layout.manifest(&document(&[]), &[])];
     cell.refuses(&layout, "it has no layers")?;
+    let ids = vec![digest(&archive); 501];
+    layout.manifests = vec![layout.manifest(&document(&ids), &vec![blob.clone(); 501])];
+    cell.refuses(&layout, "more than 500 layers")?;
     layout.manifests =
         vec![layout.manifest(&document(&["sha256:short".to_owned()]), std::slice::from_ref(&blob))];
     cell.refuses(&layout, "\"sha256:short\" in diff_ids is no sha256 digest")?;
