@@ -117,7 +117,7 @@ fn group(group: &Group) -> String {
         parts.push(format!("at most {limit} CPU"));
     }
     parts.extend(group.cpu_weight.map(|weight| format!("weight {weight}")));
-    parts.extend(group.pids.map(|pids| format!("{pids} tasks")));
+    parts.extend(group.pids.map(|pids| format!("{pids} task{}", if pids == 1 { "" } else { "s" })));
     parts.join("  ")
 }
 
