@@ -56,8 +56,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args == [crash::OPTION] {
-        return crash::program();
+    if let [option, path] = args.as_slice()
+        && option == crash::OPTION
+    {
+        return crash::program(path);
     }
     match options(&args).and_then(|options| measure(&options)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -182,9 +184,9 @@ fn growth(podrt: &Podrt, n: u32) -> Res<()> {
 /// Lets a container crash again and again.
 fn restarts(podrt: &Podrt, n: usize) -> Res<()> {
     eprintln!("bench: {n} restarts");
-    let tracing = crash::Tracing::start()?;
+    let file = crash::prepare()?;
     podrt.start_crashing()?;
-    let times = tracing.restarts(n)?;
+    let times = crash::times(&file, n)?;
     podrt.remove_pod(podrt::CRASHING)?;
     times.into_iter().try_for_each(|ns| tell(&Record::Restart { ns }))
 }
