@@ -1,12 +1,12 @@
 //! The signal argument of `podrt kill`.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
 
 use crate::sys::process::SIGNAL_MAX;
 
-/// Reads a signal: a number from 1 to 64, or the name of one from 1 to 31. Realtime signals have no name that
-/// means the same number everywhere.
+/// Reads a signal: a number from 1 to 64, or the name of one, with or without `SIG`. A realtime signal is named from the first
+/// or the last, as in `RTMIN+3`; which those are is the C library's choice (signal(7)).
 ///
 /// # Errors
 /// What is neither.
@@ -28,12 +28,27 @@ pub fn parse_signal(text: &str) -> anyhow::Result<i32> {
     };
     match name.parse::<Signal>() {
         Ok(signal) => Ok(signal as i32),
-        Err(_unknown) => {
-            bail!(
+        Err(_unknown) => real_time(name).with_context(|| {
+            format!(
                 "signal {text:?}: not known; use a name as in kill -l, or a number (realtime signals: 34 to 64)"
             )
-        }
+        }),
     }
+}
+
+/// `SIGRTMIN`, `SIGRTMIN+3`, `SIGRTMAX-1` (signal(7)).
+fn real_time(name: &str) -> Option<i32> {
+    let offset = |text: &str, sign: char| {
+        let digits = if text.is_empty() { "0" } else { text.strip_prefix(sign)? };
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u8>().ok().filter(|_| is_plain).map(i32::from)
+    };
+    let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    let number = match name.strip_prefix("SIGRTMIN") {
+        Some(rest) => first + offset(rest, '+')?,
+        None => last - offset(name.strip_prefix("SIGRTMAX")?, '-')?,
+    };
+    (first..=last).contains(&number).then_some(number)
 }
 
 #[cfg(test)]
@@ -59,6 +74,11 @@ mod tests {
             ("32", 32),
             ("34", 34),
             ("64", 64),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("rtmin+30", 64),
+            ("SIGRTMAX", 64),
+            ("SIGRTMAX-14", 50),
         ] {
             assert_eq!(parse_signal(text).unwrap(), number, "{text}");
         }
@@ -66,7 +86,21 @@ mod tests {
 
     #[test]
     fn what_is_no_signal_is_refused() {
-        for text in ["", "0", "65", "-9", "SIG", "SIGFOO", "SIGSIGTERM", "9x"] {
+        for text in [
+            "",
+            "0",
+            "65",
+            "-9",
+            "SIG",
+            "SIGFOO",
+            "SIGSIGTERM",
+            "9x",
+            "RTMIN+31",
+            "RTMIN-1",
+            "RTMIN++1",
+            "RTMIN+",
+            "RTMAX-31",
+        ] {
             assert!(parse_signal(text).is_err(), "{text}");
         }
     }

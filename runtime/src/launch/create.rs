@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, linkat, unlink};
 
 use super::init::{self, Init};
@@ -24,7 +23,7 @@ use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
 use crate::spec::{ContainerId, ContainerSpec, HookKind, IdMapping, NamespaceSpec, NsKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateRoot, Status, time};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
-use crate::sys::{mount, ns, process, schedule};
+use crate::sys::{mount, ns, process, schedule, wait};
 
 /// Where a test makes a `create` fail; the command line has no way to set it. Steps are named by their index in the
 /// plan; its length means after the last.
@@ -355,7 +354,7 @@ impl Runtime<'_> {
             request.is_sibling = true;
             let joiner =
                 clone3(token, &CloneRequest::default(), || joiner::main(token, index, &request, &init))?;
-            waitpid(joiner.pid, Some(WaitPidFlag::__WALL)).during(|| "wait for the joiner")?;
+            wait::wait(joiner.pid).during(|| "wait for the joiner")?;
             match ours.try_recv()? {
                 Some(Message::Cloned(pid)) => {
                     let pid = Pid::from_raw(pid);
@@ -384,8 +383,8 @@ impl Runtime<'_> {
 
     /// Lets init take its turn.
     fn run_init(&mut self) -> Result<(), LaunchError> {
-        let ended = |pid| match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-            Ok(status) => LaunchError::InitEnded { how: format!("{status:?}") },
+        let ended = |pid| match wait::wait(pid) {
+            Ok(ended) => LaunchError::InitEnded { how: ended.to_string() },
             Err(errno) => LaunchError::InitEnded { how: errno.to_string() },
         };
         let (Some(channel), Some(init)) = (&self.channel, &self.made.init) else {

@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, stat};
-use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::create::{self, FailAt};
 use super::init::exec::{self as init, ExecInit};
@@ -25,7 +24,7 @@ use crate::plan::{Action, Actor, Plan};
 use crate::spec::{ContainerId, NsKind, ProcessSpec};
 use crate::state::{ProcessIdentity, StateRoot, Status};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
-use crate::sys::{process, schedule};
+use crate::sys::{process, schedule, wait};
 
 /// A running container to execute in.
 #[derive(Debug)]
@@ -319,8 +318,9 @@ impl Runtime<'_> {
 
     fn ended(&self) -> LaunchError {
         let how = match self.process() {
-            Ok(process) => match waitpid(process.pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
-                Ok(status) => format!("{status:?}"),
+            Ok(process) => match wait::take(process.pid) {
+                Ok(Some(ended)) => ended.to_string(),
+                Ok(None) => "it lives".to_owned(),
                 Err(errno) => errno.to_string(),
             },
             Err(_never) => "never cloned".to_owned(),

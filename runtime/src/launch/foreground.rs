@@ -6,17 +6,16 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::terminal::Attached;
 use super::{Context, StepError};
-use crate::sys::process;
+use crate::sys::{process, wait};
 
 /// Signals that are about the runtime itself, not about the program.
 const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
-/// Takes all signals that are for the program. They wait until [`wait`].
+/// Takes all signals that are for the program. They wait until [`wait()`].
 ///
 /// # Errors
 /// The errno of signalfd(2).
@@ -78,12 +77,6 @@ pub fn wait(
 
 /// Waits for the end of a child. Returns its exit code, 128 + n when signal n ended it.
 pub(super) fn exit_code(child: Pid) -> Result<u8, StepError> {
-    match waitpid(child, Some(WaitPidFlag::__WALL)).during(|| "read the program's status")? {
-        WaitStatus::Exited(_, code) => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        WaitStatus::Signaled(_, signal, _) => Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)),
-        other => Err(StepError::new(
-            format!("the program ended with an unexpected status: {other:?}"),
-            Errno::EINVAL,
-        )),
-    }
+    let ended = wait::wait(child).during(|| "read the program's status")?;
+    Ok(u8::try_from(ended.code()).unwrap_or(u8::MAX))
 }

@@ -18,13 +18,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setpgid};
 
 use super::{Context, StepError};
 use crate::spec::HookSpec;
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
-use crate::sys::{fd, process};
+use crate::sys::wait::Ended;
+use crate::sys::{fd, process, wait};
 
 /// How much of a hook's output an error shows: the last bytes.
 const OUTPUT_MAX: usize = 2000;
@@ -61,25 +61,19 @@ pub(super) fn run(token: SingleThreaded, hook: &HookSpec, state: &[u8]) -> Resul
             return Err(StepError::new("wait for its end after SIGKILL", Errno::ETIMEDOUT));
         }
     }
-    let status = waitpid(child.pid, Some(WaitPidFlag::__WALL))?;
+    let ended = wait::wait(child.pid)?;
     let mut errno = [0; 4];
     if File::from(failure).read(&mut errno).is_ok_and(|n| n == errno.len()) {
         return Err(StepError::new("execute it", Errno::from_raw(i32::from_ne_bytes(errno))));
     }
     let said = output.text();
-    match status {
+    match ended {
         _ if !has_ended => {
             let seconds = hook.timeout_s.map_or(0, |seconds| seconds.get());
             Err(StepError::new(format!("killed after its timeout of {seconds} s{said}"), Errno::ETIMEDOUT))
         }
-        WaitStatus::Exited(_, 0) => Ok(()),
-        WaitStatus::Exited(_, code) => {
-            Err(StepError::new(format!("exit status {code}{said}"), Errno::ECANCELED))
-        }
-        WaitStatus::Signaled(_, signal, _) => {
-            Err(StepError::new(format!("ended by {signal}{said}"), Errno::ECANCELED))
-        }
-        other => Err(StepError::new(format!("{other:?}"), Errno::ECANCELED)),
+        Ended::Exited(0) => Ok(()),
+        _ => Err(StepError::new(format!("{ended}{said}"), Errno::ECANCELED)),
     }
 }
 
@@ -95,8 +89,7 @@ pub(super) fn run_all_noting(token: SingleThreaded, hooks: &[HookSpec], state: &
 
 /// Takes the processes that hooks have left to PID 1 and that have ended, so that the program finds no child of others.
 pub(super) fn reap_orphans() {
-    let options = WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
-    while matches!(waitpid(None::<Pid>, Some(options)), Ok(status) if status != WaitStatus::StillAlive) {}
+    while matches!(wait::take_any(), Ok(Some(_ended))) {}
 }
 
 /// The hook's process up to its exec.

@@ -3,14 +3,13 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::protocol::Channel;
 use super::{Context, StepError};
 use crate::spec::{IdMap, IdMapping, NsKind};
 use crate::sys::clone::{CloneRequest, SingleThreaded, clone3};
-use crate::sys::{fd, mount};
+use crate::sys::{fd, mount, wait};
 
 /// Gives a detached mount other ids.
 pub(super) fn apply(token: SingleThreaded, tree: BorrowedFd<'_>, map: &IdMap) -> Result<(), StepError> {
@@ -39,7 +38,7 @@ fn user_namespace(token: SingleThreaded, map: &IdMap) -> Result<OwnedFd, StepErr
     .during(|| "clone a process for a user namespace")?;
     let made = name(holder.pid, map);
     drop(ours);
-    waitpid(holder.pid, Some(WaitPidFlag::__WALL)).during(|| "wait for it")?;
+    wait::wait(holder.pid).during(|| "wait for it")?;
     made
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
@@ -18,7 +17,7 @@ use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
 use crate::sys::clone::{Cloned, SingleThreaded};
-use crate::sys::process;
+use crate::sys::{process, wait};
 
 /// The status of a container.
 ///
@@ -98,7 +97,7 @@ pub fn run(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
             let deleted = delete(root, id, true);
             // Nobody else knows of this child.
             if process::wait_end(process.pidfd.as_fd(), KILL_DEADLINE).is_ok_and(|has_ended| has_ended) {
-                let _reaped = waitpid(process.pid, Some(WaitPidFlag::__WALL));
+                let _reaped = wait::wait(process.pid);
             }
             match deleted {
                 Ok(_warnings) => Err(error),

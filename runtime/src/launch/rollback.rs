@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::lifecycle;
 use crate::cgroup::{CgroupPath, Owner, remove};
 use crate::plan::Undo;
 use crate::state::{ContainerDir, State};
 use crate::sys::clone::Cloned;
-use crate::sys::process;
+use crate::sys::{process, wait};
 
 /// Everything that outlives the runtime's process, once made.
 #[derive(Debug, Default)]
@@ -96,7 +95,7 @@ fn end(init: &Cloned) -> Result<(), Errno> {
     if !process::wait_end(init.pidfd.as_fd(), KILL_DEADLINE)? {
         return Err(Errno::ETIMEDOUT);
     }
-    match waitpid(init.pid, Some(WaitPidFlag::__WALL)) {
+    match wait::wait(init.pid) {
         Ok(_) | Err(Errno::ECHILD) => Ok(()),
         Err(errno) => Err(errno),
     }

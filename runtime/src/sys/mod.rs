@@ -16,6 +16,7 @@ pub mod pty;
 pub mod schedule;
 pub mod seccomp;
 pub mod shared;
+pub mod wait;
 pub mod xattr;
 
 use nix::errno::Errno;

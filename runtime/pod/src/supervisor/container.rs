@@ -14,11 +14,12 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::sys::wait::WaitStatus;
 use runtime::launch::{self, CreateRequest, FailAt, LaunchError};
 use runtime::plan::Plan;
 use runtime::spec::{ContainerId, config};
 use runtime::sys::clone::Cloned;
+use runtime::sys::process::pidfd_send_signal;
+use runtime::sys::wait::Ended;
 use serde_json::Value;
 
 use super::node::Node;
@@ -224,7 +225,7 @@ impl Workshop<'_> {
     }
 
     /// Removes what is left of a container whose process has ended, and tells how that was.
-    pub(super) fn end(&self, index: usize, running: Running, status: WaitStatus, buffer: &mut [u8]) -> Exit {
+    pub(super) fn end(&self, index: usize, running: Running, ended: Ended, buffer: &mut [u8]) -> Exit {
         let Some(spec) = self.record.spec.containers.get(index) else {
             return Exit { code: 128, signal: None, is_oom: false, message: String::new() };
         };
@@ -232,12 +233,7 @@ impl Workshop<'_> {
         self.take_away(spec);
         self.old_roots.borrow_mut().extend(running.root);
         running.output.finish(buffer);
-        let (code, signal) = match status {
-            WaitStatus::Exited(_, code) => (code, None),
-            WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
-            // waitpid is not asked for any other.
-            _ => (128, None),
-        };
+        let (code, signal) = (ended.code(), ended.signal());
         let mut message = self.message(&spec.name);
         if message.is_empty() && code != 0 && spec.is_message_from_logs {
             message = self.log_tail(spec);
@@ -316,17 +312,20 @@ impl Write for End<'_> {
     }
 }
 
-/// Sends a signal to the process of a container, or SIGKILL to all of it. One that has ended is no error.
-pub(super) fn signal(pod: &PodDir, name: &str, signal: Option<i32>) {
-    let Ok(id) = id(name) else { return };
-    let (number, is_all) = match signal {
-        Some(number) => (number, false),
-        None => (Signal::SIGKILL as i32, true),
-    };
-    drop(launch::kill(&pod.containers(), &id, number, is_all));
-    if is_all {
-        // Its process may have left the cgroup.
-        drop(launch::kill(&pod.containers(), &id, number, false));
+impl Running {
+    /// Sends a signal to the container's process, wherever it is by now. That it has ended is no error.
+    pub(super) fn signal(&self, number: i32) {
+        let _ended = pidfd_send_signal(self.process.pidfd.as_fd(), number);
+    }
+
+    /// Kills all that is in the container's cgroup, and its process, which may have left that.
+    pub(super) fn kill(&self, pod: &PodDir, name: &str) {
+        let number = Signal::SIGKILL as i32;
+        if let Ok(id) = id(name) {
+            // What it cannot kill ends when the process has ended.
+            drop(launch::kill(&pod.containers(), &id, number, true));
+        }
+        self.signal(number);
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
-use nix::sys::wait::WaitStatus;
 use runtime::launch::{self, ExecRequest, FailAt, Target};
 use runtime::plan;
 use runtime::spec::config;
 use runtime::spec::exec::{Overrides, process};
 use runtime::sys::clone::Cloned;
 use runtime::sys::process::pidfd_send_signal;
+use runtime::sys::wait::Ended;
 
 use super::container::{Workshop, id};
 use crate::machine::Hook;
@@ -82,11 +82,6 @@ impl RunningHook {
 }
 
 /// Why a program's end is a failure.
-pub(super) fn failure(status: WaitStatus) -> Option<String> {
-    match status {
-        WaitStatus::Exited(_, 0) => None,
-        WaitStatus::Exited(_, code) => Some(format!("exit code {code}")),
-        WaitStatus::Signaled(_, signal, _) => Some(format!("ended by {signal}")),
-        other => Some(format!("{other:?}")),
-    }
+pub(super) fn failure(ended: Ended) -> Option<String> {
+    (ended != Ended::Exited(0)).then(|| ended.to_string())
 }

@@ -40,6 +40,7 @@ use runtime::sys::memory;
 use crate::control::{Reply, Request};
 use crate::machine::{Action, Event, Hook, Machine, Now};
 use crate::plan::{Places, Sandbox};
+use crate::spec::ContainerSpec;
 use crate::state::{PodDir, PodReport};
 use crate::status::{ContainerState, ContainerStatus, Phase, PodStatus};
 use container::{Running, Workshop};
@@ -188,16 +189,16 @@ impl Supervisor<'_> {
                 !is_it
             }),
             Action::Signal(index) => {
-                if let Some(spec) = self.workshop.record.spec.containers.get(index) {
+                if let Some((spec, running)) = self.running(index) {
                     let image = self.workshop.record.images.get(index);
                     let image = image.and_then(|image| parse_signal(image.config.stop_signal.as_ref()?).ok());
                     let signal = spec.stop_signal.or(image).unwrap_or(Signal::SIGTERM as i32);
-                    container::signal(self.workshop.pod, &spec.name, Some(signal));
+                    running.signal(signal);
                 }
             }
             Action::Kill(index) => {
-                if let Some(spec) = self.workshop.record.spec.containers.get(index) {
-                    container::signal(self.workshop.pod, &spec.name, None);
+                if let Some((spec, running)) = self.running(index) {
+                    running.kill(self.workshop.pod, &spec.name);
                 }
             }
             Action::Finish => {
@@ -295,7 +296,16 @@ impl Supervisor<'_> {
         Ok(())
     }
 
+    /// The container of this index, if it runs.
+    fn running(&self, index: usize) -> Option<(&ContainerSpec, &Running)> {
+        self.workshop.record.spec.containers.get(index).zip(self.running.get(index)?.as_ref())
+    }
+
     fn take_exits(&mut self, buffer: &mut [u8]) {
+        // First: what ended with it is not to be started again.
+        if self.reaper.take(self.sandbox.pid).is_some() {
+            self.events.push_back(Event::SandboxEnded);
+        }
         for index in 0..self.running.len() {
             let Some(place) = self.running.get_mut(index) else { continue };
             let Some(status) = place.as_ref().and_then(|running| self.reaper.take(running.process.pid))
@@ -306,9 +316,6 @@ impl Supervisor<'_> {
                 let exit = self.workshop.end(index, running, status, buffer);
                 self.events.push_back(Event::Ended(index, exit));
             }
-        }
-        if self.reaper.take(self.sandbox.pid).is_some() {
-            self.events.push_back(Event::SandboxEnded);
         }
     }
 

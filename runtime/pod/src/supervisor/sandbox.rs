@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use runtime::cgroup::remove;
 use runtime::launch;
 use runtime::sys::clone::Cloned;
+use runtime::sys::wait;
 
 use super::container::{Workshop, id};
 use super::rootfs::directory;
@@ -38,12 +38,8 @@ pub(super) fn write_files(record: &PodRecord, places: &Places) -> Result<()> {
 
 /// Kills all children, and waits for them. One that had the right to may have left the pod's cgroup.
 fn end_children() {
-    let is_left = |flags| match waitpid(None, Some(flags | WaitPidFlag::__WALL)) {
-        Ok(WaitStatus::StillAlive) => Some(false),
-        result => result.ok().map(|_| true),
-    };
-    while let Some(has_reaped) = is_left(WaitPidFlag::WNOHANG) {
-        if has_reaped {
+    while let Ok(ended) = wait::take_any() {
+        if ended.is_some() {
             continue;
         }
         // Nobody else waits for them, so no number is another's by now.
@@ -52,7 +48,7 @@ fn end_children() {
             // It may have ended by itself.
             let _ended = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let _reaped = is_left(WaitPidFlag::empty());
+        let _reaped = wait::wait_any();
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::fixture::{Cell, wait};
+use crate::fixture::{Cell, status, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -29,6 +29,8 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::long_messages_arrive", long_messages_arrive),
     ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
     ("stop::what_left_the_pod_s_cgroup_ends_too", what_left_the_pod_s_cgroup_ends_too),
+    ("stop::a_main_process_that_left_ends_too", a_main_process_that_left_ends_too),
+    ("stop::a_realtime_signal_ends_a_container", a_realtime_signal_ends_a_container),
     ("stop::a_stopped_exec_does_not_hold_it_up", a_stopped_exec_does_not_hold_it_up),
     ("stop::the_supervisor_stops_the_pod_when_told_to_end", the_supervisor_stops_the_pod_when_told_to_end),
 ];
@@ -263,6 +265,50 @@ fn what_left_the_pod_s_cgroup_ends_too() -> Result<(), Failed> {
         return fail("the process that left is still there");
     }
     cell.clean(&["escape"])
+}
+
+fn a_main_process_that_left_ends_too() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut pod = cell.pod("away", &[cell.container("main", "echo $$$$; echo begun; exec sleep 1000")]);
+    pod["spec"]["hostPID"] = json!(true);
+    cell.run(&pod, &[])?;
+    cell.until_logged("away", "main", "begun")?;
+    let text = cell.logs("away", "main")?;
+    let pid = Pid::from_raw(text.lines().next().unwrap_or_default().parse()?);
+    let pidfd = runtime::sys::process::pidfd_open(pid)?;
+    std::fs::write("/sys/fs/cgroup/cgroup.procs", pid.to_string())?;
+    cell.ok(&["stop", "away", "--time", "0"])?;
+    if !runtime::sys::process::wait_end(pidfd.as_fd(), Duration::ZERO)? {
+        return fail("the container's process is still there");
+    }
+    let end = cell.container_status("away", "main")?["state"]["terminated"].clone();
+    expect("signal", end["signal"].as_i64(), Some(9))?;
+    cell.clean(&["away"])
+}
+
+fn a_realtime_signal_ends_a_container() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let mut main = cell.container("main", "exec sleep 1000");
+    main["lifecycle"] = json!({"stopSignal": "SIGRTMIN+3"});
+    let mut pod = cell.pod("realtime", &[main, cell.container("side", "exec sleep 1000")]);
+    pod["spec"]["os"] = json!({"name": "linux"});
+    // PID 1 of a namespace would ignore it.
+    pod["spec"]["shareProcessNamespace"] = json!(true);
+    cell.run(&pod, &["--restart-backoff", "0"])?;
+    cell.ok(&["kill", "--container", "side", "realtime", "RTMAX-1"])?;
+    cell.until("realtime", "started again", |document| {
+        let side = status(document, "side");
+        side["restartCount"] == 1 && side["lastState"]["terminated"]["exitCode"] == 128 + 63
+    })?;
+    let begun = Instant::now();
+    cell.ok(&["stop", "realtime", "--time", "60"])?;
+    if begun.elapsed() > Duration::from_secs(45) {
+        return fail("the stop waited for the grace period");
+    }
+    let end = cell.container_status("realtime", "main")?["state"]["terminated"].clone();
+    expect("exit code", end["exitCode"].as_i64(), Some(128 + 37))?;
+    expect("signal", end["signal"].as_i64(), Some(37))?;
+    cell.clean(&["realtime"])
 }
 
 fn a_stopped_exec_does_not_hold_it_up() -> Result<(), Failed> {
