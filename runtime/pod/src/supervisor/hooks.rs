@@ -83,5 +83,9 @@ impl RunningHook {
 
 /// Why a program's end is a failure.
 pub(super) fn failure(ended: Ended) -> Option<String> {
-    (ended != Ended::Exited(0)).then(|| ended.to_string())
+    match ended {
+        Ended::Exited(0) => None,
+        Ended::Exited(code) => Some(format!("exit code {code}")),
+        Ended::Signaled(_) => Some(ended.to_string()),
+    }
 }
