@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ExecAction, Lifecycle, LifecycleHandler, SleepAction};
+use runtime::cli::kill::parse_signal;
 
 use super::error::Offences;
 use super::{ContainerKind, HookSpec};
@@ -10,44 +11,8 @@ use super::{ContainerKind, HookSpec};
 /// The first and the last real-time signal that a program can use: libc keeps two for its threads (signal(7)).
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
-
-/// The signals of the API that have names of their own, by their numbers on x86-64 and arm64 (signal(7)).
-const SIGNALS: &[(&str, i32)] = &[
-    ("SIGHUP", 1),
-    ("SIGINT", 2),
-    ("SIGQUIT", 3),
-    ("SIGILL", 4),
-    ("SIGTRAP", 5),
-    ("SIGABRT", 6),
-    ("SIGIOT", 6),
-    ("SIGBUS", 7),
-    ("SIGFPE", 8),
-    ("SIGKILL", 9),
-    ("SIGUSR1", 10),
-    ("SIGSEGV", 11),
-    ("SIGUSR2", 12),
-    ("SIGPIPE", 13),
-    ("SIGALRM", 14),
-    ("SIGTERM", 15),
-    ("SIGSTKFLT", 16),
-    ("SIGCHLD", 17),
-    ("SIGCLD", 17),
-    ("SIGCONT", 18),
-    ("SIGSTOP", 19),
-    ("SIGTSTP", 20),
-    ("SIGTTIN", 21),
-    ("SIGTTOU", 22),
-    ("SIGURG", 23),
-    ("SIGXCPU", 24),
-    ("SIGXFSZ", 25),
-    ("SIGVTALRM", 26),
-    ("SIGPROF", 27),
-    ("SIGWINCH", 28),
-    ("SIGIO", 29),
-    ("SIGPOLL", 29),
-    ("SIGPWR", 30),
-    ("SIGSYS", 31),
-];
+/// The last that the API names from the first.
+const RTMIN_LAST: i32 = RTMIN + 15;
 
 /// What is read of a container's `lifecycle`.
 #[derive(Default)]
@@ -90,29 +55,19 @@ pub(super) fn read(
     Hooks { post_start, pre_stop, stop_signal }
 }
 
-/// The number of a signal by the name that the API has for it: with `SIG`, in capitals.
+/// The number of a signal by the name that the API has for it: with `SIG`, in capitals, and a real-time one from the nearer end.
 #[must_use]
 pub fn signal(name: &str) -> Option<i32> {
-    let named = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    let real_time = || {
-        let number = if let Some(offset) = name.strip_prefix("SIGRTMIN") {
-            RTMIN + real_time_offset(offset, '+', 15)?
-        } else {
-            RTMAX - real_time_offset(name.strip_prefix("SIGRTMAX")?, '-', 14)?
-        };
-        Some(number)
+    let is_plain = name.starts_with("SIG") && !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    let number = parse_signal(name).ok().filter(|_| is_plain)?;
+    let is_of_api = match number {
+        ..RTMIN => true,
+        RTMIN => name == "SIGRTMIN",
+        RTMAX => name == "SIGRTMAX",
+        _ if number <= RTMIN_LAST => name == format!("SIGRTMIN+{}", number - RTMIN),
+        _ => name == format!("SIGRTMAX-{}", RTMAX - number),
     };
-    named.or_else(real_time)
-}
-
-/// `+3` behind SIGRTMIN, `-3` behind SIGRTMAX, or nothing.
-fn real_time_offset(text: &str, sign: char, max: i32) -> Option<i32> {
-    if text.is_empty() {
-        return Some(0);
-    }
-    let digits = text.strip_prefix(sign)?;
-    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-    digits.parse().ok().filter(|offset| is_plain && (1..=max).contains(offset))
+    is_of_api.then_some(number)
 }
 
 fn hook(
@@ -169,9 +124,48 @@ mod tests {
     use super::*;
     use crate::spec::samples::{read as read_manifest, refused, set, with_container, with_spec};
 
+    /// The signals of the API that have names of their own, by their numbers on x86-64 and arm64 (signal(7)).
+    const SIGNALS: &[(&str, i32)] = &[
+        ("SIGHUP", 1),
+        ("SIGINT", 2),
+        ("SIGQUIT", 3),
+        ("SIGILL", 4),
+        ("SIGTRAP", 5),
+        ("SIGABRT", 6),
+        ("SIGIOT", 6),
+        ("SIGBUS", 7),
+        ("SIGFPE", 8),
+        ("SIGKILL", 9),
+        ("SIGUSR1", 10),
+        ("SIGSEGV", 11),
+        ("SIGUSR2", 12),
+        ("SIGPIPE", 13),
+        ("SIGALRM", 14),
+        ("SIGTERM", 15),
+        ("SIGSTKFLT", 16),
+        ("SIGCHLD", 17),
+        ("SIGCLD", 17),
+        ("SIGCONT", 18),
+        ("SIGSTOP", 19),
+        ("SIGTSTP", 20),
+        ("SIGTTIN", 21),
+        ("SIGTTOU", 22),
+        ("SIGURG", 23),
+        ("SIGXCPU", 24),
+        ("SIGXFSZ", 25),
+        ("SIGVTALRM", 26),
+        ("SIGPROF", 27),
+        ("SIGWINCH", 28),
+        ("SIGIO", 29),
+        ("SIGPOLL", 29),
+        ("SIGPWR", 30),
+        ("SIGSYS", 31),
+    ];
+
     #[test]
     fn signals_have_the_numbers_of_this_kernel() {
         for (name, number) in SIGNALS {
+            assert_eq!(signal(name), Some(*number), "{name}");
             match name.parse::<nix::sys::signal::Signal>() {
                 Ok(signal) => assert_eq!(signal as i32, *number, "{name}"),
                 // Other names for a signal, which nix does not have.
