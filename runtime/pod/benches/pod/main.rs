@@ -56,10 +56,8 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [option, path] = args.as_slice()
-        && option == crash::OPTION
-    {
-        return crash::program(path);
+    if args == [crash::OPTION] {
+        return crash::program();
     }
     match options(&args).and_then(|options| measure(&options)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -184,9 +182,9 @@ fn growth(podrt: &Podrt, n: u32) -> Res<()> {
 /// Lets a container crash again and again.
 fn restarts(podrt: &Podrt, n: usize) -> Res<()> {
     eprintln!("bench: {n} restarts");
-    let file = crash::prepare()?;
+    let tracing = crash::Tracing::start()?;
     podrt.start_crashing()?;
-    let times = crash::times(&file, n)?;
+    let times = tracing.restarts(n)?;
     podrt.remove_pod(podrt::CRASHING)?;
     times.into_iter().try_for_each(|ns| tell(&Record::Restart { ns }))
 }

@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Makes a root file system with pause, and this program for containers that crash.
 pub(crate) fn make_image(pause: &Path) -> Res<PathBuf> {
     let root = Path::new(DIR).join("image");
-    for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "run", "times"] {
+    for dir in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
         fs::create_dir_all(root.join(dir))?;
     }
     fs::copy(pause, root.join(&PROGRAM[1..]))?;

@@ -67,12 +67,9 @@ impl Podrt {
 
     /// Starts a pod of a container that crashes again and again, and one that does not.
     pub(crate) fn start_crashing(&self) -> Res<u64> {
-        let mut crashing = self.container("first", &[CRASHER, crash::OPTION, crash::INSIDE]);
-        crashing["volumeMounts"] = json!([{ "name": "times", "mountPath": "/times" }]);
-        let spec = json!({
-            "containers": [crashing, self.container("second", &[PROGRAM])],
-            "volumes": [{ "name": "times", "hostPath": { "path": crash::dir() } }],
-        });
+        let containers =
+            [self.container("first", &[CRASHER, crash::OPTION]), self.container("second", &[PROGRAM])];
+        let spec = json!({ "containers": containers });
         self.run(CRASHING, &spec, &["--restart-backoff", "0"])
     }
 

@@ -39,6 +39,6 @@ pub(crate) enum Record {
     Memory { keeper: Keeper, n_pods: u32, resident_bytes: u64, proportional_bytes: u64, private_bytes: u64 },
     /// The start of a pod while so many others run.
     Growth { others: u32, ns: u64 },
-    /// From the last moment of a container's program to the first of the same one started again.
+    /// From the end of a container's process, as the kernel sees it, to the exec of the same program in the next.
     Restart { ns: u64 },
 }
