@@ -1,7 +1,7 @@
 //! The supervisor's side of [`crate::control`].
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ const WAITERS_MAX: usize = 64;
 pub(super) struct Server {
     listener: UnixListener,
     connections: Vec<Connection>,
+    /// Is closed to have room for a connection that is to be refused because there is none.
+    spare: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,8 @@ impl Server {
         let listener = UnixListener::bind(path)
             .with_context(|| format!("make the socket {}", pod.socket().display()))?;
         listener.set_nonblocking(true).context("make the socket not block")?;
-        Ok(Self { listener, connections: Vec::new() })
+        let spare = listener.as_fd().try_clone_to_owned().context("keep a descriptor for bad times")?;
+        Ok(Self { listener, connections: Vec::new(), spare: Some(spare) })
     }
 
     /// What to wait for.
@@ -57,17 +60,7 @@ impl Server {
 
     /// Takes new connections and requests; those that are new.
     pub(super) fn receive(&mut self) -> Vec<Request> {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if stream.set_nonblocking(true).is_ok() {
-                self.connections.push(Connection { stream, text: Vec::new(), request: None, answer: None });
-            }
-            if self.connections.len() > CONNECTIONS_MAX {
-                let silent = self.connections.iter().position(|connection| connection.request.is_none());
-                let mut closed = self.connections.remove(silent.unwrap_or(CONNECTIONS_MAX));
-                closed.give(&Reply::Refused("too many commands ask at once; try again".to_owned()));
-                closed.send();
-            }
-        }
+        self.accept();
         let mut requests = Vec::new();
         let mut n_waiters = self.connections.iter().filter(|connection| connection.is_waiter()).count();
         self.connections.retain_mut(|connection| {
@@ -91,6 +84,34 @@ impl Server {
         requests
     }
 
+    /// Takes all connections that wait: one that is left would be the next thing that happens, for ever.
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.connections.extend(Connection::new(stream)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    if self.spare.take().is_none() {
+                        return;
+                    }
+                    let accepted = self.listener.accept();
+                    if let Some(connection) = accepted.ok().and_then(|(stream, _)| Connection::new(stream)) {
+                        connection
+                            .refuse("its supervisor has too many open files (RLIMIT_NOFILE); try again");
+                    }
+                    self.spare = self.listener.as_fd().try_clone_to_owned().ok();
+                }
+                // None is left; or one has gone, and the next call comes to the one after it.
+                Err(_) => return,
+            }
+            if self.connections.len() > CONNECTIONS_MAX {
+                let silent = self.connections.iter().position(|connection| connection.request.is_none());
+                let closed = self.connections.remove(silent.unwrap_or(CONNECTIONS_MAX));
+                closed.refuse("too many commands ask at once; try again");
+            }
+        }
+    }
+
     /// Answers those whose request `is_done` has a reply for.
     pub(super) fn answer(&mut self, is_done: impl Fn(&Request) -> Option<Reply>) {
         self.connections.retain_mut(|connection| {
@@ -109,6 +130,19 @@ impl Server {
 }
 
 impl Connection {
+    fn new(stream: UnixStream) -> Option<Self> {
+        stream.set_nonblocking(true).ok()?;
+        Some(Self { stream, text: Vec::new(), request: None, answer: None })
+    }
+
+    /// Says why, and closes.
+    fn refuse(mut self, reason: &str) {
+        // What is left unread would be an error for the other side.
+        self.read();
+        self.give(&Reply::Refused(reason.to_owned()));
+        self.send();
+    }
+
     fn is_waiter(&self) -> bool {
         self.request.as_ref().is_some_and(Request::is_wait)
     }
