@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod cell;
 mod chain;
 pub mod checks;
+mod children;
 pub mod cli;
 mod duration;
 pub mod evidence;

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::pump::Pump;
 use super::start::start;
 use super::{Invocation, LauncherError, Reply, Request, SOCKET_ENV, receive, wait_readable};
+use crate::children::take_ended;
 
 /// Serves requests until the suite goes away. Returns the process exit code.
 ///
@@ -179,23 +180,11 @@ impl Server {
     /// Collects every child that has ended; while zombies are kept, only the wanted one.
     fn reap(&mut self, wanted: Option<Pid>) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
-        loop {
-            let whom = match wanted {
-                _ if !self.keeps_zombies => Id::All,
-                Some(pid) => Id::Pid(pid),
-                None => return,
-            };
-            // WNOWAIT first would race with nothing, but costs a call: the status is kept here instead.
-            match waitid(whom, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                Ok(WaitStatus::Exited(pid, code)) => {
-                    self.ended.insert(pid.as_raw(), (code & 0xff) << 8);
-                }
-                Ok(WaitStatus::Signaled(pid, signal, core)) => {
-                    self.ended.insert(pid.as_raw(), signal as i32 | if core { 0x80 } else { 0 });
-                }
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => {}
-            }
+        if self.keeps_zombies && wanted.is_none() {
+            return;
+        }
+        while let Some((pid, status)) = take_ended(wanted.filter(|_| self.keeps_zombies)) {
+            self.ended.insert(pid, status.into_raw());
         }
     }
 

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ use super::scene::owned;
 use super::{SweepError, pods};
 use crate::adapter::oci::{self, OciRuntime};
 use crate::bundle::{Bundle, NsSource};
+use crate::children::take_ended;
 use crate::interrupt;
 use crate::launcher::{descendants, unblock_all, wait_readable};
 use crate::observe::cgroup::{Cgroup, Layout};
@@ -452,17 +453,8 @@ impl Place {
 
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            match status {
-                WaitStatus::Exited(pid, code) => {
-                    self.ended.insert(pid.as_raw(), ExitStatus::from_raw((code & 0xff) << 8));
-                }
-                WaitStatus::Signaled(pid, signal, _) => {
-                    self.ended.insert(pid.as_raw(), ExitStatus::from_raw(signal as i32));
-                }
-                WaitStatus::StillAlive => return,
-                _ => {}
-            }
+        while let Some((pid, status)) = take_ended(None) {
+            self.ended.insert(pid, status);
         }
     }
 
