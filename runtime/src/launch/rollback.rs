@@ -38,6 +38,7 @@ impl Made {
         let mut failures = Vec::new();
         let mut warnings = Vec::new();
         let mut has_hooks_to_undo = false;
+        let mut is_cgroup_left = false;
         let mut note = |what: String| failures.push(what);
         for undo in std::mem::take(&mut self.done).into_iter().rev() {
             match undo {
@@ -52,6 +53,7 @@ impl Made {
                     if let Some((path, owner)) = self.cgroup.take()
                         && let Err(error) = remove::remove(&path, &owner)
                     {
+                        is_cgroup_left = true;
                         note(format!("cgroup {path} is still there: {error}"));
                     }
                 }
@@ -63,6 +65,8 @@ impl Made {
                     }
                 }
                 Undo::RunPoststop => has_hooks_to_undo = true,
+                // By the state a delete finds what is left, and runs the hooks.
+                Undo::RemoveStateDirectory if is_cgroup_left => {}
                 Undo::RemoveStateDirectory => {
                     if let Some((directory, state)) = self.directory.take() {
                         if has_hooks_to_undo {
