@@ -51,6 +51,7 @@ pub fn create(
         root,
         preserve_fds: args.preserve_fds,
         console: console.remote(),
+        answer_within: None,
         fail_at: FailAt::Never,
     };
     let init = launch::create(&request).with_context(|| format!("create container {id}"))?;

@@ -56,6 +56,7 @@ pub fn exec(root: &StateRoot, args: &ExecArgs, log: &Log) -> anyhow::Result<Exit
         preserve_fds: args.preserve_fds,
         console: console.remote(),
         command: None,
+        answer_within: None,
         fail_at: FailAt::Never,
     };
     let failed = || format!("exec in container {id}");

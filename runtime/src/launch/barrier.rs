@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -191,19 +192,25 @@ pub(super) enum Released {
     },
     /// Nobody waits.
     NobodyWaits,
+    /// Init has not answered within its limit.
+    NoAnswer {
+        /// That of [`ask`].
+        limit: Duration,
+    },
 }
 
-/// Asks init to go on, now or as soon as it waits. `None` where nobody will.
+/// Asks init to go on, now or as soon as it waits. `None` where nobody will. `within` is how long its answers may take.
 ///
 /// # Errors
 /// What the socket gives.
-pub(super) fn ask(directory: &ContainerDir) -> io::Result<Option<UnixStream>> {
+pub(super) fn ask(directory: &ContainerDir, within: Option<Duration>) -> io::Result<Option<UnixStream>> {
     let mut stream = match UnixStream::connect(address(directory)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
             return Ok(None);
         }
         result => result?,
     };
+    stream.set_read_timeout(within)?;
     stream.write_all(&[1])?;
     Ok(Some(stream))
 }
@@ -217,7 +224,7 @@ pub(super) fn release(directory: &ContainerDir, state: &State, barrier: &Path) -
         Ok(agent) => agent,
         Err(StepError { detail, errno }) => return Ok(Released::NotTried { detail, errno }),
     };
-    let Some(mut stream) = ask(directory)? else { return Ok(Released::NobodyWaits) };
+    let Some(mut stream) = ask(directory, None)? else { return Ok(Released::NobodyWaits) };
     let mut answer = Vec::new();
     if let Some(agent) = agent {
         let mut first = [0];
@@ -247,6 +254,9 @@ pub(super) fn wait_answer(
     match stream.read_to_end(&mut answer) {
         // Init was killed with the byte unread.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Released::NobodyWaits),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Ok(Released::NoAnswer { limit: stream.read_timeout()?.unwrap_or_default() });
+        }
         result => result?,
     };
     if let Some(released) = read_answer(&answer) {
@@ -277,4 +287,18 @@ fn read_answer(answer: &[u8]) -> Option<Released> {
         EXEC_FAILED => Released::Failed { program: first, errno },
         _ => Released::StepFailed { step: first, detail: texts.next().unwrap_or_default(), errno },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_answer_is_given_up() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let limit = Duration::from_millis(20);
+        ours.set_read_timeout(Some(limit)).unwrap();
+        let released = wait_answer(ours, Vec::new(), Path::new("/nowhere")).unwrap();
+        assert_eq!(released, Released::NoAnswer { limit });
+    }
 }

@@ -36,6 +36,8 @@ pub enum FailAt {
     Step(usize),
     /// Who is to do the step is killed instead.
     Death(usize),
+    /// Who is to do the step is stopped before.
+    Stop(usize),
 }
 
 impl FailAt {
@@ -46,6 +48,7 @@ impl FailAt {
                 Ok(()) => Err(StepError::new("survived SIGKILL", Errno::EINTR)),
                 Err(errno) => Err(errno.into()),
             },
+            Self::Stop(at) if at == step => Ok(raise(Signal::SIGSTOP)?),
             _ => Ok(()),
         }
     }
@@ -68,6 +71,8 @@ pub struct CreateRequest<'a> {
     pub preserve_fds: u32,
     /// Where init sends the master of its terminal, if it has one.
     pub console: Option<BorrowedFd<'a>>,
+    /// How long init may take for what it does between two messages; `None` for ever. Others in its pid namespace can stop it.
+    pub answer_within: Option<Duration>,
     /// For tests.
     pub fail_at: FailAt,
 }
@@ -323,7 +328,8 @@ impl Runtime<'_> {
         let Some((directory, _)) = &self.made.directory else { return Err(Errno::ENOENT.into()) };
         let listener = barrier::listen(directory).during(|| "bind the socket")?;
         if self.is_started {
-            self.asked = barrier::ask(directory).during(|| "connect to the socket")?;
+            self.asked =
+                barrier::ask(directory, self.request.answer_within).during(|| "connect to the socket")?;
         }
         let lock = directory.make_barrier().map_err(|e| StepError::new(e.to_string(), e.errno()))?;
         self.barrier = Some((listener, lock));
@@ -337,6 +343,9 @@ impl Runtime<'_> {
             .during(|| format!("open {}", cgroup.display()))?;
         let Some((listener, lock)) = self.barrier.take() else { return Err(Errno::ENOENT.into()) };
         let (ours, theirs) = Channel::pair()?;
+        if let Some(limit) = self.request.answer_within {
+            ours.answer_within(limit)?;
+        }
         #[expect(clippy::cast_sign_loss, reason = "flags are bits, not numbers")]
         let namespaces = new.iter().fold(0, |flags, kind| flags | kind.clone_flag() as u64);
         let init = Init {
@@ -396,6 +405,10 @@ impl Runtime<'_> {
             Ok(Some(Message::Failed { step, errno, detail })) => {
                 let step = self.request.plan.steps.get(step).map(|step| step.action.to_string());
                 Err(LaunchError::Step { step: step.unwrap_or_default(), detail, source: errno })
+            }
+            // It lives, and the roll-back ends it.
+            Err(Errno::EAGAIN) => {
+                Err(LaunchError::NoAnswer { limit: self.request.answer_within.unwrap_or_default() })
             }
             _ => Err(ended(init.pid)),
         }

@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
@@ -155,6 +156,8 @@ pub struct ExecRequest<'a> {
     pub console: Option<BorrowedFd<'a>>,
     /// Leads to the command that stays with the program, when the caller is its keeper.
     pub command: Option<&'a Channel>,
+    /// How long the new process may take for what it does between two messages; `None` for ever. The container can stop it.
+    pub answer_within: Option<Duration>,
     /// For tests.
     pub fail_at: FailAt,
 }
@@ -269,6 +272,9 @@ impl Runtime<'_> {
         let token = SingleThreaded::check().during(|| "count the runtime's threads, which must be one")?;
         let Self { request, .. } = self;
         let (ours, theirs) = Channel::pair()?;
+        if let Some(limit) = request.answer_within {
+            ours.answer_within(limit)?;
+        }
         let init = ExecInit { request, channel: &theirs };
         let clone = |cgroup: &OwnedFd| {
             let clone = CloneRequest { namespaces: 0, cgroup: Some(cgroup.as_fd()), is_sibling: false };
@@ -312,6 +318,10 @@ impl Runtime<'_> {
                 Err(LaunchError::Step { step, detail, source: errno })
             }
             Some(Ok(message)) => Ok(message),
+            // It lives, and the roll-back ends it.
+            Some(Err(Errno::EAGAIN)) => {
+                Err(LaunchError::NoAnswer { limit: self.request.answer_within.unwrap_or_default() })
+            }
             _ => Err(self.ended()),
         }
     }

@@ -141,6 +141,7 @@ fn settle(
             let error = LaunchError::Step { step, detail, source: errno };
             Err(destroy_after(error, root, id, directory, state)?)
         }
+        Released::NoAnswer { limit } => Err(LaunchError::NoAnswer { limit }),
         Released::NobodyWaits => Err(not_created(id, status(root, id, state)?)),
     }
 }

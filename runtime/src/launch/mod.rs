@@ -50,6 +50,8 @@ pub use keeper::exec_kept;
 pub use lifecycle::{delete, kill, pause, resume, run, start};
 pub use update::update;
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 
 use crate::state::{StateError, Status};
@@ -142,6 +144,15 @@ pub enum LaunchError {
     InitEnded {
         /// Wait status.
         how: String,
+    },
+    /// The process lives and does not answer.
+    #[error(
+        "the container's process did not answer within {} s; is it stopped (SIGSTOP), or its cgroup frozen?",
+        limit.as_secs()
+    )]
+    NoAnswer {
+        /// How long it had.
+        limit: Duration,
     },
     /// What failed in the keeper of an executed program, and why.
     #[error("{0}")]

@@ -8,10 +8,14 @@
 //! | `Ready` | | | |
 //! | `Committed` | | | |
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt,
+};
+use nix::sys::time::TimeVal;
 
 /// A message.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +85,12 @@ impl Message {
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Channel {
     /// Two connected ends.
     ///
@@ -91,10 +101,13 @@ impl Channel {
         Ok((Self(a), Self(b)))
     }
 
-    /// The descriptor, to be kept open in a child.
-    #[must_use]
-    pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+    /// Has [`Channel::recv`] at this end wait no longer than this, at least a microsecond.
+    ///
+    /// # Errors
+    /// The errno of setsockopt(2).
+    pub fn answer_within(&self, limit: Duration) -> Result<(), Errno> {
+        let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
+        setsockopt(self, sockopt::ReceiveTimeout, &TimeVal::new(seconds, limit.subsec_micros().into()))
     }
 
     /// Sends a message.
@@ -108,7 +121,7 @@ impl Channel {
     /// Waits for a message; `None` when the other end is closed.
     ///
     /// # Errors
-    /// `EBADMSG` for what is no message, else the errno of recv(2).
+    /// `EBADMSG` for what is no message, `EAGAIN` when it waited too long, else the errno of recv(2).
     pub fn recv(&self) -> Result<Option<Message>, Errno> {
         self.recv_with(MsgFlags::empty())
     }
@@ -135,6 +148,8 @@ impl Channel {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -148,6 +163,17 @@ mod tests {
         assert_eq!(b.try_recv().unwrap(), None);
         drop(a);
         assert_eq!(b.recv().unwrap(), None);
+    }
+
+    #[test]
+    fn an_answer_is_not_waited_for_beyond_its_limit() {
+        let (a, b) = Channel::pair().unwrap();
+        a.answer_within(Duration::from_millis(20)).unwrap();
+        let since = Instant::now();
+        assert_eq!(a.recv(), Err(Errno::EAGAIN));
+        assert!(since.elapsed() >= Duration::from_millis(20));
+        b.send(&Message::Ready).unwrap();
+        assert_eq!(a.recv().unwrap(), Some(Message::Ready));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::Failed;
-use runtime::launch::{ExecRequest, FailAt, Target, exec, read_features};
+use runtime::launch::{ExecRequest, Target, exec, read_features};
 use runtime::plan;
 use runtime::spec::config;
 use runtime::spec::exec::Overrides;
@@ -14,6 +14,7 @@ use runtime::state::StateRoot;
 use serde_json::json;
 
 use crate::exec::hold;
+use crate::faults::{LIMIT, fail_at};
 use crate::fixture::Cell;
 use crate::{Case, fail};
 
@@ -22,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[("exec::each_step_fails_or_dies", each_step_
 /// Exit code of [`exec_with_fault`] when the exec failed.
 const FAILED: i32 = 3;
 
-/// A process of its own with one thread: `--exec STATE_ROOT PID_FILE step|death INDEX`. Prints each step, then `end`.
+/// A process of its own with one thread: `--exec STATE_ROOT PID_FILE step|death|stop INDEX`. Prints each step, then `end`.
 pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let [root, pid_file, mode, index] = args else { return Err("four arguments".into()) };
@@ -44,7 +45,7 @@ pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
         }
         writeln!(stdout, "end")?;
         stdout.flush()?;
-        let fail_at = if mode == "death" { FailAt::Death(index) } else { FailAt::Step(index) };
+        let fail_at = fail_at(mode, index, &plan)?;
         exec(&ExecRequest {
             target: &target,
             process: &process,
@@ -53,6 +54,7 @@ pub(crate) fn exec_with_fault(args: &[String]) -> ExitCode {
             preserve_fds: 0,
             console: None,
             command: None,
+            answer_within: (mode == "stop").then_some(LIMIT),
             fail_at,
         })?;
         Ok(())
@@ -93,6 +95,11 @@ fn each_step_fails_or_dies() -> Result<(), Failed> {
         return fail(format!("{n_steps} steps, {code:?}: {message}"));
     }
     fs::remove_file(&pid_file)?;
+    let (_, code, message) = try_at("stop", 0)?;
+    if code != Some(FAILED) || !message.contains("did not answer within 2 s") {
+        return fail(format!("stopped: {code:?} {message}"));
+    }
+    cell.expect_nothing_left()?;
     for index in 0..n_steps {
         let (_, code, message) = try_at("step", index)?;
         if code != Some(FAILED) || !message.contains("made to fail by a test") {

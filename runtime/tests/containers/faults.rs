@@ -4,10 +4,15 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::Failed;
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 use runtime::launch::{CreateRequest, FailAt, create, read_features};
-use runtime::plan::plan;
+use runtime::plan::{Actor, Plan, plan};
 use runtime::spec::config;
 use runtime::state::StateRoot;
 use serde_json::{Value, json};
@@ -21,13 +26,18 @@ pub(crate) const CASES: &[Case] = &[
     ("fault::each_step_of_a_pod_member_fails", || each_step("step", pod_member)),
     ("fault::each_step_of_a_pod_member_dies", || each_step("death", pod_member)),
     ("fault::each_step_in_a_new_user_namespace_fails", || each_step("step", with_user_namespace)),
+    ("fault::a_process_that_is_stopped_is_given_up", process_is_stopped),
+    ("fault::what_cannot_be_taken_back_is_found_again", what_is_left_is_found),
     ("fault::a_mount_namespace_of_others_is_left_as_it_was", mount_namespace_of_others),
 ];
 
 /// Exit code of [`create_with_fault`] when the create failed.
 const FAILED: i32 = 3;
+/// How long a process may take that was made to stop.
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
-/// A process of its own with one thread: `--create BUNDLE STATE_ROOT step|death INDEX`. Prints each step, then `end`.
+/// A process of its own with one thread: `--create BUNDLE STATE_ROOT step|death|stop|wait INDEX`. Prints each step, then `end`.
+/// Whatever the index, `stop` stops init before its last step, and `wait` the runtime before its own.
 pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let [bundle, root, mode, index] = args else { return Err("four arguments".into()) };
@@ -43,7 +53,7 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
         }
         writeln!(stdout, "end")?;
         stdout.flush()?;
-        let fail_at = if mode == "death" { FailAt::Death(index) } else { FailAt::Step(index) };
+        let fail_at = fail_at(mode, index, &plan)?;
         let root = StateRoot::new(root);
         create(&CreateRequest {
             id: &id,
@@ -53,6 +63,7 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
             root: &root,
             preserve_fds: 0,
             console: None,
+            answer_within: (mode == "stop").then_some(LIMIT),
             fail_at,
         })?;
         Ok(())
@@ -64,6 +75,21 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
             ExitCode::from(u8::try_from(FAILED).unwrap_or_default())
         }
     }
+}
+
+/// Where a plan is to fail, and how.
+pub(crate) fn fail_at(mode: &str, index: usize, plan: &Plan) -> Result<FailAt, &'static str> {
+    match mode {
+        "step" => Ok(FailAt::Step(index)),
+        "death" => Ok(FailAt::Death(index)),
+        "stop" => last_of(plan, Actor::Init),
+        "wait" => last_of(plan, Actor::Runtime),
+        _ => Err("neither step, death, stop nor wait"),
+    }
+}
+
+fn last_of(plan: &Plan, actor: Actor) -> Result<FailAt, &'static str> {
+    plan.steps.iter().rposition(|step| step.actor == actor).map(FailAt::Stop).ok_or("no step of that process")
 }
 
 /// Everything that podrt can set.
@@ -159,6 +185,58 @@ fn each_step(mode: &str, config: fn(&Cell) -> Result<Value, Failed>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// In a pid namespace with others, who can stop it.
+fn process_is_stopped() -> Result<(), Failed> {
+    let mut cell = Cell::new()?;
+    let bundle = cell.bundle(&pod_member(&cell)?)?;
+    cell.settle()?;
+    let output = Command::new("/proc/self/exe")
+        .arg("--create")
+        .args([&bundle, &cell.state_root()])
+        .args(["stop", "0"])
+        .stdin(Stdio::null())
+        .output()?;
+    let message = String::from_utf8(output.stderr)?;
+    if output.status.code() != Some(FAILED) || !message.contains("did not answer within 2 s") {
+        return fail(format!("{}: {message}", output.status));
+    }
+    cell.expect_nothing_left()
+}
+
+/// Without its state nobody would know of the cgroup, and each further create would be refused because of it.
+fn what_is_left_is_found() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let bundle = cell.bundle(&cell.config("c", &["hold"]))?;
+    let create = Command::new("/proc/self/exe")
+        .arg("--create")
+        .args([&bundle, &cell.state_root()])
+        .args(["wait", "0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pid = Pid::from_raw(i32::try_from(create.id())?);
+    waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT)?;
+    // A mount point cannot be removed.
+    let group = cell.cgroup("c").join("held");
+    fs::create_dir(&group)?;
+    mount(Some(&group), &group, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    let init = Pid::from_raw(fs::read_to_string(cell.cgroup("c").join("cgroup.procs"))?.trim().parse()?);
+    kill(init, Signal::SIGKILL)?;
+    // A create whose process ends later has succeeded.
+    cell.wait_end(init)?;
+    kill(pid, Signal::SIGCONT)?;
+    let output = create.wait_with_output()?;
+    let is_known = cell.state_root().join("c").exists();
+    umount(&group)?;
+    let message = String::from_utf8(output.stderr)?;
+    if output.status.code() != Some(FAILED) || !message.contains("is still there") || !is_known {
+        return fail(format!("{}, its state is there: {is_known}: {message}", output.status));
+    }
+    cell.ok(&["delete", "--force", "c"])?;
+    cell.expect_nothing_left()
 }
 
 /// True within a row of steps that do the same to different objects (a device node, a link, a mount): the first and the last

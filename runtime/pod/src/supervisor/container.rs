@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
@@ -33,6 +34,9 @@ use crate::plan::{Places, Sandbox};
 use crate::spec::{ContainerSpec, SeccompProfile};
 use crate::state::{PodDir, PodRecord, StoredImage};
 
+/// How long a container's process may take to answer before its program begins: who shares its pid namespace can stop it, and one
+/// that is waited for holds up all others.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// As much of a termination message as the API shows, and of those of all containers of a pod together.
 const MESSAGE_BYTES: u64 = 4096;
 const MESSAGES_BYTES: u64 = 12 << 10;
@@ -109,6 +113,7 @@ impl Workshop<'_> {
         let id = id(&spec.name).map_err(not_created)?;
         let mut running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
             self.take_away(spec);
+            self.forget_failed(&spec.name, run);
             not_created(error)
         })?;
         running.root = rootfs::Held::take(&self.pod.bundle(&spec.name).join("rootfs")).ok();
@@ -153,8 +158,17 @@ impl Workshop<'_> {
         plan: &Plan,
     ) -> Result<Cloned> {
         let root = &self.pod.containers();
-        let (preserve_fds, console, fail_at) = (0, None, FailAt::Never);
-        Ok(launch::run(&CreateRequest { id, bundle, spec, plan, root, preserve_fds, console, fail_at })?)
+        Ok(launch::run(&CreateRequest {
+            id,
+            bundle,
+            spec,
+            plan,
+            root,
+            preserve_fds: 0,
+            console: None,
+            answer_within: Some(ANSWER_WITHIN),
+            fail_at: FailAt::Never,
+        })?)
     }
 
     /// Writes a bundle's configuration, and makes the plan for it.
@@ -277,10 +291,20 @@ impl Workshop<'_> {
     /// Removes the logs of the runs before the last, and the writable layers of all before this one, once it runs. As with the
     /// kubelet, a container that is restarted for ever must not fill the disk. What fails is tried again with the next run.
     fn forget(&self, name: &str, run: u32) {
-        drop(rootfs::forget_layers(&self.pod.bundle(name), run));
+        drop(rootfs::forget_layers(&self.pod.bundle(name), |other| other != run));
         let runs = logs::attempts(&self.pod.logs(name)).unwrap_or_default();
-        for old in runs.into_iter().filter(|old| old.saturating_add(1) < run) {
+        let last = runs.iter().copied().filter(|old| *old < run).max();
+        for old in runs.into_iter().filter(|old| Some(*old) < last) {
             drop(logs::remove(&self.pod.log(name, old)));
+        }
+    }
+
+    /// Removes layer and log of a run that has not begun.
+    fn forget_failed(&self, name: &str, run: u32) {
+        drop(rootfs::forget_layers(&self.pod.bundle(name), |other| other == run));
+        let log = self.pod.log(name, run);
+        if fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+            drop(logs::remove(&log));
         }
     }
 

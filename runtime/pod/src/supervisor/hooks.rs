@@ -13,7 +13,7 @@ use runtime::sys::clone::Cloned;
 use runtime::sys::process::pidfd_send_signal;
 use runtime::sys::wait::Ended;
 
-use super::container::{Workshop, id};
+use super::container::{ANSWER_WITHIN, Workshop, id};
 use crate::machine::Hook;
 use crate::spec::HookSpec;
 
@@ -65,6 +65,7 @@ impl Workshop<'_> {
             preserve_fds: 0,
             console: None,
             command: None,
+            answer_within: Some(ANSWER_WITHIN),
             fail_at: FailAt::Never,
         };
         Ok(launch::exec(&request)?)

@@ -194,8 +194,9 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<
         set_mode(&upper, of.mode() & 0o7777)?;
     }
     let lower: Vec<String> = fds.iter().map(|fd| fd_path(fd).display().to_string()).collect();
+    // volatile: what a run has written goes with it, and nobody is to wait until that is on the disk.
     let data = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={},volatile",
         lower.join(":"),
         fd_path(&upper_fd).display(),
         fd_path(&work_fd).display()
@@ -207,13 +208,13 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<
     Ok(root)
 }
 
-/// Removes the writable layers of all runs but this one.
-pub(super) fn forget_layers(bundle: &Path, run: u32) -> Result<()> {
+/// Removes the writable layers of the runs for which `is_over`.
+pub(super) fn forget_layers(bundle: &Path, is_over: impl Fn(u32) -> bool) -> Result<()> {
     let scratch = bundle.join("scratch");
     let named = || format!("list {}", scratch.display());
     for entry in fs::read_dir(&scratch).with_context(named)? {
         let entry = entry.with_context(named)?;
-        if *entry.file_name() != *run.to_string() {
+        if entry.file_name().to_str().and_then(|name| name.parse().ok()).is_some_and(&is_over) {
             remove_directory(&entry.path())?;
         }
     }

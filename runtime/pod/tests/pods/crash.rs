@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runtime::sys::process::{pidfd_open, wait_end};
+use runtime::sys::process::{pidfd_open, set_rlimit, wait_end};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, DEADLINE, output, wait};
@@ -16,6 +18,7 @@ use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("crash::containers_outlive_their_supervisor", containers_outlive_their_supervisor),
+    ("crash::a_supervisor_without_free_descriptors_says_so", a_supervisor_without_free_descriptors_says_so),
     ("crash::a_pod_ends_with_its_sandbox", a_pod_ends_with_its_sandbox),
     ("crash::a_reboot_is_recognised", a_reboot_is_recognised),
     ("crash::files_of_another_boot_are_removed", files_of_another_boot_are_removed),
@@ -55,6 +58,29 @@ fn containers_outlive_their_supervisor() -> Result<(), Failed> {
         return fail(format!("gc says {gc:?}"));
     }
     cell.clean(&["orphan"])
+}
+
+/// A connection that nobody can take is the next thing that happens, again and again.
+fn a_supervisor_without_free_descriptors_says_so() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.run(&cell.pod("full", &[cell.container("main", "exec sleep 1000")]), &[])?;
+    let pid = supervisor(&cell, "full")?;
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.map(|entry| Ok(entry?.file_name()));
+    let descriptors = descriptors.collect::<std::io::Result<Vec<_>>>()?;
+    let last: u64 = descriptors.iter().filter_map(|name| name.to_str()?.parse().ok()).max().unwrap_or(0);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    set_rlimit(pid, libc::RLIMIT_NOFILE, last + 1, hard)?;
+    // They take the numbers that are free below the limit.
+    let socket = cell.root().join("pods/full/control.sock");
+    let silent = (0..=last).map(|_| UnixStream::connect(&socket)).collect::<Result<Vec<_>, _>>()?;
+    let said = cell.fails(&["stop", "full"])?;
+    if !said.contains("too many open files (RLIMIT_NOFILE)") {
+        return fail(format!("stop says {said:?}"));
+    }
+    set_rlimit(pid, libc::RLIMIT_NOFILE, soft, hard)?;
+    drop(silent);
+    cell.ok(&["stop", "full"])?;
+    cell.clean(&["full"])
 }
 
 fn a_pod_ends_with_its_sandbox() -> Result<(), Failed> {

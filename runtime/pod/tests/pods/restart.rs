@@ -1,6 +1,7 @@
 //! Restart policies, back-off, and how ends are told.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     ("restart::an_init_container_that_fails_is_told", an_init_container_that_fails_is_told),
     ("restart::a_root_deeper_than_descriptors_is_removed", a_root_deeper_than_descriptors_is_removed),
     ("restart::each_run_has_a_fresh_root", each_run_has_a_fresh_root),
+    ("restart::starts_that_fail_leave_nothing", starts_that_fail_leave_nothing),
     ("restart::termination_messages_are_read", termination_messages_are_read),
     ("restart::logs_of_the_last_two_runs_are_kept", logs_of_the_last_two_runs_are_kept),
 ];
@@ -272,6 +274,35 @@ fn logs_of_the_last_two_runs_are_kept() -> Result<(), Failed> {
     let previous = cell.ok(&["logs", "often", "--previous"])?;
     expect("the end of the previous run", previous.lines().last(), Some("400"))?;
     cell.clean(&["often"])
+}
+
+fn starts_that_fail_leave_nothing() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let volume = cell.path().join("once");
+    fs::create_dir(&volume)?;
+    let program = volume.join("main");
+    // What is written to the root is not worth a wait for the disk.
+    fs::write(&program, "#!/bin/sh\ngrep -o volatile /proc/mounts\nrm /v/main\nexit 1\n")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let mut main = cell.container("main", "");
+    main["command"] = json!(["/v/main"]);
+    main["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    let mut pod = cell.pod("once", &[main]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": volume}}]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    cell.until("once", "started five times", |document| {
+        document["containers"][0]["restartCount"].as_u64() >= Some(4)
+    })?;
+    cell.ok(&["stop", "once", "--time", "0"])?;
+    let of_pod = cell.root().join("pods/once");
+    for directory in [of_pod.join("logs/main"), of_pod.join("bundles/main/scratch")] {
+        let names = fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<Result<Vec<_>, Failed>>()?;
+        // That of the only run that has begun.
+        expect(&directory.to_string_lossy(), names.len(), 1)?;
+    }
+    expect("the log of the last run", cell.logs("once", "main")?, "volatile\n".to_owned())?;
+    cell.clean(&["once"])
 }
 
 fn termination_messages_are_read() -> Result<(), Failed> {
