@@ -16,7 +16,7 @@ use nix::unistd::{Pid, linkat, unlink};
 
 use super::init::{self, Init};
 use super::protocol::{Channel, Message};
-use super::rollback::Made;
+use super::rollback::{Made, how_it_ended};
 use super::{Context, LaunchError, StepError, barrier, hooks, idmap, joiner};
 use crate::cgroup::{device_filter, group};
 use crate::plan::{Action, Actor, Plan, Step, TreeSlot};
@@ -26,7 +26,7 @@ use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
 use crate::sys::{mount, ns, process, schedule, wait};
 
 /// Where a test makes a `create` fail; the command line has no way to set it. Steps are named by their index in the
-/// plan; its length means after the last.
+/// plan; its length means after the last, and one more init's wait for `start`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FailAt {
     /// Nowhere.
@@ -392,10 +392,6 @@ impl Runtime<'_> {
 
     /// Lets init take its turn.
     fn run_init(&mut self) -> Result<(), LaunchError> {
-        let ended = |pid| match wait::wait(pid) {
-            Ok(ended) => LaunchError::InitEnded { how: ended.to_string() },
-            Err(errno) => LaunchError::InitEnded { how: errno.to_string() },
-        };
         let (Some(channel), Some(init)) = (&self.channel, &self.made.init) else {
             return Err(never_cloned());
         };
@@ -410,7 +406,7 @@ impl Runtime<'_> {
             Err(Errno::EAGAIN) => {
                 Err(LaunchError::NoAnswer { limit: self.request.answer_within.unwrap_or_default() })
             }
-            _ => Err(ended(init.pid)),
+            _ => Err(LaunchError::InitEnded { how: how_it_ended(init) }),
         }
     }
 

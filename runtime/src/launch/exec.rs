@@ -18,14 +18,14 @@ use super::create::{self, FailAt};
 use super::init::exec::{self as init, ExecInit};
 use super::lifecycle::{call, own_process};
 use super::protocol::{Channel, Message};
-use super::rollback::Made;
+use super::rollback::{Made, how_it_ended};
 use super::{Context, LaunchError, StepError, keeper};
 use crate::cgroup::{self, CgroupPath};
 use crate::plan::{Action, Actor, Plan};
 use crate::spec::{ContainerId, NsKind, ProcessSpec};
 use crate::state::{ProcessIdentity, StateRoot, Status};
 use crate::sys::clone::{CloneRequest, Cloned, SingleThreaded, clone3};
-use crate::sys::{process, schedule, wait};
+use crate::sys::{process, schedule};
 
 /// A running container to execute in.
 #[derive(Debug)]
@@ -328,11 +328,7 @@ impl Runtime<'_> {
 
     fn ended(&self) -> LaunchError {
         let how = match self.process() {
-            Ok(process) => match wait::take(process.pid) {
-                Ok(Some(ended)) => ended.to_string(),
-                Ok(None) => "it lives".to_owned(),
-                Err(errno) => errno.to_string(),
-            },
+            Ok(process) => how_it_ended(process),
             Err(_never) => "never cloned".to_owned(),
         };
         LaunchError::InitEnded { how }

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::barrier::{self, Released};
 use super::create::{self, CreateRequest, Started, pid_file_new};
+use super::rollback::how_it_ended;
 use super::{LaunchError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
@@ -89,7 +90,12 @@ pub fn run(request: &CreateRequest<'_>) -> Result<Cloned, LaunchError> {
         let Started { process, directory, state, stream } = create::create_started(request)?;
         let released =
             barrier::wait_answer(stream, Vec::new(), &root.barrier(id)).map_err(socket(&directory));
-        (process, released.and_then(|released| settle(released, root, id, directory, &state)))
+        let result = match released {
+            // Nobody else can have started it.
+            Ok(Released::NobodyWaits) => Err(LaunchError::InitEnded { how: how_it_ended(&process) }),
+            released => released.and_then(|released| settle(released, root, id, directory, &state)),
+        };
+        (process, result)
     };
     match result {
         Ok(()) => Ok(process),

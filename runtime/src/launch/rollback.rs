@@ -90,6 +90,15 @@ impl Made {
     }
 }
 
+/// How a child ended that is about to end.
+pub(super) fn how_it_ended(child: &Cloned) -> String {
+    match process::wait_end(child.pidfd.as_fd(), KILL_DEADLINE).and_then(|_| wait::take(child.pid)) {
+        Ok(Some(ended)) => ended.to_string(),
+        Ok(None) => "it lives".to_owned(),
+        Err(errno) => errno.to_string(),
+    }
+}
+
 /// Kills init and waits for it.
 fn end(init: &Cloned) -> Result<(), Errno> {
     match process::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL) {

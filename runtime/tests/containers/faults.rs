@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use runtime::launch::{CreateRequest, FailAt, create, read_features};
+use runtime::launch::{self, CreateRequest, FailAt, create, read_features};
 use runtime::plan::{Actor, Plan, plan};
 use runtime::spec::config;
 use runtime::state::StateRoot;
@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ("fault::each_step_of_a_pod_member_dies", || each_step("death", pod_member)),
     ("fault::each_step_in_a_new_user_namespace_fails", || each_step("step", with_user_namespace)),
     ("fault::a_process_that_is_stopped_is_given_up", process_is_stopped),
+    ("fault::how_a_process_ended_before_its_start_is_told", end_before_the_start_is_told),
     ("fault::what_cannot_be_taken_back_is_found_again", what_is_left_is_found),
     ("fault::a_mount_namespace_of_others_is_left_as_it_was", mount_namespace_of_others),
 ];
@@ -36,8 +37,8 @@ const FAILED: i32 = 3;
 /// How long a process may take that was made to stop.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
-/// A process of its own with one thread: `--create BUNDLE STATE_ROOT step|death|stop|wait INDEX`. Prints each step, then `end`.
-/// Whatever the index, `stop` stops init before its last step, and `wait` the runtime before its own.
+/// A process of its own with one thread: `--create BUNDLE STATE_ROOT step|death|stop|wait|end INDEX`. Prints each step, then `end`.
+/// Whatever the index, `stop` stops init before its last step, `wait` the runtime before its own, and `end` ends init before its start.
 pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
     let run = || -> Result<(), Box<dyn std::error::Error>> {
         let [bundle, root, mode, index] = args else { return Err("four arguments".into()) };
@@ -55,7 +56,7 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
         stdout.flush()?;
         let fail_at = fail_at(mode, index, &plan)?;
         let root = StateRoot::new(root);
-        create(&CreateRequest {
+        let request = CreateRequest {
             id: &id,
             bundle,
             spec: &spec,
@@ -65,7 +66,12 @@ pub(crate) fn create_with_fault(args: &[String]) -> ExitCode {
             console: None,
             answer_within: (mode == "stop").then_some(LIMIT),
             fail_at,
-        })?;
+        };
+        if mode == "end" {
+            launch::run(&request)?
+        } else {
+            create(&request)?
+        };
         Ok(())
     };
     match run() {
@@ -84,7 +90,8 @@ pub(crate) fn fail_at(mode: &str, index: usize, plan: &Plan) -> Result<FailAt, &
         "death" => Ok(FailAt::Death(index)),
         "stop" => last_of(plan, Actor::Init),
         "wait" => last_of(plan, Actor::Runtime),
-        _ => Err("neither step, death, stop nor wait"),
+        "end" => Ok(FailAt::Step(plan.steps.len() + 1)),
+        _ => Err("none of step, death, stop, wait and end"),
     }
 }
 
@@ -202,6 +209,26 @@ fn process_is_stopped() -> Result<(), Failed> {
     if output.status.code() != Some(FAILED) || !message.contains("did not answer within 2 s") {
         return fail(format!("{}: {message}", output.status));
     }
+    cell.expect_nothing_left()
+}
+
+fn end_before_the_start_is_told() -> Result<(), Failed> {
+    let mut cell = Cell::new()?;
+    let bundle = cell.bundle(&cell.config("c", &["hold"]))?;
+    cell.settle()?;
+    let output = Command::new("/proc/self/exe")
+        .arg("--create")
+        .args([&bundle, &cell.state_root()])
+        .args(["end", "0"])
+        .stdin(Stdio::null())
+        .output()?;
+    let message = String::from_utf8(output.stderr)?;
+    if output.status.code() != Some(FAILED) || !message.contains("ended before it was ready (exit status 1)")
+    {
+        return fail(format!("{}: {message}", output.status));
+    }
+    // The caller's: it was created.
+    fs::remove_file(cell.path().join("data/pid"))?;
     cell.expect_nothing_left()
 }
 

@@ -122,9 +122,10 @@ fn of_another_boot(cell: &Cell, pod: &str) -> Result<(), Failed> {
 
 fn files_of_another_boot_are_removed() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let pod = cell.pod("boot", &[cell.container("main", "exec sleep 1000")]);
+    let pod = cell.pod("boot", &[cell.container("main", "echo before; exec sleep 1000")]);
     for verb in ["rm", "gc"] {
         cell.run(&pod, &["--network", "bridge:pt2,10.213.9.0/24"])?;
+        cell.until_logged("boot", "main", "before")?;
         // Nothing but files survives: no process, no cgroup, no link.
         kill(supervisor(&cell, "boot")?, Signal::SIGKILL)?;
         let _document = cell.until("boot", "unsupervised", |document| document["state"] == "Unsupervised")?;
@@ -146,6 +147,19 @@ fn files_of_another_boot_are_removed() -> Result<(), Failed> {
             if cell.call(args)?.status.success() {
                 return fail(format!("{args:?} succeeds after another boot"));
             }
+        }
+        let listed = cell.ok(&["ps"])?;
+        if !listed.contains("Rebooted") {
+            return fail(format!("ps shows {listed:?}"));
+        }
+        let tree: Value = serde_json::from_str(&cell.ok(&["tree", "--format", "json", "boot"])?)?;
+        expect("state in the tree", tree["state"].as_str(), Some("Rebooted"))?;
+        expect("processes", tree["containers"][0]["processes"].clone(), json!([]))?;
+        expect("log", cell.logs("boot", "main")?, "before\n".to_owned())?;
+        cell.ok(&["stop", "boot"])?;
+        let waited = cell.fails(&["wait", "boot"])?;
+        if !waited.contains("podrt pod rm boot") {
+            return fail(format!("wait says {waited:?}"));
         }
         let refused = cell.refused(&pod, &[])?;
         if !refused.contains("pod boot exists already") {

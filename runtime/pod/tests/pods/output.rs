@@ -10,6 +10,8 @@ use crate::{Case, expect, fail};
 pub(crate) const CASES: &[Case] = &[
     ("output::both_streams_are_kept_apart", both_streams_are_kept_apart),
     ("output::logs_follow_until_the_end", logs_follow_until_the_end),
+    ("output::logs_follow_over_rotations", logs_follow_over_rotations),
+    ("output::logs_follow_one_run", logs_follow_one_run),
     ("output::a_large_output_is_rotated", a_large_output_is_rotated),
     ("output::only_the_last_lines_are_shown", only_the_last_lines_are_shown),
     ("output::one_that_never_ceases_to_write_can_be_stopped", one_that_never_ceases_to_write_can_be_stopped),
@@ -48,6 +50,36 @@ fn logs_follow_until_the_end() -> Result<(), Failed> {
     let wanted: String = (1..=8).map(|i| format!("line {i}\n")).collect();
     expect("output", String::from_utf8(output.stdout)?, wanted)?;
     cell.clean(&["follow"])
+}
+
+/// The files that it reads are renamed and removed meanwhile.
+fn logs_follow_over_rotations() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "n=1; while [ $n -le 4000 ]; do seq $n $((n + 99)); n=$((n + 100)); sleep 0.05; done";
+    let mut pod = cell.pod("turns", &[cell.container("main", script)]);
+    pod["spec"]["restartPolicy"] = "Never".into();
+    cell.run(&pod, &["--log-max-size", "16384", "--log-max-files", "10"])?;
+    let output = wait(cell.spawn(&["logs", "turns", "--follow"])?)?;
+    let wanted: String = (1..=4000).map(|n| format!("{n}\n")).collect();
+    expect("output", String::from_utf8(output.stdout)? == wanted, true)?;
+    let rotated = fs::read_dir(cell.root().join("pods/turns/logs/main"))?.count();
+    if rotated < 5 {
+        return fail(format!("the log was in {rotated} files only"));
+    }
+    cell.clean(&["turns"])
+}
+
+/// What comes after its end is another log.
+fn logs_follow_one_run() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("again", &[cell.container("main", "echo begin; sleep 1; echo end; exit 1")]);
+    cell.run(&pod, &["--restart-backoff", "0"])?;
+    let output = wait(cell.spawn(&["logs", "again", "--follow"])?)?;
+    expect("output", String::from_utf8(output.stdout)?, "begin\nend\n".to_owned())?;
+    let status = cell.inspect("again")?;
+    expect("state", status["state"].as_str(), Some("Running"))?;
+    cell.ok(&["stop", "again", "--time", "0"])?;
+    cell.clean(&["again"])
 }
 
 fn a_large_output_is_rotated() -> Result<(), Failed> {

@@ -70,6 +70,7 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
     if let Err(errno) = prepare(init) {
         return report(init, 0, &StepError::new("prepare the process", errno));
     }
+    let steps = &init.request.plan.steps;
     let mut executable = Executable::of(&init.request.spec.process);
     for (number, turn) in init.request.plan.turns().into_iter().enumerate() {
         if number > 0 && init.channel.send(&Message::Ready).is_err() {
@@ -84,7 +85,7 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
             }
         }
         for index in turn {
-            let action = &init.request.plan.steps[index].action;
+            let action = &steps[index].action;
             let result =
                 init.request.fail_at.check(index).and_then(|()| perform(init, action, &mut executable));
             if let Err(error) = result {
@@ -108,7 +109,7 @@ pub(super) fn main(init: &Init<'_>) -> i32 {
         return report(init, 0, &StepError::new("close descriptors", errno));
     }
     match init.channel.recv() {
-        Ok(Some(Message::Committed)) => {}
+        Ok(Some(Message::Committed)) if init.request.fail_at.check(steps.len() + 1).is_ok() => {}
         _ => return 1,
     }
     let process = &init.request.spec.process;
