@@ -30,6 +30,14 @@ impl Cmd {
         Self { inner }
     }
 
+    /// This very program.
+    ///
+    /// # Errors
+    /// It cannot be found.
+    pub(crate) fn ourselves() -> Result<Self> {
+        Ok(Self::new(std::env::current_exe().context("cannot find this program")?))
+    }
+
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.inner.arg(arg);
         self

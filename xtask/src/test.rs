@@ -44,13 +44,13 @@ struct Stage {
 enum Run {
     /// By itself.
     Alone(fn(&Context) -> Result<Tally>),
-    /// Beside the stages that come after it: an emulated machine takes one processor. Its output is shown at its end.
+    /// Beside the stages that come after it, of which many take one processor only. Its output is shown at its end.
     Beside { command: fn(&Context) -> Result<Cmd>, end: fn(&Context, bool) -> Result<Tally> },
 }
 
 const STAGES: [Stage; 9] = [
+    Stage { name: "fuzzing", run: Run::Beside { command: fuzz::command, end: fuzz::tally } },
     Stage { name: "unit and host tests", run: Run::Alone(host::run) },
-    Stage { name: "fuzzing", run: Run::Alone(fuzz::stage) },
     Stage { name: "probes and podrt in VMs", run: Run::Alone(guest::programs) },
     Stage { name: "mutants", run: Run::Beside { command: guest::mutants, end: guest::mutants_tally } },
     Stage { name: "podman and containerd", run: Run::Alone(guest::engines) },

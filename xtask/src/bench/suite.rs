@@ -42,7 +42,7 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<ExitCode> {
     // Neither set-up nor build is measured.
     build::all(&setup::ensure(&wanted)?)?;
     let dir = workspace::target().join("bench-suite");
-    let command = Cmd::new(std::env::current_exe().context("cannot find this program")?)
+    let command = Cmd::ourselves()?
         .args(["conformance", "--runtime", &args.runtime, "--kernel", &args.kernel, "--accel", &args.accel])
         .arg("--report-dir")
         .arg(&dir);

@@ -43,12 +43,20 @@ pub(crate) fn programs(context: &Context) -> Result<Tally> {
         let probes = build::logging_probes(&context.tools)?;
         built.extend(build::guest_tests(&[LINES], &probes, &["podproof-ebpf/log"])?);
     }
-    let built = &built;
-    // An emulated machine takes one processor, and waits much of its time.
+    let waiting: BTreeMap<String, PathBuf> = built.remove_entry(HOSTILE).into_iter().collect();
+    // An emulated machine takes one processor, and waits much of its time; what does hardly anything else runs beside the others.
+    let (built, waiting) = (&built, &waiting);
     let tallies: Vec<Result<Tally>> = thread::scope(|scope| {
-        let machines = SERIES.map(|series| scope.spawn(move || one_series(context, series, built)));
-        machines
-            .into_iter()
+        let busy = SERIES.map(|series| scope.spawn(move || one_series(context, series, built)));
+        let waiting = scope.spawn(|| {
+            let tallies = SERIES.map(|series| one_series(context, series, waiting));
+            tallies.into_iter().try_fold(Tally::default(), |mut total, tally| {
+                total.add(&tally?);
+                Ok(total)
+            })
+        });
+        busy.into_iter()
+            .chain([waiting])
             .map(|machine| machine.join().unwrap_or_else(|_panic| bail!("a thread has panicked")))
             .collect()
     });
@@ -144,7 +152,7 @@ pub(crate) fn engines(context: &Context) -> Result<Tally> {
 pub(crate) fn examples(_context: &Context) -> Result<Tally> {
     let mut tally = Tally::default();
     for series in SERIES {
-        let is_good = ourselves()?.args(["example", "--kernel", series]).succeeds()?;
+        let is_good = Cmd::ourselves()?.args(["example", "--kernel", series]).succeeds()?;
         tally.add(&Tally::check(&format!("examples_{series}"), is_good));
     }
     Ok(tally)
@@ -184,7 +192,7 @@ const LACKING: [&str; 4] = ["NS-19", "NS-33", "NS-35", "NS-38"];
 /// The suite on podrt under each kernel, as a user calls it.
 pub(crate) fn conformance(context: &Context) -> Result<Tally> {
     let dir = context.tmp.join("report");
-    let mut command = ourselves()?.arg("conformance").arg("--report-dir").arg(&dir);
+    let mut command = Cmd::ourselves()?.arg("conformance").arg("--report-dir").arg(&dir);
     for series in SERIES {
         command = command.args(["--kernel", series]);
     }
@@ -218,7 +226,7 @@ pub(crate) fn conformance(context: &Context) -> Result<Tally> {
 
 /// Every defect against its own check; against all in a full run.
 pub(crate) fn mutants(context: &Context) -> Result<Cmd> {
-    let command = ourselves()?.args(["mutants", "--json"]).arg(matrix(context));
+    let command = Cmd::ourselves()?.args(["mutants", "--json"]).arg(matrix(context));
     Ok(command.arg(if context.is_full { "--full" } else { "--own" }))
 }
 
@@ -246,7 +254,7 @@ pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
 /// Each command of podrt, killed at some of its system calls; in a full run at all, under each kernel.
 pub(crate) fn sweep(context: &Context) -> Result<Tally> {
     let json = context.tmp.join("sweep.json");
-    let mut command = ourselves()?.args(["sweep", "--json"]).arg(&json);
+    let mut command = Cmd::ourselves()?.args(["sweep", "--json"]).arg(&json);
     if context.is_full {
         command = command.arg("--full");
         for series in SERIES {
@@ -270,8 +278,4 @@ pub(crate) fn sweep(context: &Context) -> Result<Tally> {
         }
     }
     Ok(tally)
-}
-
-fn ourselves() -> Result<Cmd> {
-    Ok(Cmd::new(std::env::current_exe().context("cannot find this program")?))
 }
