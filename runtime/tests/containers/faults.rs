@@ -199,16 +199,7 @@ fn process_is_stopped() -> Result<(), Failed> {
     let mut cell = Cell::new()?;
     let bundle = cell.bundle(&pod_member(&cell)?)?;
     cell.settle()?;
-    let output = Command::new("/proc/self/exe")
-        .arg("--create")
-        .args([&bundle, &cell.state_root()])
-        .args(["stop", "0"])
-        .stdin(Stdio::null())
-        .output()?;
-    let message = String::from_utf8(output.stderr)?;
-    if output.status.code() != Some(FAILED) || !message.contains("did not answer within 2 s") {
-        return fail(format!("{}: {message}", output.status));
-    }
+    expect_failure(&cell, &bundle, "stop", "did not answer within 2 s")?;
     cell.expect_nothing_left()
 }
 
@@ -216,34 +207,35 @@ fn end_before_the_start_is_told() -> Result<(), Failed> {
     let mut cell = Cell::new()?;
     let bundle = cell.bundle(&cell.config("c", &["hold"]))?;
     cell.settle()?;
-    let output = Command::new("/proc/self/exe")
-        .arg("--create")
-        .args([&bundle, &cell.state_root()])
-        .args(["end", "0"])
-        .stdin(Stdio::null())
-        .output()?;
-    let message = String::from_utf8(output.stderr)?;
-    if output.status.code() != Some(FAILED) || !message.contains("ended before it was ready (exit status 1)")
-    {
-        return fail(format!("{}: {message}", output.status));
-    }
+    expect_failure(&cell, &bundle, "end", "ended before it was ready (exit status 1)")?;
     // The caller's: it was created.
     fs::remove_file(cell.path().join("data/pid"))?;
     cell.expect_nothing_left()
+}
+
+/// Fails unless the create fails and says this.
+fn expect_failure(cell: &Cell, bundle: &Path, mode: &str, wanted: &str) -> Result<(), Failed> {
+    let output = creating(cell, bundle, mode, 0).output()?;
+    let message = String::from_utf8(output.stderr)?;
+    if output.status.code() != Some(FAILED) || !message.contains(wanted) {
+        return fail(format!("{}: {message}", output.status));
+    }
+    Ok(())
+}
+
+/// The process that [`create_with_fault`] is.
+fn creating(cell: &Cell, bundle: &Path, mode: &str, index: usize) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--create").args([bundle, &cell.state_root()]).args([mode, &index.to_string()]);
+    command.stdin(Stdio::null());
+    command
 }
 
 /// Without its state nobody would know of the cgroup, and each further create would be refused because of it.
 fn what_is_left_is_found() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let bundle = cell.bundle(&cell.config("c", &["hold"]))?;
-    let create = Command::new("/proc/self/exe")
-        .arg("--create")
-        .args([&bundle, &cell.state_root()])
-        .args(["wait", "0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let create = creating(&cell, &bundle, "wait", 0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let pid = Pid::from_raw(i32::try_from(create.id())?);
     waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT)?;
     // A mount point cannot be removed.
@@ -275,15 +267,8 @@ fn is_one_of_many(steps: &[String], index: usize) -> bool {
 
 /// Lets a create fail at a step, none if there is no such step; returns the steps.
 fn create_failing(cell: &Cell, bundle: &Path, mode: &str, index: usize) -> Result<Vec<String>, Failed> {
-    let output = Command::new("/proc/self/exe")
-        .arg("--create")
-        .args([bundle, &cell.state_root()])
-        .args([mode, &index.to_string()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let (steps, output) = collect(output)?;
+    let create = creating(cell, bundle, mode, index).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let (steps, output) = collect(create)?;
     // The pid file is the caller's once create has succeeded.
     if index >= steps.len() {
         match fs::remove_file(cell.path().join("data/pid")) {
