@@ -121,8 +121,11 @@ pub fn sweep(
     Ok((rows, unplayed))
 }
 
-/// How often a cut point is tried at most, until the victim comes as far as that.
+/// How often a cut point is tried in a row, until the victim comes as far as that.
 const TRIES: usize = 5;
+
+/// How often that is repeated at most, while runs that nobody kills do come as far as that.
+const ROUNDS: usize = 3;
 
 struct Sweeper<'a> {
     place: &'a mut Place,
@@ -181,23 +184,41 @@ impl Sweeper<'_> {
             if point > row.calls {
                 break;
             }
-            if self.cut(victim, position, point, &mut row.leaks)? {
-                reached = point;
-                row.killed += 1;
-                row.cut_points += 1;
-                continue;
-            }
-            // The run that was counted may have waited longer than others do.
-            let usual = calls_of(&self.count(victim)?, victim, position);
-            if usual < point {
-                row.calls = usual.max(reached);
-            } else {
-                row.cut_points += 1;
+            match self.cut_or_count(victim, position, point, &mut row.leaks)? {
+                None => {
+                    reached = point;
+                    row.killed += 1;
+                    row.cut_points += 1;
+                }
+                Some(usual) if usual < point => row.calls = usual.max(reached),
+                Some(_) => row.cut_points += 1,
             }
         }
         row.is_sampled = row.cut_points < row.calls;
         row.wall_ms = millis(began.elapsed());
         Ok(row)
+    }
+
+    /// Tries one cut point; how many calls the victim makes now, when it did not come as far as that.
+    fn cut_or_count(
+        &mut self,
+        victim: Victim,
+        position: Position,
+        point: u64,
+        leaks: &mut Vec<Leak>,
+    ) -> Result<Option<u64>, SweepError> {
+        let mut usual = 0;
+        for _round in 0..ROUNDS {
+            if self.cut(victim, position, point, leaks)? {
+                return Ok(None);
+            }
+            // The run that was counted may have waited longer than others do.
+            usual = calls_of(&self.count(victim)?, victim, position);
+            if usual < point {
+                break;
+            }
+        }
+        Ok(Some(usual))
     }
 
     /// Tries one cut point; true when the victim came as far as that.

@@ -101,7 +101,8 @@ fn the_stop_signal_can_be_chosen() -> Result<(), Failed> {
 
 fn hooks_come_first_and_last() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let script = "trap 'cat /data/order; exit 0' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'cat /data/order; exit 0' TERM; \
+                  until [ -s /data/order ]; do sleep 0.05; done; echo ready; while :; do sleep 0.05; done";
     let mut container = cell.container("main", script);
     container["lifecycle"] = json!({
         "postStart": {"exec": {"command": ["sh", "-c", "echo post >> /data/order"]}},
@@ -110,8 +111,10 @@ fn hooks_come_first_and_last() -> Result<(), Failed> {
     let mut pod = cell.pod("hooks", &[container]);
     pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
     cell.run(&pod, &[])?;
+    // A stop does not wait for a postStart hook that runs.
+    cell.until_logged("hooks", "main", "ready")?;
     cell.ok(&["stop", "hooks"])?;
-    expect("order", cell.logs("hooks", "main")?, "post\npre\n".to_owned())?;
+    expect("order", cell.logs("hooks", "main")?, "ready\npost\npre\n".to_owned())?;
     cell.clean(&["hooks"])
 }
 
