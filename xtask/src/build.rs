@@ -30,6 +30,8 @@ pub(crate) struct Artifacts {
     pub(crate) podrt_pod: PathBuf,
     pub(crate) witness: PathBuf,
     pub(crate) saboteur: PathBuf,
+    /// The exporter of metrics.
+    pub(crate) exporter: PathBuf,
     pub(crate) vm_init: PathBuf,
     pub(crate) pause: PathBuf,
     pub(crate) probes: PathBuf,
@@ -40,8 +42,9 @@ pub(crate) fn run(probe_log: bool) -> Result<ExitCode> {
     let tools = setup::ensure(&Tool::BUILD)?;
     let built =
         if probe_log { all_with(&logging_probes(&tools)?, &["podproof/probe-log"]) } else { all(&tools) }?;
-    let Artifacts { podproof, podrt, podrt_pod, witness, saboteur, vm_init, pause, probes } = &built;
-    for path in [podproof, podrt, podrt_pod, witness, saboteur, vm_init, pause, probes] {
+    let Artifacts { podproof, podrt, podrt_pod, witness, saboteur, exporter, vm_init, pause, probes } =
+        &built;
+    for path in [podproof, podrt, podrt_pod, witness, saboteur, exporter, vm_init, pause, probes] {
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
@@ -57,7 +60,15 @@ pub(crate) fn all(tools: &Toolbox) -> Result<Artifacts> {
 
 /// Builds the static programs with this BPF object and these features.
 fn all_with(probes: &Path, features: &[&str]) -> Result<Artifacts> {
-    let packages = ["podproof", "podrt", "podrt-pod", "podproof-witness", "podproof-saboteur", "vm-init"];
+    let packages = [
+        "podproof",
+        "podrt",
+        "podrt-pod",
+        "podproof-witness",
+        "podproof-saboteur",
+        "podproof-exporter",
+        "vm-init",
+    ];
     let dir = guest(&packages, Some(probes), features)?;
     let pause = pause(&dir)?;
     let program = |name: &str| dir.join(name);
@@ -67,6 +78,7 @@ fn all_with(probes: &Path, features: &[&str]) -> Result<Artifacts> {
         podrt_pod: program("podrt-pod"),
         witness: program("podproof-witness"),
         saboteur: program("podproof-saboteur"),
+        exporter: program("podproof-exporter"),
         vm_init: program("vm-init"),
         pause,
         probes: probes.to_owned(),

@@ -19,12 +19,13 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
     ("podrt-pod", "net"),
     ("podrt-pod", "pods"),
+    ("podproof-exporter", "node"),
     ("podproof", SWEEP),
     ("podproof", HOSTILE),
 ];

@@ -1,0 +1,125 @@
+//! What the controllers tell of one cgroup. A file that is not there means that its controller is off: not measured, which is
+//! not zero.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Values that only grow while the cgroup is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FileCounters {
+    /// `memory.events`: low, high, max, oom, oom_kill, oom_group_kill.
+    pub(crate) memory: Option<[u64; 6]>,
+    /// `cpu.stat`: nr_periods, nr_throttled, throttled_usec.
+    pub(crate) cpu: Option<[u64; 3]>,
+    /// `pids.events`: max.
+    pub(crate) pids_limit_hits: Option<u64>,
+}
+
+impl FileCounters {
+    /// The keys of `memory.events`, which are the values of the label `event`.
+    pub(crate) const MEMORY_EVENTS: [&str; 6] = ["low", "high", "max", "oom", "oom_kill", "oom_group_kill"];
+    const CPU: [&str; 3] = ["nr_periods", "nr_throttled", "throttled_usec"];
+
+    /// The sum of what both know.
+    pub(crate) fn add(&mut self, other: &Self) {
+        fn sum<const N: usize>(a: &mut Option<[u64; N]>, b: Option<[u64; N]>) {
+            let Some(b) = b else { return };
+            let a = a.get_or_insert([0; N]);
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        }
+        sum(&mut self.memory, other.memory);
+        sum(&mut self.cpu, other.cpu);
+        if let Some(hits) = other.pids_limit_hits {
+            *self.pids_limit_hits.get_or_insert(0) += hits;
+        }
+    }
+}
+
+/// Values of the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FileGauges {
+    /// `pids.current`.
+    pub(crate) pids: Option<u64>,
+    /// `pids.max`; `None` also when there is no limit.
+    pub(crate) pids_limit: Option<u64>,
+}
+
+/// `None` when the cgroup is gone.
+pub(crate) fn read_counters(cgroup: &Path) -> Option<FileCounters> {
+    if !cgroup.is_dir() {
+        return None;
+    }
+    let memory = keyed(&cgroup.join("memory.events"));
+    let cpu = keyed(&cgroup.join("cpu.stat"));
+    let pids = keyed(&cgroup.join("pids.events"));
+    Some(FileCounters {
+        memory: memory.map(|map| pick(&map, FileCounters::MEMORY_EVENTS)),
+        // Without the controller the file has usage only.
+        cpu: cpu.filter(|map| map.contains_key("nr_periods")).map(|map| pick(&map, FileCounters::CPU)),
+        pids_limit_hits: pids.and_then(|map| map.get("max").copied()),
+    })
+}
+
+pub(crate) fn read_gauges(cgroup: &Path) -> FileGauges {
+    let number = |name: &str| fs::read_to_string(cgroup.join(name)).ok()?.trim().parse().ok();
+    FileGauges { pids: number("pids.current"), pids_limit: number("pids.max") }
+}
+
+/// Processes in the cgroup itself; zombies are not listed there. `None` when it is gone or threaded.
+pub(crate) fn n_processes(cgroup: &Path) -> Option<u64> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
+    u64::try_from(text.lines().count()).ok()
+}
+
+/// A flat keyed file, a key and a number per line.
+fn keyed(path: &Path) -> Option<BTreeMap<String, u64>> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = |line: &str| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key.to_owned(), value.trim().parse().ok()?))
+    };
+    Some(text.lines().filter_map(line).collect())
+}
+
+fn pick<const N: usize>(map: &BTreeMap<String, u64>, keys: [&str; N]) -> [u64; N] {
+    keys.map(|key| map.get(key).copied().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_limited_cgroup() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("memory.events", "low 0\nhigh 3\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n");
+        write("cpu.stat", "usage_usec 9\nnr_periods 7\nnr_throttled 5\nthrottled_usec 1200\nnr_bursts 0\n");
+        write("pids.events", "max 4\n");
+        write("pids.current", "11\n");
+        write("pids.max", "max\n");
+        write("cgroup.procs", "1\n2\n3\n");
+        let counters = read_counters(dir.path()).unwrap();
+        assert_eq!(counters.memory, Some([0, 3, 12, 2, 1, 0]));
+        assert_eq!(counters.cpu, Some([7, 5, 1200]));
+        assert_eq!(counters.pids_limit_hits, Some(4));
+        assert_eq!(read_gauges(dir.path()), FileGauges { pids: Some(11), pids_limit: None });
+        assert_eq!(n_processes(dir.path()), Some(3));
+    }
+
+    #[test]
+    fn without_controllers_nothing_is_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cpu.stat"), "usage_usec 9\nuser_usec 1\n").unwrap();
+        assert_eq!(read_counters(dir.path()), Some(FileCounters::default()));
+        assert_eq!(read_counters(&dir.path().join("gone")), None);
+    }
+
+    #[test]
+    fn sums_know_what_either_knows() {
+        let mut sum = FileCounters { cpu: Some([1, 2, 3]), ..FileCounters::default() };
+        sum.add(&FileCounters { cpu: Some([1, 1, 1]), pids_limit_hits: Some(2), memory: None });
+        assert_eq!(sum, FileCounters { cpu: Some([2, 3, 4]), pids_limit_hits: Some(2), memory: None });
+    }
+}

@@ -1,0 +1,9 @@
+//! The cgroup v2 hierarchy as its file system shows it (cgroups(7), kernel Documentation/admin-guide/cgroup-v2.rst).
+
+mod files;
+mod mount;
+mod tree;
+
+pub(crate) use files::{FileCounters, FileGauges, n_processes, read_counters, read_gauges};
+pub use mount::{MountError, hierarchy};
+pub use tree::{Cgroup, TreeError, walk};

@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// What the kernel knows about every pod, as Prometheus metrics.
+#[derive(Debug, Parser)]
+#[command(name = "podproof-exporter", version)]
+pub struct Cli {
+    /// Address to listen on: HOST:PORT, :PORT for all addresses, or unix:///PATH; may be given several times
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9478")]
+    pub listen: Vec<Address>,
+    /// Allow addresses other than the loopback's without TLS
+    #[arg(long = "web.insecure-listen")]
+    pub insecure: bool,
+    /// Path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    pub telemetry_path: String,
+    /// Scrapes at once; what is over that gets 503
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_requests: u16,
+    /// Where the cgroup v2 hierarchy is mounted; by default the kernel is asked
+    #[arg(long = "path.cgroupfs", value_name = "DIR")]
+    pub cgroupfs: Option<PathBuf>,
+    /// The directory with the kubelet's `pods` and `containers`, whose names tell those of pods and containers
+    #[arg(long = "path.logs", value_name = "DIR", default_value = "/var/log")]
+    pub logs: PathBuf,
+    /// podrt's directory, its `pod --root`
+    #[arg(long = "path.podrt", value_name = "DIR", default_value = "/var/lib/podrt")]
+    pub podrt: PathBuf,
+    /// How long a new container waits for its names before it is shown by its ids
+    #[arg(long = "metadata.wait", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub metadata_wait: Duration,
+    /// How long the series of a removed container stay; longer than two scrape intervals
+    #[arg(long = "retention.deleted", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub retention: Duration,
+    /// Cgroups that can be counted at once; each takes some 800 bytes of kernel memory
+    #[arg(long = "map.max-containers", value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
+    pub max_cgroups: u32,
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: tracing::Level,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP port of one address.
+    Tcp(IpAddr, u16),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Only processes of this machine reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address, _) => address.is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            if !path.starts_with('/') {
+                return Err(format!("{text}: the path must be absolute: unix:///run/podproof.sock"));
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        let wrong = || format!("{text}: write HOST:PORT with an IP address, :PORT, or unix:///PATH");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().ok_or_else(wrong)?;
+        let host = match host {
+            "" => "::",
+            "localhost" => "127.0.0.1",
+            host => host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host),
+        };
+        host.parse().ok().map(|address| Self::Tcp(address, port)).ok_or_else(wrong)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(IpAddr::V4(address), port) => write!(f, "{address}:{port}"),
+            Self::Tcp(IpAddr::V6(address), port) => write!(f, "[{address}]:{port}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let taken = ["/", "/livez", "/readyz", "/-/healthy", "/-/ready"];
+    if !text.starts_with('/') || !text.chars().all(is_plain) || taken.contains(&text) {
+        return Err(
+            "must begin with /, have no other special characters, and be none of the other pages".into()
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A number with `ms`, `s`, `m`, `h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number with its unit, as 500ms, 30s, 5m, 1h".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok().ok_or_else(wrong)?;
+    let ms = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    ms.map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let of =
+            |text: &str| text.parse::<Address>().map(|address| (address.to_string(), address.is_local()));
+        assert_eq!(of("127.0.0.1:9478"), Ok(("127.0.0.1:9478".into(), true)));
+        assert_eq!(of(":9478"), Ok(("[::]:9478".into(), false)));
+        assert_eq!(of("[::1]:1"), Ok(("[::1]:1".into(), true)));
+        assert_eq!(of("unix:///run/p.sock"), Ok(("unix:///run/p.sock".into(), true)));
+        for wrong in ["9478", "host:1", "127.0.0.1:70000", "unix://p.sock", ""] {
+            let error = of(wrong).unwrap_err();
+            assert!(error.starts_with(wrong), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "5", "m", "5d", "1.5s", "99999999999999999999h", "9999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["e", "--web.telemetry-path", "/-/ready"]).is_err());
+    }
+}

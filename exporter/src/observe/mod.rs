@@ -1,0 +1,169 @@
+//! Reads the kernel side and the file systems, and keeps the model up to date with them.
+
+mod clock;
+mod zombies;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use podproof_ebpf::counters::{Counter, CounterError, Snapshot, ZombieView};
+use podproof_ebpf::{LoadError, ProbeStatus, TraceOptions, Tracer};
+use thiserror::Error;
+
+pub(crate) use clock::{boot, boot_ns};
+
+use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
+use crate::model::{Model, Times};
+use crate::resolve::Resolver;
+
+/// The node could not be observed.
+#[derive(Debug, Error)]
+pub enum ObserveError {
+    /// The probes did not start.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The cgroups could not be listed.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The counters could not be read.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+}
+
+/// How to observe.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the v2 hierarchy is mounted.
+    pub mount_point: PathBuf,
+    /// How long the series of what was removed stay.
+    pub retention: Duration,
+    /// How long a new container waits for its names before it is shown by its ids.
+    pub metadata_wait: Duration,
+    /// Cgroups that can be counted at once.
+    pub max_cgroups: u32,
+}
+
+/// The node: its probes, and what is known of its containers.
+#[derive(Debug)]
+pub struct Observer {
+    tracer: Tracer,
+    options: Options,
+    resolver: Resolver,
+    started: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    model: Model,
+    /// Cgroups made and removed at the last walk.
+    seen: Option<(u64, u64)>,
+    /// A cgroup waits for its names.
+    is_waiting: bool,
+    /// Cgroups of the last walk by path.
+    ids: BTreeMap<PathBuf, u64>,
+    old_zombies: Vec<zombies::Old>,
+    compared_at: Duration,
+}
+
+/// What a scrape is made of.
+pub(crate) struct View<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) zombies: &'a [ZombieView],
+    pub(crate) probes: &'a [ProbeStatus],
+    pub(crate) mount_point: &'a Path,
+    /// Unix time at which counting began.
+    pub(crate) started: Duration,
+    /// Unix time of the last complete walk.
+    pub(crate) compared_at: Duration,
+}
+
+impl Observer {
+    /// Loads the probes, and begins to count for all cgroups that there are.
+    ///
+    /// # Errors
+    /// When a required probe cannot be attached, or the hierarchy cannot be read.
+    pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
+        let trace = TraceOptions {
+            syscalls: false,
+            events: false,
+            counters: true,
+            max_cgroups: options.max_cgroups,
+            ..TraceOptions::default()
+        };
+        let observer = Self {
+            tracer: Tracer::start(&trace)?,
+            options,
+            resolver,
+            started: clock::unix(),
+            state: Mutex::default(),
+        };
+        observer.refresh()?;
+        // After the probes: who becomes a zombie meanwhile is known twice, not never.
+        observer.lock().old_zombies = zombies::find();
+        Ok(observer)
+    }
+
+    /// Takes over which cgroups there are, if any was made or removed since the last time.
+    ///
+    /// # Errors
+    /// When the hierarchy or the counters cannot be read.
+    pub fn refresh(&self) -> Result<(), ObserveError> {
+        let snapshot = self.tracer.counters()?;
+        let mut state = self.lock();
+        let churn = |counter| snapshot.node.get(counter).unwrap_or(0);
+        let seen = (churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved));
+        let now = boot();
+        if state.seen != Some(seen) || state.is_waiting {
+            let names = self.resolver.read();
+            for fault in names.faults() {
+                tracing::debug!(%fault, "a name is not known");
+            }
+            let tree = walk(&self.options.mount_point)?;
+            let counted = snapshot.cgroups.keys().copied();
+            let times = Times { now, wait: self.options.metadata_wait };
+            let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
+            state.is_waiting = changes.is_waiting;
+            for id in changes.begin {
+                self.tracer.count_cgroup(id)?;
+            }
+            state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
+            state.seen = Some(seen);
+        }
+        state.compared_at = clock::unix();
+        for id in state.model.expired(now, self.options.retention) {
+            state.model.end(id, snapshot.cgroups.get(&id));
+            self.tracer.forget_cgroup(id)?;
+        }
+        Ok(())
+    }
+
+    /// Shows all that is known now.
+    pub(crate) fn view<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> Result<T, ObserveError> {
+        self.refresh()?;
+        let snapshot = self.tracer.counters()?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.model.read_files(|path| read_counters(&self.options.mount_point.join(path)));
+        let mut all = self.tracer.zombies();
+        let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
+        let old = zombies::still(&mut state.old_zombies, &state.ids);
+        all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
+        Ok(show(&View {
+            model: &state.model,
+            snapshot: &snapshot,
+            zombies: &all,
+            probes: &self.tracer.probes(),
+            mount_point: &self.options.mount_point,
+            started: self.started,
+            compared_at: state.compared_at,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

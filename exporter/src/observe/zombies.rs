@@ -1,0 +1,104 @@
+//! Zombies that are older than the probes: found in /proc once, and looked after until they are reaped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use podproof_ebpf::counters::ZombieView;
+use procfs::process::{Process, all_processes};
+
+use super::clock;
+
+/// A zombie that was there before.
+#[derive(Debug, Clone)]
+pub(super) struct Old {
+    tgid: i32,
+    /// Tells it from a later process of this number, in ticks since boot.
+    start_time: u64,
+    /// Below the mount point of its hierarchy.
+    cgroup: PathBuf,
+    parent_tgid: u32,
+    parent_is_init: bool,
+    /// When it was found: when it ended is known to nobody.
+    since_ns: u64,
+}
+
+/// All zombies of now. The end of processes that go meanwhile is not an error.
+pub(super) fn find() -> Vec<Old> {
+    let Ok(processes) = all_processes() else { return Vec::new() };
+    let since_ns = clock::boot_ns();
+    processes.flatten().filter_map(|process| old(&process, since_ns)).collect()
+}
+
+fn old(process: &Process, since_ns: u64) -> Option<Old> {
+    let stat = process.stat().ok()?;
+    // A leader that ended before its threads is no zombie yet.
+    if stat.state != 'Z' || stat.num_threads > 1 {
+        return None;
+    }
+    let groups = process.cgroups().ok()?;
+    let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
+    let cgroup = unified.pathname.strip_suffix(" (deleted)").unwrap_or(&unified.pathname);
+    Some(Old {
+        tgid: stat.pid,
+        start_time: stat.starttime,
+        cgroup: Path::new(cgroup).strip_prefix("/").unwrap_or(Path::new(cgroup)).to_owned(),
+        parent_tgid: u32::try_from(stat.ppid).unwrap_or(0),
+        parent_is_init: is_init(stat.ppid),
+        since_ns,
+    })
+}
+
+/// PID 1 of a pid namespace below the initial one (proc_pid_status(5), `NSpid`).
+fn is_init(pid: i32) -> bool {
+    let status = Process::new(pid).and_then(|process| process.status());
+    let numbers = status.ok().and_then(|status| status.nspid).unwrap_or_default();
+    numbers.len() > 1 && numbers.last() == Some(&1)
+}
+
+/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path.
+pub(super) fn still(old: &mut Vec<Old>, ids: &BTreeMap<PathBuf, u64>) -> Vec<ZombieView> {
+    old.retain(|zombie| {
+        let stat = Process::new(zombie.tgid).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| stat.state == 'Z' && stat.starttime == zombie.start_time)
+    });
+    let view = |zombie: &Old| {
+        Some(ZombieView {
+            tgid: u32::try_from(zombie.tgid).ok()?,
+            since_ns: zombie.since_ns,
+            cgroup_id: *ids.get(&zombie.cgroup).unwrap_or(&0),
+            parent_tgid: zombie.parent_tgid,
+            parent_is_init: zombie.parent_is_init,
+        })
+    };
+    old.iter().filter_map(view).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_zombie_is_found_and_goes_when_it_is_reaped() {
+        let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+        // Its end closes the pipe, a moment before it is a zombie.
+        child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let mut found = Vec::new();
+        for _try in 0..10_000 {
+            found = find().into_iter().filter(|zombie| zombie.tgid == pid).collect();
+            if !found.is_empty() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
+        let views = still(&mut found, &ids);
+        assert_eq!((views[0].tgid, views[0].cgroup_id), (child.id(), 7));
+        assert_eq!(views[0].parent_tgid, std::process::id());
+        child.wait().unwrap();
+        assert!(still(&mut found, &ids).is_empty());
+    }
+}

@@ -1,0 +1,204 @@
+//! From the path of a cgroup to the pod and container that it belongs to.
+
+use std::path::{Path, PathBuf};
+
+use crate::identity::{Identity, Kind, QosClass, nearest, outermost};
+use crate::metadata::MetadataError;
+use crate::metadata::log_dir::{self, LogNames};
+use crate::metadata::podrt::{self, Part, PodrtPod, PodrtPods};
+use crate::model::{Names, Owner, Role};
+
+/// So many characters of an id stand for a container without a name.
+const SHORT_ID: usize = 12;
+
+/// Where names come from.
+#[derive(Debug, Clone)]
+pub struct Resolver {
+    /// The directory that has the kubelet's `pods` and `containers`.
+    logs: PathBuf,
+    /// podrt's root.
+    podrt: PathBuf,
+}
+
+/// The names that the node knows at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    logs: LogNames,
+    podrt: PodrtPods,
+}
+
+/// Whose a cgroup is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) owner: Owner,
+    /// It is the container's or pod's own, not one below it.
+    pub(crate) is_top: bool,
+    /// Its names are not known, and may be a moment later.
+    pub(crate) is_provisional: bool,
+}
+
+impl Resolver {
+    /// Sources are read when they are needed; one that is absent knows nothing.
+    #[must_use]
+    pub fn new(logs: PathBuf, podrt: PathBuf) -> Self {
+        Self { logs, podrt }
+    }
+
+    /// All names of now. What is damaged is left out.
+    pub(crate) fn read(&self) -> Directory {
+        Directory { logs: log_dir::read(&self.logs), podrt: podrt::read(&self.podrt) }
+    }
+}
+
+impl Directory {
+    /// What could not be read.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &MetadataError> {
+        self.logs.faults.iter().chain(&self.podrt.faults)
+    }
+
+    /// Whose the cgroup at a path below the mount point is.
+    pub(crate) fn resolve(&self, path: &Path) -> Found {
+        if let Some((pod, part)) = self.podrt.of_cgroup(path) {
+            return of_podrt(pod, part, path);
+        }
+        let Some((top, mut identity)) = nearest(path) else {
+            return Found { owner: Owner::host(), is_top: false, is_provisional: false };
+        };
+        // Whoever is in a container chooses the names below it; they must not become those of another pod.
+        let (top, names) = if identity.is_delegated {
+            match outermost(path) {
+                Some((outer, own)) if !own.is_delegated => {
+                    identity = own;
+                    (outer, self.names(&identity))
+                }
+                _ => (top, None),
+            }
+        } else {
+            let names = self.names(&identity);
+            (top, names)
+        };
+        let is_pods = identity.pod_uid.is_some();
+        Found {
+            is_top: top == path,
+            is_provisional: names.is_none() && is_pods,
+            owner: owner(&identity, names.unwrap_or_else(|| without_names(&identity))),
+        }
+    }
+
+    fn names(&self, identity: &Identity) -> Option<Names> {
+        let container = identity.container_id.as_ref().and_then(|id| self.logs.containers.get(id));
+        if let Some(names) = container {
+            return Some(Names::new(&names.namespace, &names.pod, &names.container));
+        }
+        let pod = self.logs.pods.get(identity.pod_uid.as_ref()?)?;
+        match identity.kind {
+            Kind::Pod => Some(Names::new(&pod.namespace, &pod.pod, "")),
+            // A container of a known pod without a log is not told from its sandbox yet.
+            Kind::Container | Kind::Sandbox => None,
+        }
+    }
+}
+
+fn of_podrt(pod: &PodrtPod, part: Part<'_>, path: &Path) -> Found {
+    let own = |name: &str| pod.cgroup.join(name);
+    let (container, role, top) = match part {
+        Part::Pod => ("", Role::Pod, pod.cgroup.clone()),
+        Part::Sandbox => (Names::SANDBOX, Role::Sandbox, own(podrt::SANDBOX)),
+        Part::Container(container) => {
+            (container.names.container.as_str(), Role::App, container.cgroup.clone())
+        }
+    };
+    let owner = Owner {
+        names: Names::new(&pod.namespace, &pod.name, container),
+        role,
+        container_id: if role == Role::App { container.to_owned() } else { String::new() },
+        pod_uid: pod.uid.clone(),
+        runtime: "podrt".to_owned(),
+        qos_class: String::new(),
+    };
+    Found { owner, is_top: top == Path::new("/").join(path), is_provisional: false }
+}
+
+fn owner(identity: &Identity, names: Names) -> Owner {
+    let role = match identity.kind {
+        Kind::Pod => Role::Pod,
+        Kind::Sandbox => Role::Sandbox,
+        Kind::Container => Role::App,
+    };
+    let qos_class = match identity.qos_class {
+        Some(QosClass::Guaranteed) => "guaranteed",
+        Some(QosClass::Burstable) => "burstable",
+        Some(QosClass::BestEffort) => "best_effort",
+        None => "",
+    };
+    Owner {
+        names,
+        role,
+        container_id: identity.container_id.clone().unwrap_or_default(),
+        pod_uid: identity.pod_uid.clone().unwrap_or_default(),
+        runtime: identity.runtime.to_owned(),
+        qos_class: qos_class.to_owned(),
+    }
+}
+
+/// The ids that the path has.
+fn without_names(identity: &Identity) -> Names {
+    let short: String = identity.container_id.iter().flat_map(|id| id.chars()).take(SHORT_ID).collect();
+    Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), &short)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const ID: &str = "9bca8d63d5fa610783847915bcff0ecac1273e5b4bed3f6fa1b07350e0135961";
+    const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
+
+    fn read(root: &Path) -> Directory {
+        Resolver::new(root.join("log"), root.join("podrt")).read()
+    }
+
+    #[test]
+    fn a_container_of_the_kubelet_gets_its_names_when_its_log_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let path = format!("kubepods/burstable/pod{UID}/{ID}");
+        let early = read(root.path()).resolve(Path::new(&path));
+        assert!(early.is_provisional && early.is_top);
+        assert_eq!(early.owner.names, Names::new("", UID, "9bca8d63d5fa"));
+
+        let logs = root.path().join("log");
+        fs::create_dir_all(logs.join("containers")).unwrap();
+        fs::create_dir_all(logs.join(format!("pods/shop_web-0_{UID}"))).unwrap();
+        symlink("/x", logs.join(format!("containers/web-0_shop_nginx-{ID}.log"))).unwrap();
+        let late = read(root.path()).resolve(Path::new(&path));
+        assert!(!late.is_provisional && late.is_top);
+        assert_eq!(late.owner.names, Names::new("shop", "web-0", "nginx"));
+        assert_eq!((late.owner.qos_class.as_str(), late.owner.role), ("burstable", Role::App));
+
+        let below = read(root.path()).resolve(&Path::new(&path).join("inner"));
+        assert_eq!((&below.owner, below.is_top), (&late.owner, false));
+        let pod = read(root.path()).resolve(Path::new(&path).parent().unwrap());
+        assert_eq!((pod.owner.names, pod.owner.role), (Names::new("shop", "web-0", ""), Role::Pod));
+    }
+
+    #[test]
+    fn a_name_chosen_in_a_container_is_not_taken_for_a_pod() {
+        let root = tempfile::tempdir().unwrap();
+        let logs = root.path().join("log");
+        fs::create_dir_all(logs.join(format!("pods/shop_web-0_{UID}"))).unwrap();
+        let path = format!("docker/{}/kubepods/pod{UID}", "a".repeat(64));
+        let found = read(root.path()).resolve(Path::new(&path));
+        assert_eq!(found.owner.names, Names::new("", "", "aaaaaaaaaaaa"));
+        assert!(!found.is_top);
+    }
+
+    #[test]
+    fn services_are_the_host_s() {
+        let root = tempfile::tempdir().unwrap();
+        let found = read(root.path()).resolve(Path::new("system.slice/sshd.service"));
+        assert_eq!(found, Found { owner: Owner::host(), is_top: false, is_provisional: false });
+    }
+}

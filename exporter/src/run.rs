@@ -1,0 +1,114 @@
+//! From the command line to a server, until a signal ends it.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cgroups::hierarchy;
+use crate::cli::{Address, Cli};
+use crate::http::{App, Listener, bind, router};
+use crate::observe::{Observer, Options};
+use crate::resolve::Resolver;
+
+/// How often new cgroups are looked for.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Runs the exporter; the exit status.
+pub fn main(cli: Cli) -> ExitCode {
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
+    lines.with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.context("start the event loop").and_then(|runtime| runtime.block_on(serve(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(cli: Cli) -> Result<()> {
+    // Before the probes, which take a while: an address that cannot be had is told at once.
+    let mut listeners = Vec::new();
+    for address in &cli.listen {
+        listeners.push(bind(address, cli.insecure).await?);
+    }
+    let is_insecure = cli.listen.iter().any(|address| !address.is_local());
+    if is_insecure {
+        tracing::warn!("the metrics can be read from other machines, without TLS or a password");
+    }
+    let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+
+    let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
+    let resolver = Resolver::new(cli.logs.clone(), cli.podrt.clone());
+    let options = Options {
+        mount_point,
+        retention: cli.retention,
+        metadata_wait: cli.metadata_wait,
+        max_cgroups: cli.max_cgroups,
+    };
+    let observer = tokio::task::spawn_blocking(move || Observer::start(options, resolver)).await??;
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure)?;
+
+    let (stop, stopped) = watch::channel(());
+    let mut servers = Vec::new();
+    for (address, listener) in cli.listen.iter().zip(listeners) {
+        tell(address, &cli.telemetry_path);
+        servers.push(tokio::spawn(answer(
+            listener,
+            Arc::clone(&app),
+            cli.telemetry_path.clone(),
+            stopped.clone(),
+        )));
+    }
+    let mut turns = interval(TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let [term, int] = &mut ends;
+    loop {
+        tokio::select! {
+            _ = turns.tick() => {
+                let own = Arc::clone(&app);
+                tokio::task::spawn_blocking(move || own.turn()).await?;
+            }
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+        }
+    }
+    drop(stopped);
+    drop(stop);
+    for server in servers {
+        server.await?.context("serve")?;
+    }
+    Ok(())
+}
+
+fn tell(address: &Address, path: &str) {
+    match address {
+        Address::Tcp(..) => tracing::info!("scrape http://{address}{path}"),
+        Address::Unix(_) => tracing::info!("scrape {path} on {address}"),
+    }
+}
+
+/// Answers until the sender of `stopped` is gone; requests that have begun are finished.
+async fn answer(
+    listener: Listener,
+    app: Arc<App>,
+    path: String,
+    mut stopped: watch::Receiver<()>,
+) -> io::Result<()> {
+    let service = router(app, &path);
+    let stop = async move { _ = stopped.changed().await };
+    match listener {
+        Listener::Tcp(listener) => axum::serve(listener, service).with_graceful_shutdown(stop).await,
+        Listener::Unix(listener, _removed) => {
+            axum::serve(listener, service).with_graceful_shutdown(stop).await
+        }
+    }
+}

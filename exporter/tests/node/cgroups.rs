@@ -1,0 +1,144 @@
+//! Counts of a cgroup whose every event is known.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::exporter::{Exporter, until};
+use crate::{Case, Res, expect};
+
+pub(crate) const CASES: &[Case] = &[
+    ("cgroups::counts_are_exact", counts_are_exact),
+    ("cgroups::a_removed_container_ends_after_its_retention", a_removed_container_ends_after_its_retention),
+    ("cgroups::the_node_s_forks_are_those_of_the_kernel", the_node_s_forks_are_those_of_the_kernel),
+    ("cgroups::a_second_exporter_says_that_the_address_is_taken", a_taken_address_is_named),
+];
+
+const N: u32 = 20;
+
+/// The cgroup of a container of docker, by its name; removed with the test.
+struct Container {
+    id: String,
+    path: PathBuf,
+}
+
+impl Container {
+    fn new(digit: char) -> Res<Self> {
+        let id = digit.to_string().repeat(64);
+        let path = PathBuf::from("/sys/fs/cgroup/docker").join(&id);
+        fs::create_dir_all(&path)?;
+        Ok(Self { id, path })
+    }
+
+    fn series(&self, name: &str, labels: &str) -> String {
+        let container = &self.id[..12];
+        let comma = if labels.is_empty() { "" } else { "," };
+        format!("podproof_{name}{{namespace=\"\",pod=\"\",container=\"{container}\"{comma}{labels}}}")
+    }
+
+    /// Enters it, and starts so many programs one after the other.
+    fn run(&self, n: u32) -> Res<()> {
+        let procs = self.path.join("cgroup.procs");
+        let script = format!(
+            "echo $$ > {}; i=0; while [ $i -lt {n} ]; do /bin/busybox true; i=$((i+1)); done",
+            procs.display()
+        );
+        let status = Command::new("/bin/busybox").args(["sh", "-c", &script]).status()?;
+        expect("status of the script", status.code(), Some(0))
+    }
+
+    fn remove(&self) -> Res<()> {
+        fs::remove_dir(&self.path)?;
+        Ok(fs::remove_dir(self.path.with_file_name(""))?)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Gone when the test removed it.
+        _ = self.remove();
+    }
+}
+
+fn counts_are_exact() -> Res<()> {
+    let exporter = Exporter::start(&[])?;
+    let container = Container::new('a')?;
+    let forks = container.series("forks_total", "kind=\"process\"");
+    until("the container", || Ok(exporter.scrape()?.get(&forks).copied()))?;
+    container.run(N)?;
+    let scrape = exporter.scrape()?;
+    let n = f64::from(N);
+    for (name, labels, wanted) in [
+        ("forks_total", "kind=\"process\"", n),
+        ("execs_total", "", n),
+        ("exits_total", "reason=\"success\"", n + 1.0),
+        ("exits_total", "reason=\"error\"", 0.0),
+        ("reaps_total", "reaper=\"parent\"", n + 1.0),
+        ("cgroup_migrations_total", "direction=\"in\"", 1.0),
+        ("zombie_duration_seconds_count", "", n + 1.0),
+        ("processes", "", 0.0),
+        ("zombie_processes", "parent=\"other\"", 0.0),
+    ] {
+        let series = container.series(name, labels);
+        expect(&series, scrape.get(&series).copied(), Some(wanted))?;
+    }
+    expect("exit code", exporter.stop()?, Some(0))
+}
+
+fn a_removed_container_ends_after_its_retention() -> Res<()> {
+    let exporter = Exporter::start(&["--retention.deleted", "3s"])?;
+    let container = Container::new('b')?;
+    let execs = container.series("execs_total", "");
+    until("the container", || Ok(exporter.scrape()?.get(&execs).copied()))?;
+    container.run(N)?;
+    container.remove()?;
+    // Its counts stay for a while.
+    expect(&execs, exporter.scrape()?.get(&execs).copied(), Some(f64::from(N)))?;
+    until("the end of the series", || Ok((!exporter.scrape()?.contains_key(&execs)).then_some(())))?;
+    let scrape = exporter.scrape()?;
+    let left: Vec<&String> = scrape.keys().filter(|name| name.contains(&container.id[..12])).collect();
+    expect("series that are left", left, vec![])
+}
+
+fn the_node_s_forks_are_those_of_the_kernel() -> Res<()> {
+    let exporter = Exporter::start(&[])?;
+    let container = Container::new('c')?;
+    // The kernel's counter is read on both sides of a scrape, which makes tasks itself.
+    let sample = || -> Res<(u64, u64, u64)> {
+        let before = kernel_forks()?;
+        let scrape = exporter.scrape()?;
+        let of = |kind: &str| scrape.get(&format!("podproof_node_forks_total{{kind=\"{kind}\"}}")).copied();
+        let ours = of("process").zip(of("thread")).map(|(a, b)| a + b).ok_or("no node total")?;
+        Ok((before, format!("{ours}").parse()?, kernel_forks()?))
+    };
+    let first = sample()?;
+    container.run(100)?;
+    let second = sample()?;
+    let (grown, least, most) = (second.1 - first.1, second.0 - first.2, second.2 - first.0);
+    if grown < 100 || grown < least || grown > most {
+        return Err(format!("the node's forks grew by {grown}, the kernel's by {least} to {most}").into());
+    }
+    Ok(())
+}
+
+/// `processes` of proc_stat(5).
+fn kernel_forks() -> Res<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("processes ")).ok_or("no forks in /proc/stat")?;
+    Ok(line.trim().parse()?)
+}
+
+fn a_taken_address_is_named() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let socket = dir.path().join("s");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket)?;
+    let address = format!("unix://{}", socket.display());
+    let output = Command::new(std::env::current_exe()?)
+        .args([crate::exporter::SERVE, "--web.listen-address", &address])
+        .output()?;
+    expect("exit code", output.status.code(), Some(1))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let is_told = text.contains(&format!("cannot listen on {address}")) && text.contains("in use");
+    if is_told { Ok(()) } else { Err(text.into_owned().into()) }
+}

@@ -1,0 +1,102 @@
+//! An exporter that runs, and its scrapes.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Res;
+
+/// First argument of this binary when it is to be the exporter.
+pub(crate) const SERVE: &str = "serve";
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Killed with the test.
+pub(crate) struct Exporter {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        // It may have been stopped by the test.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Exporter {
+    /// Starts one, and waits until it is ready.
+    pub(crate) fn start(options: &[&str]) -> Res<Self> {
+        let dir = tempfile::tempdir()?;
+        let socket = format!("unix://{}", dir.path().join("socket").display());
+        let child = Command::new(std::env::current_exe()?)
+            .args([SERVE, "--log.level", "warn", "--web.listen-address", &socket])
+            .args(options)
+            .spawn()?;
+        let exporter = Self { child, dir };
+        until("the exporter to be ready", || {
+            let answer = exporter.get("/-/ready");
+            Ok(answer.is_ok_and(|(code, _)| code == 200).then_some(()))
+        })?;
+        Ok(exporter)
+    }
+
+    /// Status code and body of a page.
+    pub(crate) fn get(&self, path: &str) -> Res<(u16, String)> {
+        let mut stream = UnixStream::connect(self.dir.path().join("socket"))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
+        let code =
+            head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a code")?;
+        Ok((code, body.to_owned()))
+    }
+
+    /// All samples, by the name with its labels as it stands in the text.
+    pub(crate) fn scrape(&self) -> Res<BTreeMap<String, f64>> {
+        let (code, text) = self.get("/metrics")?;
+        if code != 200 {
+            return Err(format!("the scrape is answered with {code}").into());
+        }
+        let mut samples = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
+            if samples.insert(name.to_owned(), value.parse()?).is_some() {
+                return Err(format!("{name} is there twice").into());
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Ends it as a service manager does; its exit code.
+    pub(crate) fn stop(mut self) -> Res<Option<i32>> {
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        let code = self.child.wait()?.code();
+        if Path::new(&self.dir.path().join("socket")).exists() {
+            return Err("the socket is left".into());
+        }
+        Ok(code)
+    }
+}
+
+/// Tries until there is something, or a minute is over.
+pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Res<Option<T>>) -> Res<T> {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        if let Some(found) = attempt()? {
+            return Ok(found);
+        }
+        poll(&mut [], PollTimeout::from(100u8))?;
+    }
+    Err(format!("waited for {what} in vain").into())
+}

@@ -1,0 +1,52 @@
+//! The exporter on a real kernel, scraped over its socket. Needs root, a cgroup v2 host and a build with probes; the pods are
+//! podrt's, which `PODRT_POD` names, and their sandbox program `PODRT_PAUSE`. What is missing is told.
+//!
+//! The exporter is this binary, started again with `serve` and its options.
+
+mod cgroups;
+mod exporter;
+mod pods;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if args.get(1).is_some_and(|word| word == exporter::SERVE) {
+        return ::exporter::run::main(::exporter::cli::Cli::parse_from(&args[1..]));
+    }
+    let mut arguments = Arguments::from_args();
+    // Node totals are compared.
+    arguments.test_threads = Some(1);
+    let trials = [cgroups::CASES, pods::CASES].into_iter().flatten();
+    let trials = trials.map(|(name, case)| {
+        Trial::ignorable_test(*name, move || match missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => case().map(|()| Completion::Completed).map_err(Failed::from),
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// Any error of a test, in words.
+type Res<T> = Result<T, Box<dyn std::error::Error>>;
+type Case = (&'static str, fn() -> Res<()>);
+
+/// Why these tests cannot run here.
+fn missing() -> Option<&'static str> {
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return Some("/sys/fs/cgroup is not cgroup v2");
+    }
+    if std::env::var_os("PODRT_POD").is_none() || std::env::var_os("PODRT_PAUSE").is_none() {
+        return Some("needs PODRT_POD and PODRT_PAUSE; runs in a VM by `cargo xtask test`");
+    }
+    None
+}
+
+/// Fails unless the two are the same.
+fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Res<()> {
+    if found == wanted { Ok(()) } else { Err(format!("{what}: found {found:?}, wanted {wanted:?}").into()) }
+}

@@ -1,0 +1,138 @@
+//! Pods of podrt as the exporter shows them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::exporter::{Exporter, until};
+use crate::{Case, Res, expect};
+
+pub(crate) const CASES: &[Case] = &[
+    ("pods::a_zombie_is_shown_under_its_pod", a_zombie_is_shown_under_its_pod),
+    ("pods::zombies_older_than_the_exporter_are_in_the_first_scrape", old_zombies_are_in_the_first_scrape),
+    ("pods::a_restarted_container_goes_on_counting", a_restarted_container_goes_on_counting),
+];
+
+/// A pod; removed with the test.
+struct Pod {
+    dir: tempfile::TempDir,
+    name: &'static str,
+}
+
+/// Its first process becomes a program that never reaps, and leaves it a child.
+const LEAK: &str = "busybox true & exec busybox sleep 1000";
+
+impl Pod {
+    fn run(name: &'static str, script: &str, options: &[&str]) -> Res<Self> {
+        let dir = tempfile::tempdir()?;
+        let image = dir.path().join("image");
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
+            fs::create_dir_all(image.join(name))?;
+        }
+        fs::copy("/bin/busybox", image.join("bin/busybox"))?;
+        symlink("busybox", image.join("bin/sh"))?;
+        let manifest = dir.path().join("pod.json");
+        let document = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "containers": [{ "name": "main", "image": image, "command": ["sh", "-c", script] }] },
+        });
+        fs::write(&manifest, document.to_string())?;
+        let pod = Self { dir, name };
+        let mut arguments = vec!["run", "--network", "none"];
+        arguments.extend(options);
+        let manifest = manifest.display().to_string();
+        arguments.push(&manifest);
+        pod.podrt(&arguments)?;
+        Ok(pod)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn podrt(&self, arguments: &[&str]) -> Res<()> {
+        let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
+        let output = Command::new(program).arg("--root").arg(self.root()).args(arguments).output()?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+    }
+
+    fn exporter(&self) -> Res<Exporter> {
+        Exporter::start(&["--path.podrt", &self.root().display().to_string()])
+    }
+
+    fn series(&self, name: &str, labels: &str) -> String {
+        let comma = if labels.is_empty() { "" } else { "," };
+        format!(
+            "podproof_{name}{{namespace=\"shop\",pod=\"{}\",container=\"main\"{comma}{labels}}}",
+            self.name
+        )
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if let Err(error) = self.podrt(&["rm", "--force", self.name]) {
+            eprintln!("the pod {} is left: {error}", self.name);
+        }
+    }
+}
+
+fn a_zombie_is_shown_under_its_pod() -> Res<()> {
+    let pod = Pod::run("leaky", LEAK, &[])?;
+    let exporter = pod.exporter()?;
+    check_zombie(&pod, &exporter)?;
+    let scrape = exporter.scrape()?;
+    expect("processes", scrape.get(&pod.series("processes", "")).copied(), Some(1.0))?;
+    let up = "podproof_sandbox_init_up{namespace=\"shop\",pod=\"leaky\"}";
+    expect(up, scrape.get(up).copied(), Some(1.0))?;
+    let is_known = |name: &String| {
+        name.starts_with("podproof_container_info{namespace=\"shop\",pod=\"leaky\",container=\"main\"")
+            && name.contains("container_type=\"app\"")
+            && name.contains("runtime=\"podrt\"")
+    };
+    expect("containers in the identity", scrape.keys().filter(|name| is_known(name)).count(), 1)
+}
+
+fn old_zombies_are_in_the_first_scrape() -> Res<()> {
+    let pod = Pod::run("older", LEAK, &[])?;
+    // The first process is the program that does not reap.
+    let procs = "/sys/fs/cgroup/podrt-pods/older/main/cgroup.procs";
+    until("the zombie", || {
+        let pid = fs::read_to_string(procs)?;
+        let comm = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+        Ok(comm.contains("1000").then_some(()))
+    })?;
+    let exporter = pod.exporter()?;
+    let zombies = pod.series("zombie_processes", "parent=\"init\"");
+    expect(&zombies, exporter.scrape()?.get(&zombies).copied(), Some(1.0))
+}
+
+fn check_zombie(pod: &Pod, exporter: &Exporter) -> Res<()> {
+    let zombies = pod.series("zombie_processes", "parent=\"init\"");
+    until("the zombie", || Ok(exporter.scrape()?.get(&zombies).copied().filter(|count| *count == 1.0)))?;
+    let age = pod.series("zombie_oldest_age_seconds", "");
+    let ages = (exporter.scrape()?.get(&age).copied(), exporter.scrape()?.get(&age).copied());
+    if ages.0 > Some(0.0) && ages.1 > ages.0 {
+        Ok(())
+    } else {
+        Err(format!("ages of the zombie: {ages:?}").into())
+    }
+}
+
+fn a_restarted_container_goes_on_counting() -> Res<()> {
+    let pod = Pod::run("crashing", "busybox sleep 0.3; exit 1", &["--restart-backoff", "0"])?;
+    let exporter = pod.exporter()?;
+    let errors = pod.series("init_exits_total", "reason=\"error\"");
+    let mut last = 0.0;
+    until("three ends of the container", || {
+        let Some(count) = exporter.scrape()?.get(&errors).copied() else { return Ok(None) };
+        if count < last {
+            return Err(format!("{errors} fell from {last} to {count}").into());
+        }
+        last = count;
+        Ok((count >= 3.0).then_some(()))
+    })
+}
