@@ -51,6 +51,18 @@ impl Counts {
     }
 }
 
+/// Values from elsewhere; what is not among them is unavailable.
+impl FromIterator<(Counter, u64)> for Counts {
+    fn from_iter<T: IntoIterator<Item = (Counter, u64)>>(values: T) -> Self {
+        let (mut all, mut available) = ([0; N_COUNTERS], [false; N_COUNTERS]);
+        for (counter, value) in values {
+            all[counter as usize] = value;
+            available[counter as usize] = true;
+        }
+        Self { values: Box::new(all), available: Arc::new(available) }
+    }
+}
+
 /// All counters at one moment. Each value is exact; two of them are not read at the same instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -98,17 +110,21 @@ impl CounterMaps {
         }
     }
 
-    pub(crate) fn end(&self, id: u64) -> Result<(), CounterError> {
+    pub(crate) fn end(&self, id: u64) -> Result<Option<Counts>, CounterError> {
         let failed = |source| CounterError { op: format!("end the counters of cgroup {id}"), source };
         let mut map = lock(&self.cgroups);
         let last = match map.get(&id, 0) {
             Ok(last) => last,
-            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(source) => return Err(failed(source)),
         };
         map.remove(&id).map_err(failed)?;
         add(&mut lock(&self.ended), &last);
-        Ok(())
+        Ok(Some(self.counts(last)))
+    }
+
+    fn counts(&self, values: Values) -> Counts {
+        Counts { values: Box::new(values), available: Arc::clone(&self.available) }
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {
@@ -116,8 +132,6 @@ impl CounterMaps {
             let op = op.to_owned();
             move |source| CounterError { op, source }
         };
-        let counts =
-            |values: Values| Counts { values: Box::new(values), available: Arc::clone(&self.available) };
         let map = lock(&self.cgroups);
         let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed("read the counters of no cgroup"))?;
         let mut rest = [0u64; N_COUNTERS];
@@ -134,13 +148,13 @@ impl CounterMaps {
                 Ok(_) if cgroups.contains_key(&id) => {}
                 Ok(values) => {
                     add(&mut node, &values);
-                    cgroups.insert(id, counts(values));
+                    cgroups.insert(id, self.counts(values));
                 }
                 Err(error) if is_absent(&error) => {}
                 Err(source) => return Err(failed("read the counters of a cgroup")(source)),
             }
         }
-        Ok(Snapshot { node: counts(node), cgroups, rest: counts(rest) })
+        Ok(Snapshot { node: self.counts(node), cgroups, rest: self.counts(rest) })
     }
 
     pub(crate) fn zombies(&self) -> Vec<ZombieView> {

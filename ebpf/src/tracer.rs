@@ -11,7 +11,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
 use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS, Offsets};
 
-use crate::counters::{self, CounterError, CounterMaps, Snapshot, ZombieView};
+use crate::counters::{self, CounterError, CounterMaps, Counts, Snapshot, ZombieView};
 use crate::load::{LoadError, load, load_with};
 use crate::missed::Missed;
 use crate::probe::{Probe, ProbeStatus};
@@ -327,11 +327,11 @@ impl Tracer {
     }
 
     /// Ends counting for a cgroup, which may be gone for long; the node's totals keep what it counted. What a task does in it
-    /// at that moment may be missed: best when the cgroup has none.
+    /// at that moment may be missed: best when the cgroup has none. Gives what was counted; `None` when nothing was.
     ///
     /// # Errors
     /// When the map refuses.
-    pub fn forget_cgroup(&self, id: u64) -> Result<(), CounterError> {
+    pub fn forget_cgroup(&self, id: u64) -> Result<Option<Counts>, CounterError> {
         self.shared.counters.end(id)
     }
 

@@ -21,20 +21,15 @@ pub(crate) fn sheet(view: &View<'_>) -> Sheet {
     let mut sheet = Sheet::default();
     let zombies = zombies::Zombies::of(view);
     for (names, series) in view.model.series() {
-        let common = [names.namespace.as_str(), &names.pod, &names.container];
         kernel::of_container(&mut sheet, names, &view.model.sums(series, view.snapshot));
         zombies.show(&mut sheet, names);
-        if series.owner.role == Role::Host {
-            let processes = n_alive(view, series);
-            sheet.count(&catalogue::PROCESSES, &common, processes);
-            continue;
+        // The root's processes are kernel threads too: those of the host are not counted.
+        if series.owner.role != Role::Host {
+            of_container(&mut sheet, view, names, series);
         }
-        of_container(&mut sheet, view, names, series);
     }
     kernel::of_node(&mut sheet, &sums(view.snapshot.node.clone()));
-    let mut nobody = Sums::zero(&view.snapshot.rest);
-    view.model.nameless(view.snapshot).for_each(|counts| nobody.add(counts));
-    kernel::of_nobody(&mut sheet, &nobody);
+    kernel::of_nobody(&mut sheet, &view.model.nobody(view.snapshot));
     own::of_probes(&mut sheet, view.probes);
     own::of_tables(&mut sheet, view);
     sheet

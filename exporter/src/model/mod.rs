@@ -10,6 +10,8 @@ mod counts;
 mod names;
 mod owner;
 mod series;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use counts::Sums;
 pub use names::Names;

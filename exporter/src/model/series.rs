@@ -72,6 +72,8 @@ pub(crate) struct Series {
 pub(crate) struct Model {
     members: BTreeMap<u64, Member>,
     series: BTreeMap<Names, Series>,
+    /// Of cgroups that were nobody's, and are no members any more.
+    nobody: Option<Sums>,
 }
 
 impl Model {
@@ -150,16 +152,19 @@ impl Model {
     /// Ends a member; what it had counted stays with its series, as long as that has another member.
     pub(crate) fn end(&mut self, id: u64, last: Option<&Counts>) {
         let Some(member) = self.members.remove(&id) else { return };
-        let Some(names) = member.names else { return };
+        let add = |sums: &mut Option<Sums>| {
+            if let Some(last) = last {
+                sums.get_or_insert_with(|| Sums::zero(last)).add(last);
+            }
+        };
+        let Some(names) = member.names else { return add(&mut self.nobody) };
         let Some(series) = self.series.get_mut(&names) else { return };
         series.members.remove(&id);
         if series.members.is_empty() {
             self.series.remove(&names);
             return;
         }
-        if let Some(last) = last {
-            series.base.get_or_insert_with(|| Sums::zero(last)).add(last);
-        }
+        add(&mut series.base);
         series.base_files.add(&member.files);
     }
 
@@ -182,10 +187,17 @@ impl Model {
         self.members.get(&id)?.names.as_ref()
     }
 
-    /// Counts that belong to no series: of cgroups that were gone before their path was seen, or of an earlier pod.
-    pub(crate) fn nameless<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Counts> {
-        let is_nameless = |id: &u64| self.members.get(id).is_none_or(|member| member.path.is_none());
-        snapshot.cgroups.iter().filter(move |(id, _)| is_nameless(id)).map(|(_, counts)| counts)
+    /// What belongs to no series: of cgroups that were gone before anybody could tell whose they were, and of an earlier pod.
+    pub(crate) fn nobody(&self, snapshot: &Snapshot) -> Sums {
+        let mut sums = self.nobody.clone().unwrap_or_else(|| Sums::zero(&snapshot.rest));
+        for (id, counts) in &snapshot.cgroups {
+            // Who waits for names will have some.
+            let is_lost = |member: &Member| member.names.is_none() && member.removed_at.is_some();
+            if self.members.get(id).is_some_and(is_lost) {
+                sums.add(counts);
+            }
+        }
+        sums
     }
 
     /// How many cgroups are there, and how many were.

@@ -135,8 +135,8 @@ impl Observer {
         }
         state.compared_at = clock::unix();
         for id in state.model.expired(now, self.options.retention) {
-            state.model.end(id, snapshot.cgroups.get(&id));
-            self.tracer.forget_cgroup(id)?;
+            let last = self.tracer.forget_cgroup(id)?;
+            state.model.end(id, last.as_ref());
         }
         Ok(())
     }

@@ -1,0 +1,207 @@
+//! The life of a series, played with a clock of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use podproof_ebpf::counters::{Counter, Counts, Snapshot};
+
+use super::{Model, Names, Owner, Role, Times};
+use crate::cgroups::{Cgroup, FileCounters};
+use crate::resolve::Found;
+
+const RETENTION: Duration = Duration::from_secs(300);
+const WAIT: Duration = Duration::from_secs(5);
+
+/// A node on which each cgroup `POD.UID/CONTAINER.RUN` belongs to that container.
+#[derive(Default)]
+struct Node {
+    model: Model,
+    /// What is there.
+    tree: BTreeMap<u64, &'static str>,
+    /// What the kernel counts.
+    execs: BTreeMap<u64, u64>,
+    now: Duration,
+    has_names: bool,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { has_names: true, ..Self::default() }
+    }
+
+    fn make(&mut self, id: u64, path: &'static str) {
+        self.tree.insert(id, path);
+        self.execs.insert(id, 0);
+    }
+
+    fn look(&mut self) -> bool {
+        let tree: Vec<Cgroup> =
+            self.tree.iter().map(|(id, path)| Cgroup { id: *id, path: path.into() }).collect();
+        let times = Times { now: self.now, wait: WAIT };
+        let counted: Vec<u64> = self.execs.keys().copied().collect();
+        let is_provisional = !self.has_names;
+        let changes =
+            self.model.compare(&tree, counted.into_iter(), times, |path| found(path, is_provisional));
+        for id in self.model.expired(self.now, RETENTION) {
+            let last = self.execs.remove(&id).map(counts);
+            self.model.end(id, last.as_ref());
+        }
+        changes.is_waiting
+    }
+
+    fn later(&mut self, time: Duration) {
+        self.now += time;
+        self.look();
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let cgroups = self.execs.iter().map(|(id, value)| (*id, counts(*value))).collect();
+        Snapshot { node: counts(0), cgroups, rest: counts(0) }
+    }
+
+    /// Execs by pod and container.
+    fn shown(&self) -> Vec<(String, u64)> {
+        let snapshot = self.snapshot();
+        let series = self.model.series().map(|(names, series)| {
+            let execs = self.model.sums(series, &snapshot).of(&[Counter::Execs]);
+            (format!("{}/{}", names.pod, names.container), execs.unwrap_or(u64::MAX))
+        });
+        series.collect()
+    }
+
+    fn lost(&self) -> u64 {
+        self.model.nobody(&self.snapshot()).of(&[Counter::Execs]).unwrap_or(u64::MAX)
+    }
+}
+
+fn counts(execs: u64) -> Counts {
+    [(Counter::Execs, execs)].into_iter().collect()
+}
+
+fn found(path: &Path, is_provisional: bool) -> Found {
+    let text = path.to_str().unwrap();
+    let (pod, container) = text.split_once('/').unwrap();
+    let (pod, uid) = pod.split_once('.').unwrap();
+    let container = container.split(['.', '/']).next().unwrap();
+    let names = if is_provisional { Names::new("", uid, container) } else { Names::new("", pod, container) };
+    let owner = Owner { names, role: Role::App, pod_uid: uid.to_owned(), ..Owner::host() };
+    Found { owner, is_top: path.components().count() == 2, is_provisional }
+}
+
+fn one(name: &str, value: u64) -> Vec<(String, u64)> {
+    vec![(name.to_owned(), value)]
+}
+
+#[test]
+fn a_container_that_is_started_again_goes_on_counting() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.execs.insert(1, 5);
+    node.tree.remove(&1);
+    node.make(2, "web.u/main.1");
+    node.look();
+    node.execs.insert(2, 3);
+    assert_eq!(node.shown(), one("web/main", 8));
+    // A late event of the first run still counts.
+    node.execs.insert(1, 6);
+    node.later(RETENTION);
+    assert_eq!(node.shown(), one("web/main", 9));
+    assert!(!node.execs.contains_key(&1));
+}
+
+#[test]
+fn groups_below_a_container_are_its_own() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.make(2, "web.u/main.0/inner");
+    node.look();
+    node.execs.extend([(1, 2), (2, 3)]);
+    assert_eq!(node.shown(), one("web/main", 5));
+    node.tree.remove(&2);
+    node.later(RETENTION);
+    node.later(RETENTION);
+    assert_eq!(node.shown(), one("web/main", 5));
+}
+
+#[test]
+fn a_removed_container_stays_for_its_retention() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.execs.insert(1, 5);
+    node.tree.remove(&1);
+    node.look();
+    node.later(RETENTION.saturating_sub(Duration::from_secs(1)));
+    assert_eq!(node.shown(), one("web/main", 5));
+    assert_eq!(node.model.n_members(), (0, 1));
+    node.later(Duration::from_secs(1));
+    assert!(node.shown().is_empty() && node.execs.is_empty());
+    assert_eq!((node.model.n_members(), node.lost()), ((0, 0), 0));
+}
+
+#[test]
+fn another_pod_of_the_same_name_begins_at_zero() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.execs.insert(1, 5);
+    node.tree.remove(&1);
+    node.make(2, "web.v/main.0");
+    node.look();
+    node.execs.insert(2, 1);
+    assert_eq!((node.shown(), node.lost()), (one("web/main", 1), 5));
+    node.later(RETENTION);
+    assert_eq!((node.shown(), node.lost()), (one("web/main", 1), 5));
+}
+
+#[test]
+fn names_are_waited_for_and_then_ids_are_shown() {
+    let mut node = Node::new();
+    node.has_names = false;
+    node.make(1, "web.u/main.0");
+    assert!(node.look());
+    assert!(node.shown().is_empty());
+    node.execs.insert(1, 4);
+    assert_eq!(node.lost(), 0);
+    node.has_names = true;
+    node.later(Duration::from_secs(1));
+    assert_eq!(node.shown(), one("web/main", 4));
+
+    node.has_names = false;
+    node.make(2, "db.v/main.0");
+    node.look();
+    node.later(WAIT);
+    assert_eq!(node.shown(), [("v/main".to_owned(), 0), ("web/main".to_owned(), 4)]);
+}
+
+#[test]
+fn who_is_gone_before_anybody_looks_counts_for_nobody_and_stays_counted() {
+    let mut node = Node::new();
+    node.execs.insert(9, 7);
+    node.look();
+    assert_eq!((node.lost(), node.shown().len()), (7, 0));
+    node.later(RETENTION);
+    assert_eq!((node.lost(), node.execs.len()), (7, 0));
+}
+
+#[test]
+fn files_of_earlier_runs_stay_in_the_sum() {
+    let mut node = Node::new();
+    let read = |hits: u64| {
+        move |_: &Path| Some(FileCounters { pids_limit_hits: Some(hits), ..FileCounters::default() })
+    };
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.model.read_files(read(2));
+    node.tree.remove(&1);
+    node.make(2, "web.u/main.1");
+    node.look();
+    node.model.read_files(read(3));
+    let hits =
+        |node: &Node| node.model.series().map(|(_, series)| node.model.files(series).pids_limit_hits).next();
+    assert_eq!(hits(&node), Some(Some(5)));
+    node.later(RETENTION);
+    assert_eq!(hits(&node), Some(Some(5)));
+}
