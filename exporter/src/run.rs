@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cgroups::hierarchy;
 use crate::cli::{Address, Cli};
-use crate::http::{App, Listener, bind, router};
+use crate::http::{App, answer, bind, router};
 use crate::observe::{Observer, Options};
 use crate::resolve::Resolver;
 
@@ -61,12 +61,8 @@ async fn serve(cli: Cli) -> Result<()> {
     let mut servers = Vec::new();
     for (address, listener) in cli.listen.iter().zip(listeners) {
         tell(address, &cli.telemetry_path);
-        servers.push(tokio::spawn(answer(
-            listener,
-            Arc::clone(&app),
-            cli.telemetry_path.clone(),
-            stopped.clone(),
-        )));
+        let pages = router(Arc::clone(&app), &cli.telemetry_path, address.is_local());
+        servers.push(tokio::spawn(answer(listener, pages, stopped.clone())));
     }
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,7 +80,7 @@ async fn serve(cli: Cli) -> Result<()> {
     drop(stopped);
     drop(stop);
     for server in servers {
-        server.await?.context("serve")?;
+        server.await?;
     }
     Ok(())
 }
@@ -93,22 +89,5 @@ fn tell(address: &Address, path: &str) {
     match address {
         Address::Tcp(..) => tracing::info!("scrape http://{address}{path}"),
         Address::Unix(_) => tracing::info!("scrape {path} on {address}"),
-    }
-}
-
-/// Answers until the sender of `stopped` is gone; requests that have begun are finished.
-async fn answer(
-    listener: Listener,
-    app: Arc<App>,
-    path: String,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<()> {
-    let service = router(app, &path);
-    let stop = async move { _ = stopped.changed().await };
-    match listener {
-        Listener::Tcp(listener) => axum::serve(listener, service).with_graceful_shutdown(stop).await,
-        Listener::Unix(listener, _removed) => {
-            axum::serve(listener, service).with_graceful_shutdown(stop).await
-        }
     }
 }

@@ -12,7 +12,9 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
 use crate::metrics::{self, FAMILIES, OwnState, Requests, Sheet};
-use crate::observe::{Observer, boot};
+use crate::observe::{ObserveError, Observer, boot};
+
+use super::landing::{self, Row};
 
 /// The exporter: the node, and its own state.
 #[derive(Debug)]
@@ -80,6 +82,11 @@ impl App {
         *requests.entry((handler, code)).or_insert(0) += 1;
     }
 
+    /// The containers for the landing page. Blocks.
+    pub(super) fn rows(&self) -> Result<Vec<Row>, ObserveError> {
+        self.observer.view(landing::rows)
+    }
+
     /// The exposition, in Prometheus' text format 0.0.4. Blocks.
     pub(super) fn exposition(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
@@ -125,7 +132,7 @@ impl Collector for Node {
 }
 
 /// An error with its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -10,18 +10,50 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::App;
+use super::app::chain;
+use super::landing;
 
-/// All pages. `telemetry_path` is that of the metrics.
-pub fn router(app: Arc<App>, telemetry_path: &str) -> Router {
-    let landing = landing(telemetry_path);
+/// All pages. `telemetry_path` is that of the metrics; the landing page shows pods only to who may see them.
+pub fn router(app: Arc<App>, telemetry_path: &str, shows_pods: bool) -> Router {
+    let path = telemetry_path.to_owned();
+    let landing = move |State(app): State<Arc<App>>| async move {
+        let answer = landing(&app, &path, shows_pods).await;
+        app.count("landing", answer.status().as_u16());
+        answer
+    };
     Router::new()
         .route(telemetry_path, get(metrics))
-        .route("/", get(|| async { Html(landing) }))
+        .route("/", get(landing))
         .route("/-/healthy", get(healthy))
         .route("/livez", get(healthy))
         .route("/-/ready", get(ready))
         .route("/readyz", get(ready))
         .with_state(app)
+}
+
+async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Response {
+    if !shows_pods {
+        return Html(landing::page(telemetry_path, None)).into_response();
+    }
+    // It costs what a scrape costs.
+    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else { return too_many() };
+    let own = Arc::clone(app);
+    let rows = tokio::task::spawn_blocking(move || {
+        let rows = own.rows();
+        drop(permit);
+        rows.map_err(|error| chain(&error))
+    });
+    match rows.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(rows) => Html(landing::page(telemetry_path, Some(&rows))).into_response(),
+        Err(error) => {
+            tracing::error!(error, "no page of pods");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the pods cannot be shown; see the log\n").into_response()
+        }
+    }
+}
+
+fn too_many() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; see --web.max-requests\n").into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
@@ -31,10 +63,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn scrape(app: &Arc<App>) -> Response {
-    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once; see --web.max-requests\n")
-            .into_response();
-    };
+    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else { return too_many() };
     let own = Arc::clone(app);
     let text = tokio::task::spawn_blocking(move || {
         let text = own.exposition();
@@ -61,13 +90,4 @@ async fn healthy(State(app): State<Arc<App>>) -> StatusCode {
 /// The server begins when the probes are attached and the node was read once.
 async fn ready() -> StatusCode {
     StatusCode::OK
-}
-
-fn landing(telemetry_path: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>podproof-exporter</title>\n\
-         <h1>podproof-exporter {}</h1>\n<p>What the kernel knows about every pod.\n\
-         <p><a href=\"{telemetry_path}\">Metrics</a>\n</html>\n",
-        env!("CARGO_PKG_VERSION")
-    )
 }

@@ -5,24 +5,21 @@ mod family;
 mod files;
 mod kernel;
 mod own;
-mod zombies;
 
 pub use catalogue::FAMILIES;
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
 pub(crate) use own::{OwnState, Requests, of_exporter};
 
-use crate::cgroups::{FileGauges, n_processes, read_gauges};
 use crate::model::{Names, Role, Series, Sums};
 use crate::observe::View;
 
 /// All samples of the node.
 pub(crate) fn sheet(view: &View<'_>) -> Sheet {
     let mut sheet = Sheet::default();
-    let zombies = zombies::Zombies::of(view);
     for (names, series) in view.model.series() {
         kernel::of_container(&mut sheet, names, &view.model.sums(series, view.snapshot));
-        zombies.show(&mut sheet, names);
+        of_zombies(&mut sheet, view, names);
         // The root's processes are kernel threads too: those of the host are not counted.
         if series.owner.role != Role::Host {
             of_container(&mut sheet, view, names, series);
@@ -35,24 +32,27 @@ pub(crate) fn sheet(view: &View<'_>) -> Sheet {
     sheet
 }
 
+fn of_zombies(sheet: &mut Sheet, view: &View<'_>, names: &Names) {
+    let common = [names.namespace.as_str(), &names.pod, &names.container];
+    let zombies = view.zombies(names);
+    for (parent, count) in [("init", zombies.of_init), ("other", zombies.of_others)] {
+        sheet.count(&catalogue::ZOMBIE_PROCESSES, &[&common[..], &[parent]].concat(), count);
+    }
+    sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
+}
+
 fn of_container(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Series) {
     let common = [names.namespace.as_str(), &names.pod, &names.container];
     let owner = &series.owner;
     let identity =
         [&*owner.container_id, &owner.pod_uid, owner.role.label(), &owner.runtime, &owner.qos_class];
     sheet.set(&catalogue::CONTAINER_INFO, &[&common[..], &identity].concat(), 1.0);
-    let top = view.model.live(series).filter(|(_, is_top)| *is_top).last();
-    let gauges = top.map_or_else(FileGauges::default, |(path, _)| read_gauges(&view.mount_point.join(path)));
-    files::of_container(sheet, names, &view.model.files(series), &gauges);
-    let processes = n_alive(view, series);
+    files::of_container(sheet, names, &view.model.files(series), &view.gauges(series));
+    let processes = view.n_processes(series);
     sheet.count(&catalogue::PROCESSES, &common, processes);
     if owner.role == Role::Sandbox {
         sheet.set(&catalogue::SANDBOX_INIT_UP, &common[..2], f64::from(u8::from(processes > 0)));
     }
-}
-
-fn n_alive(view: &View<'_>, series: &Series) -> u64 {
-    view.model.live(series).filter_map(|(path, _)| n_processes(&view.mount_point.join(path))).sum()
 }
 
 fn sums(counts: podproof_ebpf::counters::Counts) -> Sums {

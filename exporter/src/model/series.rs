@@ -60,6 +60,8 @@ impl Member {
 pub(crate) struct Series {
     /// The newest container of these names.
     pub(crate) owner: Owner,
+    /// How many containers had these names, one after the other.
+    pub(crate) n_runs: u64,
     /// Of cgroups that are no members any more.
     base: Option<Sums>,
     base_files: FileCounters,
@@ -123,6 +125,7 @@ impl Model {
         let Found { owner, is_top, .. } = found;
         let series = self.series.entry(owner.names.clone()).or_insert_with(|| Series {
             owner: owner.clone(),
+            n_runs: 0,
             base: None,
             base_files: FileCounters::default(),
             members: BTreeSet::new(),
@@ -134,9 +137,10 @@ impl Model {
                     (member.path, member.names) = (None, None);
                 }
             }
-            (series.base, series.base_files) = (None, FileCounters::default());
+            (series.base, series.base_files, series.n_runs) = (None, FileCounters::default(), 0);
         }
         if is_top {
+            series.n_runs += 1;
             series.owner = owner;
         }
         series.members.insert(id);

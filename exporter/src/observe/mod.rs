@@ -1,18 +1,20 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod view;
 mod zombies;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use podproof_ebpf::counters::{Counter, CounterError, Snapshot, ZombieView};
-use podproof_ebpf::{LoadError, ProbeStatus, TraceOptions, Tracer};
+use podproof_ebpf::counters::{Counter, CounterError};
+use podproof_ebpf::{LoadError, TraceOptions, Tracer};
 use thiserror::Error;
 
-pub(crate) use clock::{boot, boot_ns};
+pub(crate) use clock::boot;
+pub(crate) use view::View;
 
 use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
 use crate::model::{Model, Times};
@@ -66,19 +68,6 @@ struct State {
     ids: BTreeMap<PathBuf, u64>,
     old_zombies: Vec<zombies::Old>,
     compared_at: Duration,
-}
-
-/// What a scrape is made of.
-pub(crate) struct View<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) snapshot: &'a Snapshot,
-    pub(crate) zombies: &'a [ZombieView],
-    pub(crate) probes: &'a [ProbeStatus],
-    pub(crate) mount_point: &'a Path,
-    /// Unix time at which counting began.
-    pub(crate) started: Duration,
-    /// Unix time of the last complete walk.
-    pub(crate) compared_at: Duration,
 }
 
 impl Observer {
@@ -155,7 +144,7 @@ impl Observer {
         Ok(show(&View {
             model: &state.model,
             snapshot: &snapshot,
-            zombies: &all,
+            zombies: view::by_names(&state.model, &all),
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
             started: self.started,

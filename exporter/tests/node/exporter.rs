@@ -49,10 +49,16 @@ impl Exporter {
         Ok(exporter)
     }
 
+    /// A connection, as any client opens one.
+    pub(crate) fn connect(&self) -> Res<UnixStream> {
+        let stream = UnixStream::connect(self.dir.path().join("socket"))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        Ok(stream)
+    }
+
     /// Status code and body of a page.
     pub(crate) fn get(&self, path: &str) -> Res<(u16, String)> {
-        let mut stream = UnixStream::connect(self.dir.path().join("socket"))?;
-        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut stream = self.connect()?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -86,6 +86,12 @@ fn a_zombie_is_shown_under_its_pod() -> Res<()> {
     check_zombie(&pod, &exporter)?;
     let scrape = exporter.scrape()?;
     expect("processes", scrape.get(&pod.series("processes", "")).copied(), Some(1.0))?;
+    let (code, page) = exporter.get("/")?;
+    expect("code of the landing page", code, 200)?;
+    let is_shown = page.lines().any(|line| {
+        line.starts_with("<tr class=\"bad\"><td>shop<td>leaky<td>main<td class=\"n\">1<td class=\"n\">1")
+    });
+    expect("the pod is on the landing page", is_shown, true)?;
     let up = "podproof_sandbox_init_up{namespace=\"shop\",pod=\"leaky\"}";
     expect(up, scrape.get(up).copied(), Some(1.0))?;
     let is_known = |name: &String| {

@@ -1,0 +1,181 @@
+//! The landing page.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use podproof_ebpf::counters::Counter;
+
+use crate::model::Role;
+use crate::observe::View;
+
+/// Seconds after which a page with pods asks for itself again.
+const REFRESH: u8 = 5;
+
+const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2rem;color-scheme:light dark}\
+                     table{border-collapse:collapse}th,td{padding:.25rem .8rem;text-align:left;border-bottom:1px solid #8886}\
+                     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tr.bad{background:#d332}";
+
+/// A container, as the page shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    namespace: String,
+    pod: String,
+    container: String,
+    processes: u64,
+    zombies: u64,
+    oldest: Duration,
+    restarts: u64,
+    /// `None` where this kernel does not show them.
+    oom_kills: Option<u64>,
+}
+
+/// The containers of the node in the order of their names.
+pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
+    const OOM_KILLS: [Counter; 4] = [
+        Counter::OomKillsMemcg,
+        Counter::OomKillsGlobal,
+        Counter::OomKillsCpuset,
+        Counter::OomKillsMempolicy,
+    ];
+    let series =
+        view.model.series().filter(|(_, series)| matches!(series.owner.role, Role::App | Role::Sandbox));
+    let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
+        let zombies = view.zombies(names);
+        Row {
+            namespace: names.namespace.clone(),
+            pod: names.pod.clone(),
+            container: names.container.clone(),
+            processes: view.n_processes(series),
+            zombies: zombies.of_init + zombies.of_others,
+            oldest: zombies.oldest,
+            restarts: series.n_runs.saturating_sub(1),
+            oom_kills: view.model.sums(series, view.snapshot).of(&OOM_KILLS),
+        }
+    };
+    series.map(row).collect()
+}
+
+/// The page; without rows it says nothing of pods, since everybody may read it.
+pub(super) fn page(telemetry_path: &str, rows: Option<&[Row]>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let refresh =
+        rows.map_or_else(String::new, |_| format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n"));
+    let pods = rows.map_or_else(String::new, table);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n{refresh}<title>podproof-exporter</title>\n\
+         <style>{STYLE}</style>\n<h1>podproof-exporter {version}</h1>\n\
+         <p><a href=\"{telemetry_path}\">Metrics</a> · <a href=\"/-/healthy\">health</a> · <a href=\"/-/ready\">readiness</a></p>\n\
+         {pods}</html>\n"
+    )
+}
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "<p>No container runs on this node.</p>\n".to_owned();
+    }
+    let mut html =
+        "<table>\n<tr><th>Namespace<th>Pod<th>Container<th class=\"n\">Processes<th class=\"n\">Zombies\
+                    <th class=\"n\">Oldest<th class=\"n\">Restarts<th class=\"n\">OOM kills</tr>\n"
+            .to_owned();
+    for row in rows {
+        let class = if row.zombies > 0 { " class=\"bad\"" } else { "" };
+        let oldest = if row.zombies > 0 { age(row.oldest) } else { String::new() };
+        let oom_kills = row.oom_kills.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+        // Writing to a string cannot fail.
+        _ = writeln!(
+            html,
+            "<tr{class}><td>{}<td>{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{oldest}<td class=\"n\">{}\
+             <td class=\"n\">{oom_kills}</tr>",
+            escaped(&row.namespace),
+            escaped(&row.pod),
+            escaped(&row.container),
+            row.processes,
+            row.zombies,
+            row.restarts
+        );
+    }
+    html.push_str("</table>\n<p>Restarts and OOM kills since this exporter started.</p>\n");
+    html
+}
+
+/// In the largest two units.
+fn age(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// As text of HTML: names come from others.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pod: &str) -> Row {
+        Row {
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container: "main".into(),
+            processes: 3,
+            zombies: 2,
+            oldest: Duration::from_secs(754),
+            restarts: 1,
+            oom_kills: None,
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_become_markup() {
+        let html = page("/metrics", Some(&[row("<script>alert(1)</script>\u{7}\"'&")]));
+        assert!(
+            html.contains("<td>&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}&quot;&#39;&amp;<td>main"),
+            "{html}"
+        );
+        assert!(!html.contains("<script"));
+    }
+
+    #[test]
+    fn zombies_have_an_age() {
+        let html = page("/metrics", Some(&[row("web")]));
+        assert!(
+            html.contains(
+                "<td class=\"n\">2<td class=\"n\">12 min 34 s<td class=\"n\">1<td class=\"n\">unknown"
+            ),
+            "{html}"
+        );
+        let html = page("/metrics", Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]));
+        assert!(html.contains("<tr><td>shop<td>web<td>main<td class=\"n\">3<td class=\"n\">0<td class=\"n\"><td class=\"n\">1<td class=\"n\">4"), "{html}");
+    }
+
+    #[test]
+    fn without_leave_no_pod_is_shown() {
+        let html = page("/own", None);
+        assert!(html.contains("href=\"/own\"") && !html.contains("<table") && !html.contains("refresh"));
+        assert!(page("/own", Some(&[])).contains("No container runs"));
+    }
+
+    #[test]
+    fn ages() {
+        let of = |s: u64| age(Duration::from_secs(s));
+        assert_eq!([of(0), of(61), of(3_661), of(90_000)], ["0 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+    }
+}
