@@ -14,6 +14,9 @@ pub struct Cli {
     /// Address to listen on: HOST:PORT, :PORT for all addresses, or unix:///PATH; may be given several times
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9478")]
     pub listen: Vec<Address>,
+    /// File of TLS certificates and passwords, in the format of Prometheus' exporter-toolkit; read again when it changes
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
     /// Allow addresses other than the loopback's without TLS
     #[arg(long = "web.insecure-listen")]
     pub insecure: bool,

@@ -6,6 +6,7 @@
 //! model     cgroups, old and new, folded into one series per container
 //! metrics   from the model to samples
 //! http      from samples to answers
+//! web       TLS and passwords for them
 //! ```
 //!
 //! Numbers come from counters that the kernel side keeps per cgroup, never from events; nothing is lost by a slow reader.
@@ -20,3 +21,4 @@ pub mod model;
 pub mod observe;
 pub mod resolve;
 pub mod run;
+pub mod web;

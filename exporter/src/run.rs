@@ -15,6 +15,7 @@ use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, router};
 use crate::observe::{Observer, Options};
 use crate::resolve::Resolver;
+use crate::web::Web;
 
 /// How often new cgroups are looked for.
 const TURN: Duration = Duration::from_secs(1);
@@ -35,14 +36,16 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 async fn serve(cli: Cli) -> Result<()> {
+    let web = Arc::new(Web::read(cli.web_config.as_deref())?);
+    let has_tls = web.tls().is_some();
     // Before the probes, which take a while: an address that cannot be had is told at once.
     let mut listeners = Vec::new();
     for address in &cli.listen {
-        listeners.push(bind(address, cli.insecure).await?);
+        listeners.push(bind(address, cli.insecure || has_tls).await?);
     }
-    let is_insecure = cli.listen.iter().any(|address| !address.is_local());
+    let is_insecure = !has_tls && cli.listen.iter().any(|address| !address.is_local());
     if is_insecure {
-        tracing::warn!("the metrics can be read from other machines, without TLS or a password");
+        tracing::warn!("the metrics can be read from other machines, without TLS");
     }
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
@@ -60,9 +63,9 @@ async fn serve(cli: Cli) -> Result<()> {
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();
     for (address, listener) in cli.listen.iter().zip(listeners) {
-        tell(address, &cli.telemetry_path);
-        let pages = router(Arc::clone(&app), &cli.telemetry_path, address.is_local());
-        servers.push(tokio::spawn(answer(listener, pages, stopped.clone())));
+        tell(address, &cli.telemetry_path, has_tls);
+        let pages = router(Arc::clone(&app), Arc::clone(&web), &cli.telemetry_path, address.is_local());
+        servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
     }
     let mut turns = interval(TURN);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,8 +73,12 @@ async fn serve(cli: Cli) -> Result<()> {
     loop {
         tokio::select! {
             _ = turns.tick() => {
-                let own = Arc::clone(&app);
-                tokio::task::spawn_blocking(move || own.turn()).await?;
+                let (own, web) = (Arc::clone(&app), Arc::clone(&web));
+                tokio::task::spawn_blocking(move || {
+                    own.turn();
+                    web.turn();
+                })
+                .await?;
             }
             _ = term.recv() => break,
             _ = int.recv() => break,
@@ -85,8 +92,9 @@ async fn serve(cli: Cli) -> Result<()> {
     Ok(())
 }
 
-fn tell(address: &Address, path: &str) {
+fn tell(address: &Address, path: &str, has_tls: bool) {
     match address {
+        Address::Tcp(..) if has_tls => tracing::info!("scrape https://{address}{path}"),
         Address::Tcp(..) => tracing::info!("scrape http://{address}{path}"),
         Address::Unix(_) => tracing::info!("scrape {path} on {address}"),
     }

@@ -22,7 +22,9 @@ pub enum ListenError {
         source: io::Error,
     },
     /// It would be open to the network.
-    #[error("{0} can be reached from other machines without TLS; add --web.insecure-listen to allow that")]
+    #[error(
+        "{0} can be reached from other machines without TLS; name a certificate with --web.config.file, or add --web.insecure-listen"
+    )]
     Insecure(Address),
 }
 

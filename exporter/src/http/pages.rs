@@ -3,32 +3,63 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::App;
 use super::app::chain;
 use super::landing;
+use crate::web::{Decision, Web};
 
-/// All pages. `telemetry_path` is that of the metrics; the landing page shows pods only to who may see them.
-pub fn router(app: Arc<App>, telemetry_path: &str, shows_pods: bool) -> Router {
+/// All pages. `telemetry_path` is that of the metrics. The landing page shows pods to this machine alone (`is_local`), and to who has
+/// a password.
+pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool) -> Router {
     let path = telemetry_path.to_owned();
+    let who = Arc::clone(&web);
     let landing = move |State(app): State<Arc<App>>| async move {
-        let answer = landing(&app, &path, shows_pods).await;
+        let answer = landing(&app, &path, is_local || who.has_users()).await;
         app.count("landing", answer.status().as_u16());
         answer
     };
-    Router::new()
+    let own = Arc::clone(&web);
+    let guarded = Router::new()
         .route(telemetry_path, get(metrics))
         .route("/", get(landing))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(from_fn(move |request, next| guard(Arc::clone(&own), request, next)));
+    Router::new()
         .route("/-/healthy", get(healthy))
         .route("/livez", get(healthy))
         .route("/-/ready", get(ready))
         .route("/readyz", get(ready))
+        .merge(guarded)
+        .layer(from_fn(move |request, next| with_headers(Arc::clone(&web), request, next)))
         .with_state(app)
+}
+
+/// Lets nobody by who has to say who they are and does not.
+async fn guard(web: Arc<Web>, request: Request, next: Next) -> Response {
+    if !web.has_users() {
+        return next.run(request).await;
+    }
+    let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+    // Checking a password takes long by design.
+    let decision = tokio::task::spawn_blocking(move || web.decide(header.as_deref())).await;
+    if decision.is_ok_and(|decision| decision == Decision::Welcome) {
+        return next.run(request).await;
+    }
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "a name and a password are needed\n")
+        .into_response()
+}
+
+async fn with_headers(web: Arc<Web>, request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    answer.headers_mut().extend(web.headers());
+    answer
 }
 
 async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Response {

@@ -1,6 +1,7 @@
 //! Connections: how many, and for how long they may be silent.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
+use super::app::chain;
+use crate::web::Web;
 
 /// Connections of one listener at once; who comes then waits for one to end.
 const MAX_CONNECTIONS: usize = 1024;
@@ -30,7 +35,7 @@ const STALLED: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Answers until the sender of `stopped` is gone; requests that have begun are finished.
-pub async fn answer(listener: Listener, pages: Router, mut stopped: watch::Receiver<()>) {
+pub async fn answer(listener: Listener, pages: Router, web: Arc<Web>, mut stopped: watch::Receiver<()>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     loop {
@@ -45,7 +50,17 @@ pub async fn answer(listener: Listener, pages: Router, mut stopped: watch::Recei
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok(stream) => begin(stream, pages.clone(), graceful.watcher(), permit),
+            Ok(stream) => {
+                // Who can open a socket in the file system is on this machine.
+                let tls = if listener.is_tcp() { web.tls() } else { None };
+                let (pages, watcher) = (pages.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, tls, pages, watcher).await {
+                        tracing::debug!(error = %chain(&*error), "a connection ended");
+                    }
+                    drop(permit);
+                });
+            }
             Err(error) => {
                 // Out of descriptors, or the client is gone already: the next may be luckier.
                 tracing::debug!(%error, "a connection is not accepted");
@@ -62,27 +77,37 @@ pub async fn answer(listener: Listener, pages: Router, mut stopped: watch::Recei
 trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 impl Listener {
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<Pin<Box<dyn Stream>>> {
         match self {
-            Self::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Tcp(listener) => Ok(Box::pin(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok(Box::pin(listener.accept().await?.0)),
         }
+    }
+
+    fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
 }
 
-fn begin(stream: Box<dyn Stream>, pages: Router, watcher: Watcher, permit: Option<OwnedSemaphorePermit>) {
-    let mut stream = TimeoutStream::new(Box::into_pin(stream));
+async fn converse(
+    stream: Pin<Box<dyn Stream>>,
+    tls: Option<Arc<ServerConfig>>,
+    pages: Router,
+    watcher: Watcher,
+) -> Result<(), Error> {
+    let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
+    let stream = Box::pin(stream);
+    let stream: Pin<Box<dyn Stream>> = match tls {
+        None => stream,
+        Some(tls) => Box::pin(timeout(STALLED, TlsAcceptor::from(tls).accept(stream)).await??),
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(NEXT_REQUEST)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(pages));
-    let connection = watcher.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended");
-        }
-        drop(permit);
-    });
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+    Ok(watcher.watch(connection).await?)
 }

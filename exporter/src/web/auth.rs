@@ -1,0 +1,161 @@
+//! Basic authentication (RFC 7617) against bcrypt hashes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+/// A bcrypt hash that is well-formed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Hash(String);
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hash")
+    }
+}
+
+impl Hash {
+    pub(super) fn parse(text: String) -> Option<Self> {
+        bcrypt::HashParts::from_str(&text).is_ok().then_some(Self(text))
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// It is answered.
+    Welcome,
+    /// It has no name and password, or wrong ones.
+    Unknown,
+}
+
+/// Users, and which of their passwords were right before: a bcrypt check takes a while by design.
+#[derive(Debug, Default)]
+pub(super) struct Users {
+    users: BTreeMap<String, Hash>,
+    known: Mutex<BTreeSet<[u8; 32]>>,
+}
+
+/// Passwords that are remembered; one a user is enough.
+const MAX_KNOWN: usize = 100;
+
+/// Checked when there is no such user, so that both take as long.
+const NOBODY: &str = "$2b$10$7EqJtq98hPqEX7fNZaFWoOhi5B0a0P6cHk1aZ0xVf0k0e3N2V9x2S";
+
+/// A password that bcrypt would cut is none that anybody set.
+const MAX_PASSWORD: usize = 72;
+
+impl Users {
+    pub(super) fn new(users: BTreeMap<String, Hash>) -> Self {
+        Self { users, known: Mutex::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Decides by the value of the header `Authorization`. Blocks for some 50 ms when it is a new one.
+    pub(super) fn decide(&self, authorization: Option<&[u8]>) -> Decision {
+        if self.users.is_empty() {
+            return Decision::Welcome;
+        }
+        let Some((user, password)) = authorization.and_then(credentials) else { return Decision::Unknown };
+        let hash = self.users.get(&user);
+        let stored = hash.map_or(NOBODY, |hash| hash.0.as_str());
+        let mut digest = Sha256::new();
+        for part in [user.as_bytes(), stored.as_bytes(), &password] {
+            digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            digest.update(part);
+        }
+        let key: [u8; 32] = digest.finalize().into();
+        if hash.is_some() && self.known().contains(&key) {
+            return Decision::Welcome;
+        }
+        let is_right = password.len() <= MAX_PASSWORD && bcrypt::verify(&password, stored).unwrap_or(false);
+        if !is_right || hash.is_none() {
+            return Decision::Unknown;
+        }
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(key);
+        Decision::Welcome
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<[u8; 32]>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// User and password.
+fn credentials(header: &[u8]) -> Option<(String, Vec<u8>)> {
+    let (scheme, rest) = header.split_at_checked("Basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let text = STANDARD.decode(rest.trim_ascii()).ok()?;
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    let user = String::from_utf8(text[..colon].to_vec()).ok()?;
+    Some((user, text[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users() -> Users {
+        let hash = |password: &str| Hash::parse(bcrypt::hash(password, 4).unwrap()).unwrap();
+        Users::new(BTreeMap::from([("prom".to_owned(), hash("s3:cret")), ("b".to_owned(), hash("other"))]))
+    }
+
+    fn header(text: &str) -> Vec<u8> {
+        format!("Basic {}", STANDARD.encode(text)).into_bytes()
+    }
+
+    #[test]
+    fn without_users_everybody_is_welcome() {
+        assert_eq!(Users::default().decide(None), Decision::Welcome);
+    }
+
+    #[test]
+    fn only_the_right_password_of_the_right_user() {
+        let users = users();
+        for _twice in 0..2 {
+            assert_eq!(users.decide(Some(&header("prom:s3:cret"))), Decision::Welcome);
+            for wrong in ["prom:other", "b:s3:cret", "prom:", ":s3:cret", "prom", "", "nobody:x"] {
+                assert_eq!(users.decide(Some(&header(wrong))), Decision::Unknown, "{wrong}");
+            }
+        }
+        for wrong in [
+            &b""[..],
+            b"Basic",
+            b"Basic ",
+            b"Basic !!!",
+            b"Bearer cHJvbTpzMzpjcmV0",
+            b"\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            assert_eq!(users.decide(Some(wrong)), Decision::Unknown);
+        }
+        assert_eq!(users.decide(None), Decision::Unknown);
+        assert_eq!(users.known().len(), 1);
+    }
+
+    #[test]
+    fn a_long_password_is_wrong_even_where_bcrypt_would_cut_it() {
+        let password = "x".repeat(MAX_PASSWORD);
+        let hash = Hash::parse(bcrypt::hash(&password, 4).unwrap()).unwrap();
+        let users = Users::new(BTreeMap::from([("a".to_owned(), hash)]));
+        assert_eq!(users.decide(Some(&header(&format!("a:{password}y")))), Decision::Unknown);
+    }
+
+    #[test]
+    fn the_hash_of_nobody_is_one() {
+        assert!(Hash::parse(NOBODY.to_owned()).is_some());
+        assert!(Hash::parse("secret".to_owned()).is_none());
+    }
+}

@@ -1,0 +1,17 @@
+//! TLS and passwords, from a file in the format of Prometheus' exporter-toolkit (docs/web-configuration.md of that project).
+//!
+//! ```text
+//! config   the file's text, checked
+//! tls      certificates and keys -> a TLS server
+//! auth     users and their passwords
+//! live     all of it, read again when a file changes
+//! ```
+
+mod auth;
+mod config;
+mod live;
+mod tls;
+
+pub(crate) use auth::Decision;
+pub use config::WebError;
+pub use live::Web;

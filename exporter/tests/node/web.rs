@@ -1,0 +1,188 @@
+//! Passwords and TLS, as a client meets them.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::exporter::{Exporter, until};
+use crate::{Case, Res, expect};
+
+pub(crate) const CASES: &[Case] = &[
+    ("web::a_password_is_needed_but_for_health", a_password_is_needed),
+    ("web::only_tls_and_known_clients_are_answered", only_known_clients),
+    ("web::a_new_certificate_is_taken_without_a_restart", a_new_certificate_is_taken),
+    ("web::an_open_address_needs_tls", an_open_address_needs_tls),
+];
+
+const ADDRESS: &str = "127.0.0.1:9478";
+
+fn a_password_is_needed() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("web.yml");
+    fs::write(&file, format!("basic_auth_users:\n  prom: {}\n", bcrypt::hash("secret", 4)?))?;
+    let exporter = Exporter::start(&["--web.config.file", &file.display().to_string()])?;
+    let ask = |path: &str, user: Option<&str>| -> Res<u16> {
+        let mut stream = exporter.connect()?;
+        let header = user.map_or_else(String::new, |user| {
+            let code = base64::engine::general_purpose::STANDARD.encode(user);
+            format!("Authorization: Basic {code}\r\n")
+        });
+        write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
+        code(&mut stream)
+    };
+    for (path, user, wanted) in [
+        ("/metrics", None, 401),
+        ("/", None, 401),
+        ("/none", None, 401),
+        ("/metrics", Some("prom:wrong"), 401),
+        ("/metrics", Some("other:secret"), 401),
+        ("/metrics", Some("prom:secret"), 200),
+        ("/", Some("prom:secret"), 200),
+        ("/none", Some("prom:secret"), 404),
+        ("/-/healthy", None, 200),
+        ("/readyz", None, 200),
+    ] {
+        expect(&format!("{path} for {user:?}"), ask(path, user)?, wanted)?;
+    }
+    Ok(())
+}
+
+/// Certificates of one authority, in a directory.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Res<Self> {
+        let mut params = CertificateParams::new(vec![])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+    }
+
+    /// A certificate and its key, in PEM.
+    fn certificate(&self, name: &str) -> Res<(String, String)> {
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(vec![name.to_owned()])?.signed_by(&key, &self.issuer)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// The files of a server, which takes clients called `prometheus.test`.
+    fn write(&self, dir: &Path) -> Res<()> {
+        let (certificate, key) = self.certificate("127.0.0.1")?;
+        fs::write(dir.join("cert.pem"), certificate)?;
+        fs::write(dir.join("key.pem"), key)?;
+        fs::write(dir.join("ca.pem"), self.issuer.pem())?;
+        let text = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  client_ca_file: ca.pem\n  \
+                    client_auth_type: RequireAndVerifyClientCert\n  client_allowed_sans: [prometheus.test]\n";
+        Ok(fs::write(dir.join("web.yml"), text)?)
+    }
+
+    /// Asks for `/-/healthy` as a client of this name, which trusts this authority; the status code.
+    fn ask(&self, name: Option<&str>) -> Res<u16> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone())?;
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let config = match name {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                use rustls::pki_types::pem::PemObject as _;
+                let (certificate, key) = self.certificate(name)?;
+                let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
+                builder.with_client_auth_cert(
+                    vec![certificate],
+                    PrivateKeyDer::from_pem_slice(key.as_bytes())?,
+                )?
+            }
+        };
+        let session = ClientConnection::new(Arc::new(config), "127.0.0.1".try_into()?)?;
+        let mut stream = StreamOwned::new(session, connect()?);
+        write!(stream, "GET /-/healthy HTTP/1.0\r\n\r\n")?;
+        code(&mut stream)
+    }
+}
+
+fn connect() -> Res<TcpStream> {
+    let stream = TcpStream::connect(ADDRESS)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(stream)
+}
+
+fn code(stream: &mut impl Read) -> Res<u16> {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let code = answer.split(' ').nth(1).ok_or_else(|| format!("no answer: {answer:?}"))?;
+    Ok(code.parse()?)
+}
+
+/// An exporter with the files of this directory, on the loopback interface.
+fn serve(dir: &Path) -> Res<Exporter> {
+    // Nobody has done so in a machine that has just booted.
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    expect("status of ip", status.code(), Some(0))?;
+    let file = dir.join("web.yml").display().to_string();
+    Exporter::start(&["--web.listen-address", ADDRESS, "--web.config.file", &file])
+}
+
+fn only_known_clients() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let authority = Authority::new()?;
+    authority.write(dir.path())?;
+    let _exporter = serve(dir.path())?;
+    expect("code for the right client", authority.ask(Some("prometheus.test"))?, 200)?;
+    let stranger = Authority::new()?;
+    let refused = [
+        ("a client without a certificate", authority.ask(None)),
+        ("a client of another name", authority.ask(Some("other.test"))),
+        ("a client that trusts somebody else", stranger.ask(Some("prometheus.test"))),
+    ];
+    for (who, answer) in refused {
+        if let Ok(code) = answer {
+            return Err(format!("{who} gets {code}").into());
+        }
+    }
+    let mut plain = connect()?;
+    write!(plain, "GET /metrics HTTP/1.0\r\n\r\n")?;
+    if let Ok(code) = code(&mut plain) {
+        return Err(format!("a client without TLS gets {code}").into());
+    }
+    expect("code for the right client again", authority.ask(Some("prometheus.test"))?, 200)
+}
+
+fn a_new_certificate_is_taken() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let (old, new) = (Authority::new()?, Authority::new()?);
+    old.write(dir.path())?;
+    let _exporter = serve(dir.path())?;
+    expect("code with the old certificate", old.ask(Some("prometheus.test"))?, 200)?;
+    new.write(dir.path())?;
+    until("the new certificate", || {
+        let code = new.ask(Some("prometheus.test"));
+        Ok(code.is_ok_and(|code| code == 200).then_some(()))
+    })?;
+    if let Ok(code) = old.ask(Some("prometheus.test")) {
+        return Err(format!("a client of the old authority gets {code}").into());
+    }
+    Ok(())
+}
+
+fn an_open_address_needs_tls() -> Res<()> {
+    let output = Command::new(std::env::current_exe()?)
+        .args([crate::exporter::SERVE, "--web.listen-address", "0.0.0.0:9478"])
+        .output()?;
+    expect("exit code", output.status.code(), Some(1))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let is_told = text.contains("0.0.0.0:9478 can be reached from other machines without TLS");
+    if is_told { Ok(()) } else { Err(text.into_owned().into()) }
+}
