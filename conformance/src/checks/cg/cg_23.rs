@@ -31,7 +31,7 @@ const REQUIREMENT: Requirement = Requirement {
     subject: Subject::Pod,
     adapters: &[Adapter::Podrt],
     scenario: "A pod with a memory limit and two containers without one, which take 60 % of the pod's limit each, one after \
-               the other, and keep it; the OOM killer may not choose the second.",
+               the other, and keep it; the OOM killer may choose the first only.",
     inside: "The pod layer reports the end of one container by 137, and the other's witness has said that it has its share.",
     kernel: "The cgroups that the programs were executed in and where these were made (sched_process_exec, cgroup_mkdir), \
              the victims of the OOM killer (mark_victim), and memory.max and memory.events.local of the pod's cgroup.",
@@ -62,9 +62,9 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let mut second = cell.hello(SECOND, cell.deadline(20.0));
     let mut has_second_share = false;
     if let Some(link) = &mut second {
-        // Else the kernel kills it too when it looks for memory again before that of the first victim is free.
-        let path = PathBuf::from(format!("/proc/{}/oom_score_adj", link.outer_pid));
-        fs::write(&path, OOM_SCORE_ADJ_MIN).map_err(|source| Obstacle::Node { op: "write", path, source })?;
+        // Else the kernel kills one of them too when it looks for memory again before that of the first victim is free.
+        let document = cell.document(&name)?;
+        spare_all_but(&document.cgroup_of(FIRST), &document.cgroup)?;
         has_second_share = link.ask(Command::Touch { bytes: SHARE }, cell.deadline(20.0)).is_ok();
     }
     let is_over = |document: &crate::adapter::podrt::PodDocument| {
@@ -107,6 +107,24 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
         pods::tells(kind) || matches!(kind, EventKind::CgroupMkdir { .. })
     });
     Ok(evidence)
+}
+
+/// Takes all processes of a pod from the OOM killer's choice, those of one container left out.
+fn spare_all_but(container: &str, pod: &str) -> Result<(), Obstacle> {
+    let failed = |op, path: PathBuf| move |source| Obstacle::Node { op, path, source };
+    let (pod, chosen) = (Cgroup::at(pod).dir().to_owned(), Cgroup::at(container).dir().to_owned());
+    for entry in fs::read_dir(&pod).map_err(failed("list", pod.clone()))? {
+        let dir = entry.map_err(failed("list", pod.clone()))?.path();
+        if dir == chosen || !dir.is_dir() {
+            continue;
+        }
+        let procs = dir.join("cgroup.procs");
+        for pid in fs::read_to_string(&procs).map_err(failed("read", procs.clone()))?.lines() {
+            let path = PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
+            fs::write(&path, OOM_SCORE_ADJ_MIN).map_err(failed("write", path.clone()))?;
+        }
+    }
+    Ok(())
 }
 
 fn inside(side: &Side<'_>) -> Result<Finding, Gap> {
