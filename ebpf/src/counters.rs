@@ -127,19 +127,32 @@ impl CounterMaps {
         Counts { values: Box::new(values), available: Arc::clone(&self.available) }
     }
 
+    /// What is counted for no cgroup.
+    pub(crate) fn rest(&self) -> Result<Counts, CounterError> {
+        let failed = |source| CounterError { op: "read the counters of no cgroup".to_owned(), source };
+        let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed)?;
+        let mut rest = [0; N_COUNTERS];
+        for cpu in per_cpu.iter() {
+            add(&mut rest, cpu);
+        }
+        Ok(self.counts(rest))
+    }
+
+    /// Ids of the cgroups that are counted; the kernel may give one twice when a cgroup is made meanwhile.
+    pub(crate) fn ids(&self) -> Result<Vec<u64>, CounterError> {
+        let failed = |source| CounterError { op: "list the cgroups that are counted".to_owned(), source };
+        lock(&self.cgroups).keys().collect::<Result<_, _>>().map_err(failed)
+    }
+
     pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {
         let failed = |op: &str| {
             let op = op.to_owned();
             move |source| CounterError { op, source }
         };
         let map = lock(&self.cgroups);
-        let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed("read the counters of no cgroup"))?;
-        let mut rest = [0u64; N_COUNTERS];
-        for cpu in per_cpu.iter() {
-            add(&mut rest, cpu);
-        }
+        let rest = self.rest()?;
         let mut node = **lock(&self.ended);
-        add(&mut node, &rest);
+        add(&mut node, &rest.values);
         let mut cgroups = BTreeMap::new();
         for id in map.keys() {
             let id = id.map_err(failed("list the cgroups that are counted"))?;
@@ -154,7 +167,7 @@ impl CounterMaps {
                 Err(source) => return Err(failed("read the counters of a cgroup")(source)),
             }
         }
-        Ok(Snapshot { node: self.counts(node), cgroups, rest: self.counts(rest) })
+        Ok(Snapshot { node: self.counts(node), cgroups, rest })
     }
 
     pub(crate) fn zombies(&self) -> Vec<ZombieView> {

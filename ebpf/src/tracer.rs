@@ -343,6 +343,22 @@ impl Tracer {
         self.shared.counters.snapshot()
     }
 
+    /// What is counted for no cgroup ([`Snapshot::rest`]), without reading the others.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn rest_counters(&self) -> Result<Counts, CounterError> {
+        self.shared.counters.rest()
+    }
+
+    /// Ids of the cgroups that are counted, without their counters; one may be there twice.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counted_cgroups(&self) -> Result<Vec<u64>, CounterError> {
+        self.shared.counters.ids()
+    }
+
     /// Processes that wait to be reaped; empty, and not to be relied on, where `release_task` is not attached.
     #[must_use]
     pub fn zombies(&self) -> Vec<ZombieView> {

@@ -61,22 +61,17 @@ impl Directory {
         if let Some((pod, part)) = self.podrt.of_cgroup(path) {
             return of_podrt(pod, part, path);
         }
-        let Some((top, mut identity)) = nearest(path) else {
+        let Some(mut found) = nearest(path) else {
             return Found { owner: Owner::host(), is_top: false, is_provisional: false };
         };
         // Whoever is in a container chooses the names below it; they must not become those of another pod.
-        let (top, names) = if identity.is_delegated {
-            match outermost(path) {
-                Some((outer, own)) if !own.is_delegated => {
-                    identity = own;
-                    (outer, self.names(&identity))
-                }
-                _ => (top, None),
-            }
-        } else {
-            let names = self.names(&identity);
-            (top, names)
-        };
+        if found.1.is_delegated
+            && let Some(own) = outermost(path).filter(|(_, identity)| !identity.is_delegated)
+        {
+            found = own;
+        }
+        let (top, identity) = found;
+        let names = if identity.is_delegated { None } else { self.names(&identity) };
         let is_pods = identity.pod_uid.is_some();
         Found {
             is_top: top == path,
@@ -88,7 +83,7 @@ impl Directory {
     fn names(&self, identity: &Identity) -> Option<Names> {
         let container = identity.container_id.as_ref().and_then(|id| self.logs.containers.get(id));
         if let Some(names) = container {
-            return Some(Names::new(&names.namespace, &names.pod, &names.container));
+            return Some(names.clone());
         }
         let pod = self.logs.pods.get(identity.pod_uid.as_ref()?)?;
         match identity.kind {

@@ -12,7 +12,7 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
 use crate::metrics::{self, FAMILIES, OwnState, Requests, Sheet};
-use crate::observe::{ObserveError, Observer, boot};
+use crate::observe::{Observer, boot};
 
 use super::landing::{self, Row};
 
@@ -68,7 +68,10 @@ impl App {
     /// Looks for new cgroups. Blocks for some milliseconds.
     pub fn turn(&self) {
         if let Err(error) = self.observer.refresh() {
-            tracing::warn!(error = %chain(&error), "the containers are not up to date");
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "the containers are not up to date"
+            );
         }
         self.state.turned_at.store(boot().as_secs(), Ordering::Relaxed);
     }
@@ -83,13 +86,13 @@ impl App {
     }
 
     /// The containers for the landing page. Blocks.
-    pub(super) fn rows(&self) -> Result<Vec<Row>, ObserveError> {
-        self.observer.view(landing::rows)
+    pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
+        Ok(self.observer.view(landing::rows)?)
     }
 
     /// The exposition, in Prometheus' text format 0.0.4. Blocks.
-    pub(super) fn exposition(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    pub(super) fn exposition(&self) -> anyhow::Result<String> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 }
 
@@ -118,7 +121,10 @@ impl Collector for Node {
         let node = self.observer.view(metrics::sheet);
         let is_good = node.is_ok();
         let mut sheet = node.unwrap_or_else(|error| {
-            tracing::warn!(error = %chain(&error), "the node cannot be read for a scrape");
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "the node cannot be read for a scrape"
+            );
             Sheet::default()
         });
         let requests = self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -129,12 +135,6 @@ impl Collector for Node {
         );
         sheet.into_families()
     }
-}
-
-/// An error with its causes, in a line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use podproof_ebpf::counters::Counter;
-
+use crate::metrics::OOM_KILLS;
 use crate::model::Role;
 use crate::observe::View;
 
@@ -31,12 +30,6 @@ pub(super) struct Row {
 
 /// The containers of the node in the order of their names.
 pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
-    const OOM_KILLS: [Counter; 4] = [
-        Counter::OomKillsMemcg,
-        Counter::OomKillsGlobal,
-        Counter::OomKillsCpuset,
-        Counter::OomKillsMempolicy,
-    ];
     let series =
         view.model.series().filter(|(_, series)| matches!(series.owner.role, Role::App | Role::Sandbox));
     let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
@@ -49,7 +42,7 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
             zombies: zombies.of_init + zombies.of_others,
             oldest: zombies.oldest,
             restarts: series.n_runs.saturating_sub(1),
-            oom_kills: view.model.sums(series, view.snapshot).of(&OOM_KILLS),
+            oom_kills: view.model.sums(series, view.snapshot).of(OOM_KILLS),
         }
     };
     series.map(row).collect()

@@ -11,7 +11,6 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::App;
-use super::app::chain;
 use super::landing;
 use crate::web::{Decision, Web};
 
@@ -66,52 +65,40 @@ async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Resp
     if !shows_pods {
         return Html(landing::page(telemetry_path, None)).into_response();
     }
-    // It costs what a scrape costs.
-    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else { return too_many() };
-    let own = Arc::clone(app);
-    let rows = tokio::task::spawn_blocking(move || {
-        let rows = own.rows();
-        drop(permit);
-        rows.map_err(|error| chain(&error))
-    });
-    match rows.await.unwrap_or_else(|error| Err(error.to_string())) {
+    match read(app, App::rows).await {
         Ok(rows) => Html(landing::page(telemetry_path, Some(&rows))).into_response(),
-        Err(error) => {
-            tracing::error!(error, "no page of pods");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the pods cannot be shown; see the log\n").into_response()
-        }
+        Err(answer) => answer,
     }
 }
 
-fn too_many() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "too many requests at once; see --web.max-requests\n").into_response()
+/// Reads the node, beside no more others than the limit allows; as a failure, the answer that says why.
+async fn read<T: Send + 'static>(
+    app: &Arc<App>,
+    of: impl FnOnce(&App) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Response> {
+    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else {
+        let why = "too many requests at once; see --web.max-requests\n";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response());
+    };
+    let own = Arc::clone(app);
+    let work = tokio::task::spawn_blocking(move || {
+        let read = of(&own);
+        drop(permit);
+        read
+    });
+    work.await.map_err(anyhow::Error::new).flatten().map_err(|error| {
+        tracing::error!(error = format!("{error:#}"), "the node is not shown");
+        (StatusCode::INTERNAL_SERVER_ERROR, "the node cannot be shown; see the log\n").into_response()
+    })
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let answer = scrape(&app).await;
+    let answer = match read(&app, App::exposition).await {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(answer) => answer,
+    };
     app.count("metrics", answer.status().as_u16());
     answer
-}
-
-async fn scrape(app: &Arc<App>) -> Response {
-    let Ok(permit) = Arc::clone(&app.scrapes).try_acquire_owned() else { return too_many() };
-    let own = Arc::clone(app);
-    let text = tokio::task::spawn_blocking(move || {
-        let text = own.exposition();
-        drop(permit);
-        text
-    });
-    match text
-        .await
-        .map_err(|error| error.to_string())
-        .and_then(|text| text.map_err(|error| error.to_string()))
-    {
-        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => {
-            tracing::error!(error, "no scrape");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be given; see the log\n").into_response()
-        }
-    }
 }
 
 async fn healthy(State(app): State<Arc<App>>) -> StatusCode {

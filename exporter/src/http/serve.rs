@@ -18,7 +18,6 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
-use super::app::chain;
 use crate::web::Web;
 
 /// Connections of one listener at once; who comes then waits for one to end.
@@ -56,7 +55,7 @@ pub async fn answer(listener: Listener, pages: Router, web: Arc<Web>, mut stoppe
                 let (pages, watcher) = (pages.clone(), graceful.watcher());
                 tokio::spawn(async move {
                     if let Err(error) = converse(stream, tls, pages, watcher).await {
-                        tracing::debug!(error = %chain(&*error), "a connection ended");
+                        tracing::debug!(error = format!("{error:#}"), "a connection ended");
                     }
                     drop(permit);
                 });
@@ -77,8 +76,6 @@ pub async fn answer(listener: Listener, pages: Router, web: Arc<Web>, mut stoppe
 trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
 impl Listener {
     async fn accept(&self) -> io::Result<Pin<Box<dyn Stream>>> {
         match self {
@@ -97,7 +94,7 @@ async fn converse(
     tls: Option<Arc<ServerConfig>>,
     pages: Router,
     watcher: Watcher,
-) -> Result<(), Error> {
+) -> anyhow::Result<()> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
     let stream = Box::pin(stream);

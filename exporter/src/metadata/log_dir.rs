@@ -12,8 +12,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{MetadataError, Names, bounded};
+use super::{MetadataError, bounded};
 use crate::identity::{is_full_id, is_label, is_subdomain, pod_uid};
+use crate::model::Names;
 
 /// What the log files tell.
 #[derive(Debug, Default)]

@@ -16,17 +16,6 @@ use std::path::PathBuf;
 
 pub use bounded::{MAX_ENTRIES, MAX_FILE_BYTES};
 
-/// What a container is called.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Names {
-    /// Namespace of the pod.
-    pub namespace: String,
-    /// Pod.
-    pub pod: String,
-    /// Container.
-    pub container: String,
-}
-
 /// Something that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {

@@ -11,8 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{MetadataError, Names, bounded};
+use super::{MetadataError, bounded};
 use crate::identity::{is_label, is_subdomain};
+use crate::model::Names;
 
 /// Name of the sandbox among a pod's containers.
 pub(crate) const SANDBOX: &str = "_sandbox";

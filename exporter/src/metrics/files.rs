@@ -6,7 +6,7 @@ use crate::cgroups::{FileCounters, FileGauges};
 use crate::model::Names;
 
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCounters, gauges: &FileGauges) {
-    let common = [names.namespace.as_str(), &names.pod, &names.container];
+    let common = names.labels();
     if let Some(values) = counters.memory {
         for (event, value) in FileCounters::MEMORY_EVENTS.iter().zip(values) {
             sheet.count(&all::MEMORY_EVENTS, &[&common[..], &[event]].concat(), value);

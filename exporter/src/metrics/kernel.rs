@@ -138,7 +138,8 @@ const EXITS: &[Counter] = &[C::ExitsSuccess, C::ExitsError, C::ExitsSignal, C::E
 const INIT_EXITS: &[Counter] = &[C::InitExitsSuccess, C::InitExitsError, C::InitExitsSignal, C::InitExitsOom];
 const REAPS: &[Counter] =
     &[C::ReapsParent, C::ReapsInit, C::ReapsSubreaper, C::ReapsHostInit, C::ReapsTracer, C::ReapsAuto];
-const OOM_KILLS: &[Counter] = &[C::OomKillsGlobal, C::OomKillsCpuset, C::OomKillsMempolicy, C::OomKillsMemcg];
+pub(crate) const OOM_KILLS: &[Counter] =
+    &[C::OomKillsGlobal, C::OomKillsCpuset, C::OomKillsMempolicy, C::OomKillsMemcg];
 
 const ZOMBIE_BUCKETS: [Counter; 9] = [
     C::ZombieLe0,
@@ -156,7 +157,7 @@ const ZOMBIE_BOUNDS: [f64; 8] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.
 
 /// All samples of a container that the kernel counts.
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums) {
-    let common = [names.namespace.as_str(), &names.pod, &names.container];
+    let common = names.labels();
     for line in LINES {
         if let Some(value) = sums.of(line.counters) {
             sheet.count(line.family, &[&common, line.labels].concat(), value);

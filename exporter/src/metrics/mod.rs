@@ -9,6 +9,7 @@ mod own;
 pub use catalogue::FAMILIES;
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
+pub(crate) use kernel::OOM_KILLS;
 pub(crate) use own::{OwnState, Requests, of_exporter};
 
 use crate::model::{Names, Role, Series, Sums};
@@ -25,7 +26,7 @@ pub(crate) fn sheet(view: &View<'_>) -> Sheet {
             of_container(&mut sheet, view, names, series);
         }
     }
-    kernel::of_node(&mut sheet, &sums(view.snapshot.node.clone()));
+    kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
     kernel::of_nobody(&mut sheet, &view.model.nobody(view.snapshot));
     own::of_probes(&mut sheet, view.probes);
     own::of_tables(&mut sheet, view);
@@ -33,7 +34,7 @@ pub(crate) fn sheet(view: &View<'_>) -> Sheet {
 }
 
 fn of_zombies(sheet: &mut Sheet, view: &View<'_>, names: &Names) {
-    let common = [names.namespace.as_str(), &names.pod, &names.container];
+    let common = names.labels();
     let zombies = view.zombies(names);
     for (parent, count) in [("init", zombies.of_init), ("other", zombies.of_others)] {
         sheet.count(&catalogue::ZOMBIE_PROCESSES, &[&common[..], &[parent]].concat(), count);
@@ -42,7 +43,7 @@ fn of_zombies(sheet: &mut Sheet, view: &View<'_>, names: &Names) {
 }
 
 fn of_container(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Series) {
-    let common = [names.namespace.as_str(), &names.pod, &names.container];
+    let common = names.labels();
     let owner = &series.owner;
     let identity =
         [&*owner.container_id, &owner.pod_uid, owner.role.label(), &owner.runtime, &owner.qos_class];
@@ -53,10 +54,4 @@ fn of_container(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Seri
     if owner.role == Role::Sandbox {
         sheet.set(&catalogue::SANDBOX_INIT_UP, &common[..2], f64::from(u8::from(processes > 0)));
     }
-}
-
-fn sums(counts: podproof_ebpf::counters::Counts) -> Sums {
-    let mut sums = Sums::zero(&counts);
-    sums.add(&counts);
-    sums
 }

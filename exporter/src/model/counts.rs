@@ -24,3 +24,9 @@ impl Sums {
         counters.iter().map(|counter| self.0.get(*counter as usize).copied().flatten()).sum()
     }
 }
+
+impl From<&Counts> for Sums {
+    fn from(counts: &Counts) -> Self {
+        Self(Counter::ALL.iter().map(|counter| counts.get(*counter)).collect())
+    }
+}

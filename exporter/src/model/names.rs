@@ -22,6 +22,11 @@ impl Names {
     pub fn new(namespace: &str, pod: &str, container: &str) -> Self {
         Self { namespace: clip(namespace), pod: clip(pod), container: clip(container) }
     }
+
+    /// Values of the labels that every series of a container begins with.
+    pub(crate) fn labels(&self) -> [&str; 3] {
+        [&self.namespace, &self.pod, &self.container]
+    }
 }
 
 fn clip(name: &str) -> String {

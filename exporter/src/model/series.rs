@@ -83,7 +83,7 @@ impl Model {
     pub(crate) fn compare(
         &mut self,
         tree: &[Cgroup],
-        counted: impl Iterator<Item = u64>,
+        counted: impl IntoIterator<Item = u64>,
         times: Times,
         owner_of: impl Fn(&Path) -> Found,
     ) -> Changes {

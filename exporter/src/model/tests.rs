@@ -39,10 +39,9 @@ impl Node {
         let tree: Vec<Cgroup> =
             self.tree.iter().map(|(id, path)| Cgroup { id: *id, path: path.into() }).collect();
         let times = Times { now: self.now, wait: WAIT };
-        let counted: Vec<u64> = self.execs.keys().copied().collect();
         let is_provisional = !self.has_names;
         let changes =
-            self.model.compare(&tree, counted.into_iter(), times, |path| found(path, is_provisional));
+            self.model.compare(&tree, self.execs.keys().copied(), times, |path| found(path, is_provisional));
         for id in self.model.expired(self.now, RETENTION) {
             let last = self.execs.remove(&id).map(counts);
             self.model.end(id, last.as_ref());

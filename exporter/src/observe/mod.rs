@@ -101,9 +101,35 @@ impl Observer {
     /// # Errors
     /// When the hierarchy or the counters cannot be read.
     pub fn refresh(&self) -> Result<(), ObserveError> {
+        self.update(&mut self.lock())
+    }
+
+    /// Shows all that is known now.
+    pub(crate) fn view<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> Result<T, ObserveError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        self.update(state)?;
         let snapshot = self.tracer.counters()?;
-        let mut state = self.lock();
-        let churn = |counter| snapshot.node.get(counter).unwrap_or(0);
+        state.model.read_files(|path| read_counters(&self.options.mount_point.join(path)));
+        let mut all = self.tracer.zombies();
+        let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
+        let old = zombies::still(&mut state.old_zombies, &state.ids);
+        all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
+        Ok(show(&View {
+            model: &state.model,
+            snapshot: &snapshot,
+            zombies: view::by_names(&state.model, &all),
+            probes: &self.tracer.probes(),
+            mount_point: &self.options.mount_point,
+            started: self.started,
+            compared_at: state.compared_at,
+        }))
+    }
+
+    fn update(&self, state: &mut State) -> Result<(), ObserveError> {
+        // Every second: of all counters only these two are read, which belong to no cgroup.
+        let rest = self.tracer.rest_counters()?;
+        let churn = |counter| rest.get(counter).unwrap_or(0);
         let seen = (churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved));
         let now = boot();
         if state.seen != Some(seen) || state.is_waiting {
@@ -111,8 +137,9 @@ impl Observer {
             for fault in names.faults() {
                 tracing::debug!(%fault, "a name is not known");
             }
+            // Before the walk: who is counted and not found in it is gone.
+            let counted = self.tracer.counted_cgroups()?;
             let tree = walk(&self.options.mount_point)?;
-            let counted = snapshot.cgroups.keys().copied();
             let times = Times { now, wait: self.options.metadata_wait };
             let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
             state.is_waiting = changes.is_waiting;
@@ -128,28 +155,6 @@ impl Observer {
             state.model.end(id, last.as_ref());
         }
         Ok(())
-    }
-
-    /// Shows all that is known now.
-    pub(crate) fn view<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> Result<T, ObserveError> {
-        self.refresh()?;
-        let snapshot = self.tracer.counters()?;
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        state.model.read_files(|path| read_counters(&self.options.mount_point.join(path)));
-        let mut all = self.tracer.zombies();
-        let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
-        let old = zombies::still(&mut state.old_zombies, &state.ids);
-        all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
-        Ok(show(&View {
-            model: &state.model,
-            snapshot: &snapshot,
-            zombies: view::by_names(&state.model, &all),
-            probes: &self.tracer.probes(),
-            mount_point: &self.options.mount_point,
-            started: self.started,
-            compared_at: state.compared_at,
-        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
