@@ -6,7 +6,7 @@ use crate::identity::{Identity, Kind, QosClass, nearest, outermost};
 use crate::metadata::MetadataError;
 use crate::metadata::log_dir::{self, LogNames};
 use crate::metadata::podrt::{self, Part, PodrtPod, PodrtPods};
-use crate::model::{Names, Owner, Role};
+use crate::model::{Names, Owner, Role, Source};
 
 /// So many characters of an id stand for a container without a name.
 const SHORT_ID: usize = 12;
@@ -35,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) is_top: bool,
     /// Its names are not known, and may be a moment later.
     pub(crate) is_provisional: bool,
+    /// Who knew the names; `None` for the host.
+    pub(crate) source: Option<Source>,
 }
 
 impl Resolver {
@@ -51,9 +53,10 @@ impl Resolver {
 }
 
 impl Directory {
-    /// What could not be read.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = &MetadataError> {
-        self.logs.faults.iter().chain(&self.podrt.faults)
+    /// What could not be read, with the source that it is of.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (Source, &MetadataError)> {
+        let logs = self.logs.faults.iter().map(|fault| (Source::LogDir, fault));
+        logs.chain(self.podrt.faults.iter().map(|fault| (Source::OciState, fault)))
     }
 
     /// Whose the cgroup at a path below the mount point is.
@@ -62,7 +65,7 @@ impl Directory {
             return of_podrt(pod, part, path);
         }
         let Some(mut found) = nearest(path) else {
-            return Found { owner: Owner::host(), is_top: false, is_provisional: false };
+            return Found { owner: Owner::host(), is_top: false, is_provisional: false, source: None };
         };
         // Whoever is in a container chooses the names below it; they must not become those of another pod.
         if found.1.is_delegated
@@ -76,6 +79,7 @@ impl Directory {
         Found {
             is_top: top == path,
             is_provisional: names.is_none() && is_pods,
+            source: Some(if names.is_some() { Source::LogDir } else { Source::CgroupPath }),
             owner: owner(&identity, names.unwrap_or_else(|| without_names(&identity))),
         }
     }
@@ -111,7 +115,8 @@ fn of_podrt(pod: &PodrtPod, part: Part<'_>, path: &Path) -> Found {
         runtime: "podrt".to_owned(),
         qos_class: String::new(),
     };
-    Found { owner, is_top: top == Path::new("/").join(path), is_provisional: false }
+    let is_top = top == Path::new("/").join(path);
+    Found { owner, is_top, is_provisional: false, source: Some(Source::OciState) }
 }
 
 fn owner(identity: &Identity, names: Names) -> Owner {
@@ -194,6 +199,7 @@ mod tests {
     fn services_are_the_host_s() {
         let root = tempfile::tempdir().unwrap();
         let found = read(root.path()).resolve(Path::new("system.slice/sshd.service"));
-        assert_eq!(found, Found { owner: Owner::host(), is_top: false, is_provisional: false });
+        let host = Found { owner: Owner::host(), is_top: false, is_provisional: false, source: None };
+        assert_eq!(found, host);
     }
 }

@@ -56,9 +56,10 @@ async fn serve(cli: Cli) -> Result<()> {
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
         max_cgroups: cli.max_cgroups,
+        max_samples: cli.max_series,
     };
     let observer = tokio::task::spawn_blocking(move || Observer::start(options, resolver)).await??;
-    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure)?;
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0)?;
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();

@@ -4,6 +4,7 @@ mod files;
 mod mount;
 mod tree;
 
-pub(crate) use files::{FileCounters, FileGauges, n_processes, read_counters, read_gauges};
+pub(crate) use files::{FileCounters, FileGauges, processes, read_counters, read_gauges};
+pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy};
 pub use tree::{Cgroup, TreeError, walk};

@@ -6,6 +6,7 @@
 mod cgroups;
 mod exporter;
 mod hostile;
+mod options;
 mod pods;
 mod web;
 
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Node totals are compared.
     arguments.test_threads = Some(1);
-    let trials = [cgroups::CASES, pods::CASES, hostile::CASES, web::CASES].into_iter().flatten();
+    let trials =
+        [cgroups::CASES, pods::CASES, options::CASES, hostile::CASES, web::CASES].into_iter().flatten();
     let trials = trials.map(|(name, case)| {
         Trial::ignorable_test(*name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
