@@ -181,7 +181,7 @@ pub(crate) fn cgroup_attach_task_entry(ctx: FEntryContext) -> u32 {
         && hierarchy(cgroup) == DEFAULT_HIERARCHY
         && let Err(error) = MOVING.insert(bpf_get_current_pid_tgid(), cgroup_id(leader), 0)
     {
-        refused(table::MOVING, error as i32);
+        refused(table::MOVING, error);
     }
     0
 }

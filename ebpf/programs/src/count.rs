@@ -86,7 +86,7 @@ pub(crate) fn count_flags(call: u64, flags: u64) {
     // Another CPU may have made it meanwhile.
     match FLAG_SETS.get_ptr_mut(key) {
         Some(count) => atomic::add(count, 1),
-        None => refused(table::FLAG_SETS, error as i32),
+        None => refused(table::FLAG_SETS, error),
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn begin(cgroup_id: u64) {
     if let Err(error) = COUNTERS.insert(cgroup_id, zeroes, BPF_NOEXIST)
         && COUNTERS.get_ptr(cgroup_id).is_none()
     {
-        refused(table::COUNTERS, error as i32);
+        refused(table::COUNTERS, error);
     }
 }
 

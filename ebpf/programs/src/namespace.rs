@@ -81,7 +81,7 @@ pub(crate) fn setns(_ctx: FEntryContext) -> u32 {
     let mut before = NsInodes::NONE;
     current_namespaces(current(), &mut before);
     if let Err(error) = JOINING.insert(bpf_get_current_pid_tgid(), before, 0) {
-        refused(table::JOINING, error as i32);
+        refused(table::JOINING, error);
     }
     0
 }
@@ -134,7 +134,7 @@ pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
 pub(crate) fn zap_pid_ns_processes(ctx: FEntryContext) -> u32 {
     let ns: usize = ctx.arg(0);
     if let Err(error) = DYING.insert(rd::<u32>(ns, off!(pid_ns_inum)), 1, 0) {
-        refused(table::DYING, error as i32);
+        refused(table::DYING, error);
     }
     0
 }

@@ -22,7 +22,7 @@ pub(crate) fn oom_kill_process(ctx: FEntryContext) -> u32 {
         kill.limit_cgroup_id = id_of_cgroup(rd(memcg, off!(memcg_cgroup)));
     }
     if let Err(error) = OOM_KILLS.insert(bpf_get_current_pid_tgid(), kill, 0) {
-        refused(table::OOM_KILLS, error as i32);
+        refused(table::OOM_KILLS, error);
     }
     0
 }

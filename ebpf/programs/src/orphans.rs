@@ -26,7 +26,7 @@ pub(crate) fn mark(tgid: u32, orphan: Orphan) {
         None => false,
     };
     if !is_known && let Err(error) = ORPHANS.insert(tgid, orphan, 0) {
-        refused(table::ORPHANS, error as i32);
+        refused(table::ORPHANS, error);
     }
 }
 

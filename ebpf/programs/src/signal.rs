@@ -98,7 +98,7 @@ fn note_zombie(parent: Task, sender: Task, info: u64) {
         },
     };
     if let Err(error) = ZOMBIES.insert(rd::<u32>(leader, off!(task_tgid)), zombie, 0) {
-        refused(table::ZOMBIES, error as i32);
+        refused(table::ZOMBIES, error);
     }
 }
 
