@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::capabilities::Kept;
+use crate::check::Format;
+
 /// What the kernel knows about every pod, as Prometheus metrics.
 #[derive(Debug, Parser)]
 #[command(name = "podproof-exporter", version)]
@@ -47,6 +50,16 @@ pub struct Cli {
     /// What is logged: error, warn, info, debug or trace
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: tracing::Level,
+    /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
+    /// commas
+    #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
+    pub keep: Kept,
+    /// Attach the probes, tell what became of each, and end
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "table")]
+    pub check: Option<Format>,
+    /// Do not start where the kernel refuses a probe, also one that others do without
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Where to listen.
@@ -159,6 +172,14 @@ mod tests {
     fn the_command_line_holds_together() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-        assert!(Cli::try_parse_from(["e", "--web.telemetry-path", "/-/ready"]).is_err());
+        let parsed = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
+        assert!(parsed(&["--web.telemetry-path", "/-/ready"]).is_err());
+        let plain = parsed(&[]).unwrap();
+        assert_eq!((plain.keep, plain.check), (Kept::default(), None));
+        assert_eq!(parsed(&["--check"]).unwrap().check, Some(Format::Table));
+        assert_eq!(parsed(&["--check=json", "--strict"]).unwrap().check, Some(Format::Json));
+        assert!(parsed(&["--check=xml"]).is_err());
+        let error = parsed(&["--capabilities.keep", "CAP_BFP"]).unwrap_err().to_string();
+        assert!(error.contains("\"CAP_BFP\" is no capability"), "{error}");
     }
 }

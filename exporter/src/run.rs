@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::capabilities::drop_all_but;
 use crate::cgroups::hierarchy;
+use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, router};
 use crate::observe::{Observer, Options};
@@ -24,10 +26,18 @@ const TURN: Duration = Duration::from_secs(1);
 pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.with_target(false).init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("start the event loop").and_then(|runtime| runtime.block_on(serve(cli)));
+    let result = if let Some(format) = cli.check {
+        check(format, cli.strict, &trace(cli.max_cgroups))
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .context("start the event loop")
+            .and_then(|runtime| runtime.block_on(serve(cli)))
+            .map(|()| true)
+    };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -57,7 +67,16 @@ async fn serve(cli: Cli) -> Result<()> {
         metadata_wait: cli.metadata_wait,
         max_cgroups: cli.max_cgroups,
     };
-    let observer = tokio::task::spawn_blocking(move || Observer::start(options, resolver)).await??;
+    // Both on this thread while it is the only one: capabilities are each thread's own, and a new thread has those of its maker.
+    let observer = Observer::start(options, resolver)?;
+    let lacks = observer.lacks();
+    if cli.strict && !lacks.is_empty() {
+        bail!("--strict: {}", lacks.into_iter().collect::<Vec<_>>().join("; "));
+    }
+    for lack in lacks {
+        tracing::warn!("not all is counted: {lack}");
+    }
+    drop_all_but(&cli.keep)?;
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure)?;
 
     let (stop, stopped) = watch::channel(());
