@@ -17,6 +17,9 @@ pub struct Cli {
     /// Address to listen on: HOST:PORT, :PORT for all addresses, or unix:///PATH; may be given several times
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9478")]
     pub listen: Vec<Address>,
+    /// Listen on the sockets that systemd hands over instead of opening any
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    pub systemd_socket: bool,
     /// File of TLS certificates and passwords, in the format of Prometheus' exporter-toolkit; read again when it changes
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
@@ -47,9 +50,6 @@ pub struct Cli {
     /// Cgroups that can be counted at once; each takes some 800 bytes of kernel memory
     #[arg(long = "map.max-containers", value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
     pub max_cgroups: u32,
-    /// What is logged: error, warn, info, debug or trace
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
-    pub log_level: tracing::Level,
     /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
     /// commas
     #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
@@ -60,6 +60,9 @@ pub struct Cli {
     /// Do not start where the kernel refuses a probe, also one that others do without
     #[arg(long)]
     pub strict: bool,
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: tracing::Level,
 }
 
 /// Where to listen.
@@ -179,6 +182,8 @@ mod tests {
         assert_eq!(parsed(&["--check"]).unwrap().check, Some(Format::Table));
         assert_eq!(parsed(&["--check=json", "--strict"]).unwrap().check, Some(Format::Json));
         assert!(parsed(&["--check=xml"]).is_err());
+        assert!(parsed(&["--web.systemd-socket"]).unwrap().systemd_socket);
+        assert!(parsed(&["--web.systemd-socket", "--web.listen-address", ":1"]).is_err());
         let error = parsed(&["--capabilities.keep", "CAP_BFP"]).unwrap_err().to_string();
         assert!(error.contains("\"CAP_BFP\" is no capability"), "{error}");
     }

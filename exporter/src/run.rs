@@ -14,8 +14,8 @@ use crate::capabilities::drop_all_but;
 use crate::cgroups::hierarchy;
 use crate::check::check;
 use crate::cli::{Address, Cli};
-use crate::http::{App, answer, bind, router};
-use crate::observe::{Observer, Options};
+use crate::http::{App, answer, bind, inherited, router};
+use crate::observe::{Observer, Options, trace};
 use crate::resolve::Resolver;
 use crate::web::Web;
 
@@ -49,11 +49,16 @@ async fn serve(cli: Cli) -> Result<()> {
     let web = Arc::new(Web::read(cli.web_config.as_deref())?);
     let has_tls = web.tls().is_some();
     // Before the probes, which take a while: an address that cannot be had is told at once.
+    let allow_insecure = cli.insecure || has_tls;
     let mut listeners = Vec::new();
-    for address in &cli.listen {
-        listeners.push(bind(address, cli.insecure || has_tls).await?);
+    if cli.systemd_socket {
+        listeners = inherited(allow_insecure)?;
+    } else {
+        for address in &cli.listen {
+            listeners.push((address.clone(), bind(address, allow_insecure).await?));
+        }
     }
-    let is_insecure = !has_tls && cli.listen.iter().any(|address| !address.is_local());
+    let is_insecure = !has_tls && listeners.iter().any(|(address, _)| !address.is_local());
     if is_insecure {
         tracing::warn!("the metrics can be read from other machines, without TLS");
     }
@@ -81,8 +86,8 @@ async fn serve(cli: Cli) -> Result<()> {
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();
-    for (address, listener) in cli.listen.iter().zip(listeners) {
-        tell(address, &cli.telemetry_path, has_tls);
+    for (address, listener) in listeners {
+        tell(&address, &cli.telemetry_path, has_tls);
         let pages = router(Arc::clone(&app), Arc::clone(&web), &cli.telemetry_path, address.is_local());
         servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
     }

@@ -9,6 +9,7 @@ mod exporter;
 mod hostile;
 mod pods;
 mod privileges;
+mod systemd;
 mod web;
 
 use std::path::Path;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         pods::CASES,
         privileges::CASES,
+        systemd::CASES,
         web::CASES,
     ];
     let trials = cases.into_iter().flatten().map(|(name, case)| {
