@@ -173,7 +173,8 @@ fn is_on_demand(probe: &Probe) -> bool {
 /// Programs that are loaded and attached, and the reader of their events. Dropping it detaches them; scopes that are
 /// still open get nothing more.
 pub struct Tracer {
-    _reader: Reader,
+    /// Without events there is nothing to read, and no thread.
+    _reader: Option<Reader>,
     #[cfg(feature = "log")]
     _lines: Option<crate::log::Lines>,
     shared: Arc<Shared>,
@@ -193,7 +194,7 @@ impl fmt::Debug for Tracer {
 }
 
 impl Tracer {
-    /// Loads and attaches the programs and starts the reader. Takes some 0.5 s, most of it the verifier's.
+    /// Loads and attaches the programs, and starts the reader if events are wanted. Takes some 0.5 s, most of it the verifier's.
     ///
     /// # Errors
     /// When this build has no probes, the caller lacks the privileges, or a required probe is refused.
@@ -217,6 +218,7 @@ impl Tracer {
         let has = |name: &str| programs.has(name);
         let available = Arc::new(counters::available(&programs.counter_sources()));
         let has_release = has("release_task");
+        let wants_events = programs.options.events;
         let duplicate = |source| LoadError::Duplicate { source };
         let missed = Missed::of(programs.descriptors().map_err(duplicate)?);
         programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
@@ -255,15 +257,20 @@ impl Tracer {
         });
         let control = Control { has_release: has_release.into(), pad: 0 };
         lock(&shared.control).set(0, bytemuck::cast::<_, [u32; 2]>(control), 0).map_err(object)?;
-        let ring = RingBuf::try_from(take(ebpf, "EVENTS")?).map_err(object)?;
+        let ring = take(ebpf, "EVENTS")?;
         *lock(&shared.programs) = Some(programs);
-        let weak = Arc::downgrade(&shared);
-        let rest = move || {
-            if let Some(shared) = weak.upgrade() {
-                shared.rest();
-            }
+        let reader = if wants_events {
+            let weak = Arc::downgrade(&shared);
+            let rest = move || {
+                if let Some(shared) = weak.upgrade() {
+                    shared.rest();
+                }
+            };
+            let ring = RingBuf::try_from(ring).map_err(object)?;
+            Some(Reader::start(ring, registry, rest).map_err(|source| LoadError::Reader { source })?)
+        } else {
+            None
         };
-        let reader = Reader::start(ring, registry, rest).map_err(|source| LoadError::Reader { source })?;
         Ok(Self {
             _reader: reader,
             #[cfg(feature = "log")]

@@ -9,6 +9,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::metrics::{Collector, Collectors, MAX_PER_CONTAINER};
 
+use crate::capabilities::Kept;
+use crate::check::Format;
+
 /// What the kernel knows about every pod, as Prometheus metrics.
 #[derive(Debug, Parser)]
 #[command(name = "podproof-exporter", version)]
@@ -16,6 +19,9 @@ pub struct Cli {
     /// Address to listen on: HOST:PORT, :PORT for all addresses, or unix:///PATH; may be given several times
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9478")]
     pub listen: Vec<Address>,
+    /// Listen on the sockets that systemd hands over instead of opening any
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    pub systemd_socket: bool,
     /// File of TLS certificates and passwords, in the format of Prometheus' exporter-toolkit; read again when it changes
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config: Option<PathBuf>,
@@ -34,6 +40,9 @@ pub struct Cli {
     /// The directory with the kubelet's `pods` and `containers`, whose names tell those of pods and containers
     #[arg(long = "path.logs", value_name = "DIR", default_value = "/var/log")]
     pub logs: PathBuf,
+    /// Socket of a CRI runtime to ask for names first, as /run/containerd/containerd.sock; who can use it is root
+    #[arg(long = "metadata.cri-socket", value_name = "PATH")]
+    pub cri_socket: Option<PathBuf>,
     /// podrt's directory, its `pod --root`
     #[arg(long = "path.podrt", value_name = "DIR", default_value = "/var/lib/podrt")]
     pub podrt: PathBuf,
@@ -52,6 +61,16 @@ pub struct Cli {
     /// Groups of metrics.
     #[command(flatten)]
     pub collectors: Switches,
+    /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
+    /// commas
+    #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
+    pub keep: Kept,
+    /// Attach the probes, tell what became of each, and end
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "table")]
+    pub check: Option<Format>,
+    /// Do not start where the kernel refuses a probe, also one that others do without
+    #[arg(long)]
+    pub strict: bool,
     /// What is logged: error, warn, info, debug or trace
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: tracing::Level,
@@ -229,6 +248,16 @@ mod tests {
     fn the_command_line_holds_together() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-        assert!(Cli::try_parse_from(["e", "--web.telemetry-path", "/-/ready"]).is_err());
+        let parsed = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
+        assert!(parsed(&["--web.telemetry-path", "/-/ready"]).is_err());
+        let plain = parsed(&[]).unwrap();
+        assert_eq!((plain.keep, plain.check), (Kept::default(), None));
+        assert_eq!(parsed(&["--check"]).unwrap().check, Some(Format::Table));
+        assert_eq!(parsed(&["--check=json", "--strict"]).unwrap().check, Some(Format::Json));
+        assert!(parsed(&["--check=xml"]).is_err());
+        assert!(parsed(&["--web.systemd-socket"]).unwrap().systemd_socket);
+        assert!(parsed(&["--web.systemd-socket", "--web.listen-address", ":1"]).is_err());
+        let error = parsed(&["--capabilities.keep", "CAP_BFP"]).unwrap_err().to_string();
+        assert!(error.contains("\"CAP_BFP\" is no capability"), "{error}");
     }
 }

@@ -11,7 +11,9 @@
 //!
 //! Numbers come from counters that the kernel side keeps per cgroup, never from events; nothing is lost by a slow reader.
 
+pub mod capabilities;
 pub mod cgroups;
+pub mod check;
 pub mod cli;
 pub mod http;
 pub mod identity;

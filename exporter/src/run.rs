@@ -5,15 +5,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::capabilities::drop_all_but;
 use crate::cgroups::hierarchy;
+use crate::check::check;
 use crate::cli::{Address, Cli};
-use crate::http::{App, answer, bind, router};
-use crate::observe::{Observer, Options};
+use crate::http::{App, answer, bind, inherited, router};
+use crate::metadata::cri::Cri;
+use crate::observe::{Observer, Options, trace};
 use crate::resolve::Resolver;
 use crate::web::Web;
 
@@ -24,10 +27,18 @@ const TURN: Duration = Duration::from_secs(1);
 pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.with_target(false).init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("start the event loop").and_then(|runtime| runtime.block_on(serve(cli)));
+    let result = if let Some(format) = cli.check {
+        check(format, cli.strict, &trace(cli.max_cgroups))
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .context("start the event loop")
+            .and_then(|runtime| runtime.block_on(serve(cli)))
+            .map(|()| true)
+    };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
@@ -39,18 +50,22 @@ async fn serve(cli: Cli) -> Result<()> {
     let web = Arc::new(Web::read(cli.web_config.as_deref())?);
     let has_tls = web.tls().is_some();
     // Before the probes, which take a while: an address that cannot be had is told at once.
+    let allow_insecure = cli.insecure || has_tls;
     let mut listeners = Vec::new();
-    for address in &cli.listen {
-        listeners.push(bind(address, cli.insecure || has_tls).await?);
+    if cli.systemd_socket {
+        listeners = inherited(allow_insecure)?;
+    } else {
+        for address in &cli.listen {
+            listeners.push((address.clone(), bind(address, allow_insecure).await?));
+        }
     }
-    let is_insecure = !has_tls && cli.listen.iter().any(|address| !address.is_local());
+    let is_insecure = !has_tls && listeners.iter().any(|(address, _)| !address.is_local());
     if is_insecure {
         tracing::warn!("the metrics can be read from other machines, without TLS");
     }
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
     let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
-    let resolver = Resolver::new(cli.logs.clone(), cli.podrt.clone());
     let options = Options {
         mount_point,
         retention: cli.retention,
@@ -58,13 +73,27 @@ async fn serve(cli: Cli) -> Result<()> {
         max_cgroups: cli.max_cgroups,
         max_samples: cli.max_series,
     };
-    let observer = tokio::task::spawn_blocking(move || Observer::start(options, resolver)).await??;
+    let cri = cli.cri_socket.clone().map(Cri::new);
+    let resolver = Resolver::new(cri.clone(), cli.logs.clone(), cli.podrt.clone());
+    // Both on this thread while it is the only one: capabilities are each thread's own, and a new thread has those of its maker.
+    let observer = Observer::start(options, resolver)?;
+    let lacks = observer.lacks();
+    if cli.strict && !lacks.is_empty() {
+        bail!("--strict: {}", lacks.into_iter().collect::<Vec<_>>().join("; "));
+    }
+    for lack in lacks {
+        tracing::warn!("not all is counted: {lack}");
+    }
+    drop_all_but(&cli.keep)?;
+    if let Some(cri) = cri {
+        cri.start().context("make the thread that asks the CRI runtime")?;
+    }
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0)?;
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();
-    for (address, listener) in cli.listen.iter().zip(listeners) {
-        tell(address, &cli.telemetry_path, has_tls);
+    for (address, listener) in listeners {
+        tell(&address, &cli.telemetry_path, has_tls);
         let pages = router(Arc::clone(&app), Arc::clone(&web), &cli.telemetry_path, address.is_local());
         servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
     }

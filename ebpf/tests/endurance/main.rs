@@ -1,6 +1,6 @@
 //! Endurance test of the probes: what they leave in the kernel when they are loaded and dropped again and again, whether
-//! they keep up with two CPUs that fork flat out, what the verifier and the compiler would let through unseen, and whether
-//! bpftrace counts the same.
+//! they keep up with two CPUs that fork flat out, what the verifier and the compiler would let through unseen, what they ask of
+//! the kernel, and whether bpftrace counts the same.
 //!
 //! Its children are this program, started again with `scene NAME`. One test at a time: each looks at all that this process
 //! holds, or needs the machine for itself. Needs root, the initial pid namespace and a build with probes; what a machine
@@ -13,6 +13,7 @@
 mod bpftrace;
 mod cgroup;
 mod held;
+mod helpers;
 mod leaks;
 mod object;
 mod offsets;
@@ -38,11 +39,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 type Run = fn() -> Res<Completion>;
 
 /// Tests that read the object file only.
-const OF_THE_OBJECT: [(&str, Run); 4] = [
+const OF_THE_OBJECT: [(&str, Run); 6] = [
     ("object::every_atomic_addition_fetches", object::atomics),
     ("object::no_loops_of_the_compiler", object::calls),
     ("object::instructions_of_cpu_v3", object::cpu),
     ("object::license", object::license),
+    ("helper::programs_only_observe", helpers::only_observe),
+    ("helper::others_are_found", helpers::others_are_found),
 ];
 
 /// Tests that load the probes.

@@ -20,7 +20,7 @@ pub(crate) fn bytes() -> Option<&'static [u8]> {
 
 /// Operation codes (`linux/bpf.h`): class in the low three bits.
 const LDDW: u8 = 0x18;
-const CALL: u8 = 0x85;
+pub(crate) const CALL: u8 = 0x85;
 /// `BPF_STX | BPF_ATOMIC` of four and of eight bytes.
 const ATOMIC: [u8; 2] = [0xc3, 0xdb];
 /// A constant into a register, of four and of eight bytes.
@@ -35,53 +35,65 @@ const SIZE: u64 = 8;
 
 /// One instruction.
 #[derive(Debug, Clone, Copy)]
-struct Instruction {
-    code: u8,
+pub(crate) struct Instruction {
+    pub(crate) code: u8,
     target: u8,
-    source: u8,
-    imm: i32,
+    pub(crate) source: u8,
+    pub(crate) imm: i32,
     /// The symbol that the linker or the loader is to fill in.
     relocation: Option<object::SymbolIndex>,
 }
 
-/// A program: its name, and its instructions with their addresses.
+/// A section of code: its name, and its instructions with their addresses. Most are a program each.
 type Program = (String, Vec<(u64, Instruction)>);
 
-fn file() -> Res<object::File<'static>> {
+pub(crate) fn file() -> Res<object::File<'static>> {
     Ok(object::File::parse(bytes().ok_or("no probes")?)?)
 }
 
 /// Every section of code but that of the functions which programs call.
 fn programs(file: &object::File<'_>) -> Res<Vec<Program>> {
+    let mut all = code(file)?;
+    all.retain(|(name, _)| name != ".text");
+    truth(&format!("{} programs", all.len()), all.len() >= 20)?;
+    Ok(all)
+}
+
+/// Every section of code.
+pub(crate) fn code(file: &object::File<'_>) -> Res<Vec<Program>> {
     let mut all = vec![];
     for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
-        if section.name()? == ".text" {
-            continue;
-        }
         let mut relocations = BTreeMap::new();
         for (at, relocation) in section.relocations() {
             if let RelocationTarget::Symbol(symbol) = relocation.target() {
                 relocations.insert(at, symbol);
             }
         }
-        let mut instructions = vec![];
-        let mut is_second_half = false;
-        for (slot, raw) in section.data()?.as_chunks::<8>().0.iter().enumerate() {
-            if std::mem::take(&mut is_second_half) {
-                continue;
-            }
-            let at = slot as u64 * SIZE;
-            is_second_half = raw[0] == LDDW;
-            let [code, registers, _, _, imm @ ..] = *raw;
-            let relocation = relocations.get(&at).copied();
-            let imm = i32::from_le_bytes(imm);
-            let (target, source) = (registers & 0xf, registers >> 4);
-            instructions.push((at, Instruction { code, target, source, imm, relocation }));
-        }
-        all.push((section.name()?.to_owned(), instructions));
+        all.push((section.name()?.to_owned(), instructions(section.data()?, &relocations)));
     }
-    truth(&format!("{} programs", all.len()), all.len() >= 20)?;
     Ok(all)
+}
+
+/// The instructions in these bytes, with their addresses; `relocations` are by address.
+pub(crate) fn instructions(
+    bytes: &[u8],
+    relocations: &BTreeMap<u64, object::SymbolIndex>,
+) -> Vec<(u64, Instruction)> {
+    let mut instructions = vec![];
+    let mut is_second_half = false;
+    for (slot, raw) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        if std::mem::take(&mut is_second_half) {
+            continue;
+        }
+        let at = slot as u64 * SIZE;
+        is_second_half = raw[0] == LDDW;
+        let [code, registers, _, _, imm @ ..] = *raw;
+        let relocation = relocations.get(&at).copied();
+        let imm = i32::from_le_bytes(imm);
+        let (target, source) = (registers & 0xf, registers >> 4);
+        instructions.push((at, Instruction { code, target, source, imm, relocation }));
+    }
+    instructions
 }
 
 /// Where the instructions that `is_wrong` accepts are.

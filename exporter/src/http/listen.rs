@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
+use listenfd::ListenFd;
+use nix::sys::socket::{getsockopt, sockopt};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -26,6 +31,19 @@ pub enum ListenError {
         "{0} can be reached from other machines without TLS; name a certificate with --web.config.file, or add --web.insecure-listen"
     )]
     Insecure(Address),
+    /// There is none.
+    #[error(
+        "--web.systemd-socket: systemd hands no socket over; start the socket unit instead of the service"
+    )]
+    NoSocket,
+    /// It is of no use here.
+    #[error("--web.systemd-socket: socket {number} of the unit cannot be listened on")]
+    Inherited {
+        /// From 1 on, in the order of the unit.
+        number: usize,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
 /// A socket that listens.
@@ -33,8 +51,8 @@ pub enum ListenError {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A socket in the file system, removed with the listener.
-    Unix(UnixListener, Removed),
+    /// A socket in the file system; one of our own is removed with the listener.
+    Unix(UnixListener, Option<Removed>),
 }
 
 /// Removes the file of a socket.
@@ -53,9 +71,7 @@ impl Drop for Removed {
 /// # Errors
 /// When it cannot be listened on, or is not this machine's alone and that was not allowed.
 pub async fn bind(address: &Address, allow_insecure: bool) -> Result<Listener, ListenError> {
-    if !address.is_local() && !allow_insecure {
-        return Err(ListenError::Insecure(address.clone()));
-    }
+    check(address, allow_insecure)?;
     let failed = |source| ListenError::Bind { address: address.clone(), source };
     match address {
         Address::Tcp(ip, port) => TcpListener::bind((*ip, *port)).await.map(Listener::Tcp).map_err(failed),
@@ -65,9 +81,62 @@ pub async fn bind(address: &Address, allow_insecure: bool) -> Result<Listener, L
                 fs::remove_file(path).map_err(failed)?;
             }
             let listener = UnixListener::bind(path).map_err(failed)?;
-            Ok(Listener::Unix(listener, Removed(path.clone())))
+            Ok(Listener::Unix(listener, Some(Removed(path.clone()))))
         }
     }
+}
+
+fn check(address: &Address, allow_insecure: bool) -> Result<(), ListenError> {
+    if address.is_local() || allow_insecure { Ok(()) } else { Err(ListenError::Insecure(address.clone())) }
+}
+
+/// The sockets that systemd listens on for this program (sd_listen_fds(3)), each with its own address. To be called before there
+/// are other threads, since it takes the variables out of the environment.
+///
+/// # Errors
+/// When there is none, one is no listening stream socket, or is not this machine's alone and that was not allowed.
+pub fn inherited(allow_insecure: bool) -> Result<Vec<(Address, Listener)>, ListenError> {
+    let mut sockets = ListenFd::from_env();
+    let n_sockets = sockets.len();
+    if n_sockets == 0 {
+        return Err(ListenError::NoSocket);
+    }
+    let one = |idx| {
+        let failed = |source| ListenError::Inherited { number: idx + 1, source };
+        let (address, listener) = take(&mut sockets, idx).map_err(failed)?;
+        check(&address, allow_insecure)?;
+        Ok((address, listener))
+    };
+    (0..n_sockets).map(one).collect()
+}
+
+fn take(sockets: &mut ListenFd, idx: usize) -> io::Result<(Address, Listener)> {
+    // A socket of another family stays where it is.
+    if let Ok(Some(listener)) = sockets.take_tcp_listener(idx) {
+        check_listens(&listener)?;
+        listener.set_nonblocking(true)?;
+        let at = listener.local_addr()?;
+        return Ok((Address::Tcp(at.ip(), at.port()), Listener::Tcp(TcpListener::from_std(listener)?)));
+    }
+    let listener = sockets.take_unix_listener(idx)?.ok_or(io::ErrorKind::NotFound)?;
+    check_listens(&listener)?;
+    listener.set_nonblocking(true)?;
+    let at = listener.local_addr()?;
+    let path = match (at.as_pathname(), at.as_abstract_name()) {
+        (Some(path), _) => path.to_owned(),
+        (None, name) => {
+            // As ss(8) writes a name that is in no file system.
+            let name = [b"@", name.unwrap_or_default()].concat();
+            PathBuf::from(std::ffi::OsStr::from_bytes(&name))
+        }
+    };
+    Ok((Address::Unix(path), Listener::Unix(UnixListener::from_std(listener)?, None)))
+}
+
+/// With `Accept=yes` systemd hands connections over.
+fn check_listens(socket: &impl AsFd) -> io::Result<()> {
+    let listens = getsockopt(socket, sockopt::AcceptConn)?;
+    if listens { Ok(()) } else { Err(io::Error::other("it does not listen; the unit needs Accept=no")) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,6 @@ mod pages;
 mod serve;
 
 pub use app::App;
-pub use listen::{ListenError, Listener, bind};
+pub use listen::{ListenError, Listener, bind, inherited};
 pub use pages::router;
 pub use serve::answer;

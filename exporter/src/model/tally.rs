@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 /// Where names came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
+    /// A CRI runtime.
+    Cri,
     /// The names of the kubelet's log files.
     LogDir,
     /// The state of a runtime.
@@ -17,6 +19,7 @@ impl Source {
     /// As the label `source` has it.
     pub(crate) fn label(self) -> &'static str {
         match self {
+            Self::Cri => "cri",
             Self::LogDir => "log_dir",
             Self::OciState => "oci_state",
             Self::CgroupPath => "cgroup_path",
@@ -64,6 +67,8 @@ impl Default for Tally {
     fn default() -> Self {
         use {Outcome as O, Source as S};
         let names = [
+            (S::Cri, O::Ok),
+            (S::Cri, O::Error),
             (S::LogDir, O::Ok),
             (S::LogDir, O::Miss),
             (S::LogDir, O::Error),

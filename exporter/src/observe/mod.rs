@@ -21,6 +21,7 @@ pub(crate) use view::View;
 use reconcile::Differences;
 
 use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
+use crate::check::lacks;
 use crate::metrics::MAX_PER_CONTAINER;
 use crate::model::{FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
@@ -85,20 +86,18 @@ struct State {
     flag_sets: FlagSets,
 }
 
+/// Counters of at most so many cgroups, and no events.
+pub(crate) fn trace(max_cgroups: u32) -> TraceOptions {
+    TraceOptions { syscalls: false, events: false, counters: true, max_cgroups, ..TraceOptions::default() }
+}
+
 impl Observer {
     /// Loads the probes, and begins to count for all cgroups that there are.
     ///
     /// # Errors
     /// When a required probe cannot be attached, or the hierarchy cannot be read.
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
-        let trace = TraceOptions {
-            syscalls: false,
-            events: false,
-            counters: true,
-            max_cgroups: options.max_cgroups,
-            ..TraceOptions::default()
-        };
-        let tracer = Tracer::start(&trace)?;
+        let tracer = Tracer::start(&trace(options.max_cgroups))?;
         let state = State {
             model: Model::new(options.max_samples / MAX_PER_CONTAINER),
             seen: None,
@@ -124,6 +123,11 @@ impl Observer {
     /// When the hierarchy or the counters cannot be read.
     pub fn refresh(&self) -> Result<(), ObserveError> {
         self.update(&mut self.lock())
+    }
+
+    /// What the kernel refuses, with its reasons.
+    pub(crate) fn lacks(&self) -> BTreeSet<String> {
+        lacks(&self.tracer.probes(), &self.tracer.counter_sources())
     }
 
     /// Shows all that is known now.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Res;
+use crate::privileges::{AS_NOBODY, NOBODY};
 
 /// First argument of this binary when it is to be the exporter.
 pub(crate) const SERVE: &str = "serve";
@@ -35,13 +37,30 @@ impl Drop for Exporter {
 impl Exporter {
     /// Starts one, and waits until it is ready.
     pub(crate) fn start(options: &[&str]) -> Res<Self> {
+        Self::start_by(&[], tempfile::tempdir()?, options)
+    }
+
+    /// The same by a user without root, who has these capabilities only.
+    pub(crate) fn start_as_nobody(capabilities: &str, options: &[&str]) -> Res<Self> {
         let dir = tempfile::tempdir()?;
+        chown(dir.path(), Some(NOBODY), Some(NOBODY))?;
+        Self::start_by(&[AS_NOBODY, capabilities], dir, options)
+    }
+
+    fn start_by(starter: &[&str], dir: tempfile::TempDir, options: &[&str]) -> Res<Self> {
         let socket = format!("unix://{}", dir.path().join("socket").display());
-        let child = Command::new(std::env::current_exe()?)
-            .args([SERVE, "--log.level", "warn", "--web.listen-address", &socket])
-            .args(options)
-            .spawn()?;
-        let exporter = Self { child, dir };
+        let mut command = Command::new(std::env::current_exe()?);
+        // A warning would tear the lines of the tests.
+        command
+            .args(starter)
+            .args([SERVE, "--log.level", "error", "--web.listen-address", &socket])
+            .args(options);
+        Self::start_command(&mut command, dir)
+    }
+
+    /// Starts this command, which answers on `socket` in the directory, and waits until it is ready.
+    pub(crate) fn start_command(command: &mut Command, dir: tempfile::TempDir) -> Res<Self> {
+        let exporter = Self { child: command.spawn()?, dir };
         until("the exporter to be ready", || {
             let answer = exporter.get("/-/ready");
             Ok(answer.is_ok_and(|(code, _)| code == 200).then_some(()))
@@ -49,9 +68,17 @@ impl Exporter {
         Ok(exporter)
     }
 
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+
+    pub(crate) fn pid(&self) -> Res<i32> {
+        Ok(self.child.id().try_into()?)
+    }
+
     /// A connection, as any client opens one.
     pub(crate) fn connect(&self) -> Res<UnixStream> {
-        let stream = UnixStream::connect(self.dir.path().join("socket"))?;
+        let stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(stream)
     }
@@ -86,12 +113,14 @@ impl Exporter {
 
     /// Ends it as a service manager does; its exit code.
     pub(crate) fn stop(mut self) -> Res<Option<i32>> {
-        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
-        let code = self.child.wait()?.code();
-        if Path::new(&self.dir.path().join("socket")).exists() {
-            return Err("the socket is left".into());
-        }
-        Ok(code)
+        let code = self.end()?;
+        if self.socket().exists() { Err("the socket is left".into()) } else { Ok(code) }
+    }
+
+    /// The same, whatever becomes of the socket.
+    pub(crate) fn end(&mut self) -> Res<Option<i32>> {
+        kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?;
+        Ok(self.child.wait()?.code())
     }
 }
 

@@ -4,10 +4,13 @@
 //! The exporter is this binary, started again with `serve` and its options.
 
 mod cgroups;
+mod check;
 mod exporter;
 mod hostile;
 mod options;
 mod pods;
+mod privileges;
+mod systemd;
 mod web;
 
 use std::path::Path;
@@ -21,12 +24,23 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|word| word == exporter::SERVE) {
         return ::exporter::run::main(::exporter::cli::Cli::parse_from(&args[1..]));
     }
+    if args.get(1).is_some_and(|word| word == privileges::AS_NOBODY) {
+        return privileges::become_nobody(&args[2..]);
+    }
     let mut arguments = Arguments::from_args();
     // Node totals are compared.
     arguments.test_threads = Some(1);
-    let trials =
-        [cgroups::CASES, pods::CASES, options::CASES, hostile::CASES, web::CASES].into_iter().flatten();
-    let trials = trials.map(|(name, case)| {
+    let cases = [
+        cgroups::CASES,
+        check::CASES,
+        hostile::CASES,
+        options::CASES,
+        pods::CASES,
+        privileges::CASES,
+        systemd::CASES,
+        web::CASES,
+    ];
+    let trials = cases.into_iter().flatten().map(|(name, case)| {
         Trial::ignorable_test(*name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => case().map(|()| Completion::Completed).map_err(Failed::from),

@@ -21,16 +21,16 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A pod; removed with the test.
-struct Pod {
+pub(crate) struct Pod {
     dir: tempfile::TempDir,
     name: &'static str,
 }
 
 /// Its first process becomes a program that never reaps, and leaves it a child.
-const LEAK: &str = "busybox true & exec busybox sleep 1000";
+pub(crate) const LEAK: &str = "busybox true & exec busybox sleep 1000";
 
 impl Pod {
-    fn run(name: &'static str, script: &str, options: &[&str]) -> Res<Self> {
+    pub(crate) fn run(name: &'static str, script: &str, options: &[&str]) -> Res<Self> {
         Self::with_spec(name, script, options, json!({}), json!({}))
     }
 
@@ -66,7 +66,7 @@ impl Pod {
         Ok(pod)
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 
@@ -80,7 +80,7 @@ impl Pod {
         Exporter::start(&["--path.podrt", &self.root().display().to_string()])
     }
 
-    fn series(&self, name: &str, labels: &str) -> String {
+    pub(crate) fn series(&self, name: &str, labels: &str) -> String {
         let comma = if labels.is_empty() { "" } else { "," };
         format!(
             "podproof_{name}{{namespace=\"shop\",pod=\"{}\",container=\"main\"{comma}{labels}}}",
