@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use crate::metrics::{Collector, Collectors, MAX_PER_CONTAINER};
+use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER};
 
 use crate::capabilities::Kept;
 use crate::check::Format;
@@ -58,6 +58,9 @@ pub struct Cli {
     /// Series of containers and pods that there may be; a container that comes then is counted under the name `_overflow`
     #[arg(long = "series.max", value_name = "N", default_value_t = 50_000, value_parser = max_series)]
     pub max_series: usize,
+    /// Show all containers of a pod, or all pods of a namespace, as one
+    #[arg(long = "labels.drop", value_name = "LABEL")]
+    pub dropped: Option<Dropped>,
     /// Groups of metrics.
     #[command(flatten)]
     pub collectors: Switches,

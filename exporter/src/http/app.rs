@@ -11,7 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
-use crate::metrics::{self, Collectors, FAMILIES, OwnState, Requests, Sheet};
+use crate::metrics::{self, Collectors, Dropped, FAMILIES, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
 use super::landing::{self, Row};
@@ -31,6 +31,7 @@ struct State {
     requests: Mutex<Requests>,
     is_insecure: bool,
     wanted: Collectors,
+    dropped: Option<Dropped>,
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
 }
@@ -46,11 +47,13 @@ impl App {
         max_scrapes: u16,
         is_insecure: bool,
         wanted: Collectors,
+        dropped: Option<Dropped>,
     ) -> prometheus::Result<Arc<Self>> {
         let state = Arc::new(State {
             requests: Mutex::default(),
             is_insecure,
             wanted,
+            dropped,
             turned_at: AtomicU64::new(boot().as_secs()),
         });
         let registry = Registry::new();
@@ -125,7 +128,7 @@ impl Collector for Node {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let began = Instant::now();
-        let node = self.observer.view(|view| metrics::sheet(view, self.state.wanted));
+        let node = self.observer.view(|view| metrics::sheet(view, self.state.wanted, self.state.dropped));
         let is_good = node.is_ok();
         let mut sheet = node.unwrap_or_else(|error| {
             tracing::warn!(

@@ -8,7 +8,7 @@ use crate::model::Names;
 /// As many as a container has with all controllers.
 pub(super) const MAX_SAMPLES: usize = FileCounters::MEMORY_EVENTS.len() + 3 + 3;
 
-pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCounters, gauges: &FileGauges) {
+pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCounters) {
     let common = names.labels();
     if let Some(values) = counters.memory {
         for (event, value) in FileCounters::MEMORY_EVENTS.iter().zip(values) {
@@ -20,14 +20,16 @@ pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCoun
         sheet.count(&all::CPU_THROTTLED_PERIODS, &common, throttled);
         sheet.set(&all::CPU_THROTTLED_SECONDS, &common, as_f64(throttled_usec) / 1e6);
     }
-    let counts = [
-        (&all::PIDS_LIMIT_HITS, counters.pids_limit_hits),
-        (&all::PIDS, gauges.pids),
-        (&all::PIDS_LIMIT, gauges.pids_limit),
-    ];
-    for (family, value) in counts {
+    if let Some(hits) = counters.pids_limit_hits {
+        sheet.count(&all::PIDS_LIMIT_HITS, &common, hits);
+    }
+}
+
+/// What only makes sense for one cgroup.
+pub(super) fn of_limits(sheet: &mut Sheet, names: &Names, gauges: &FileGauges) {
+    for (family, value) in [(&all::PIDS, gauges.pids), (&all::PIDS_LIMIT, gauges.pids_limit)] {
         if let Some(value) = value {
-            sheet.count(family, &common, value);
+            sheet.count(family, &names.labels(), value);
         }
     }
 }

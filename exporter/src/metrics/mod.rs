@@ -4,6 +4,7 @@ mod catalogue;
 mod collector;
 mod family;
 mod files;
+mod group;
 mod kernel;
 mod own;
 
@@ -11,11 +12,13 @@ pub use catalogue::FAMILIES;
 pub use collector::{Collector, Collectors};
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
+pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
 pub(crate) use own::{OwnState, Requests, of_exporter};
 
 use crate::model::{Names, Role, Series, Sums};
-use crate::observe::View;
+use crate::observe::{View, Zombies};
+use group::groups;
 
 /// A container has no more samples than this.
 pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAMPLES + OWN_SAMPLES;
@@ -24,14 +27,22 @@ pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAM
 const OWN_SAMPLES: usize = 8;
 
 /// All samples of the node.
-pub(crate) fn sheet(view: &View<'_>, wanted: Collectors) -> Sheet {
+pub(crate) fn sheet(view: &View<'_>, wanted: Collectors, dropped: Option<Dropped>) -> Sheet {
     let mut sheet = Sheet::new(wanted);
-    for (names, series) in view.model.series() {
-        kernel::of_container(&mut sheet, names, &view.model.sums(series, view.snapshot));
-        of_zombies(&mut sheet, view, names);
+    for (names, group) in groups(view, dropped) {
+        kernel::of_container(&mut sheet, &names, &group.sums(view));
+        of_zombies(&mut sheet, &names, &group.zombies(view));
         // The root's processes are kernel threads too: those of the host are not counted.
-        if !matches!(series.owner.role, Role::Host | Role::Overflow) {
-            of_container(&mut sheet, view, names, series);
+        if group.containers().next().is_some() {
+            files::of_container(&mut sheet, &names, &group.files(view));
+            sheet.size(&catalogue::PROCESSES, &names.labels(), group.n_processes(view));
+        }
+        for series in group.containers() {
+            of_sandbox(&mut sheet, view, series, dropped);
+        }
+        // What has other names than its own is not one container.
+        if let Some(series) = group.containers().find(|series| series.owner.names == *names) {
+            of_identity(&mut sheet, view, &names, series);
         }
     }
     kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
@@ -43,9 +54,8 @@ pub(crate) fn sheet(view: &View<'_>, wanted: Collectors) -> Sheet {
     sheet
 }
 
-fn of_zombies(sheet: &mut Sheet, view: &View<'_>, names: &Names) {
+fn of_zombies(sheet: &mut Sheet, names: &Names, zombies: &Zombies) {
     let common = names.labels();
-    let zombies = view.zombies(names);
     let by_parent = [("init", zombies.of_init), ("pause", zombies.of_pause), ("other", zombies.of_others)];
     for (parent, count) in by_parent {
         sheet.count(&catalogue::ZOMBIE_PROCESSES, &[&common[..], &[parent]].concat(), count);
@@ -53,19 +63,22 @@ fn of_zombies(sheet: &mut Sheet, view: &View<'_>, names: &Names) {
     sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
 }
 
-fn of_container(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Series) {
+fn of_sandbox(sheet: &mut Sheet, view: &View<'_>, series: &Series, dropped: Option<Dropped>) {
+    if series.owner.role == Role::Sandbox && dropped != Some(Dropped::Pod) {
+        let is_up = f64::from(u8::from(view.n_processes(series) > 0));
+        sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
+    }
+}
+
+/// What only one container has.
+fn of_identity(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Series) {
     let common = names.labels();
     let owner = &series.owner;
     let identity =
         [&*owner.container_id, &owner.pod_uid, owner.role.label(), &owner.runtime, &owner.qos_class];
     sheet.set(&catalogue::CONTAINER_INFO, &[&common[..], &identity].concat(), 1.0);
-    files::of_container(sheet, names, &view.model.files(series), &view.gauges(series));
     if let Some(at) = view.model.started_at(series) {
         sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &common, at.as_secs_f64());
     }
-    let processes = view.n_processes(series);
-    sheet.size(&catalogue::PROCESSES, &common, processes);
-    if owner.role == Role::Sandbox {
-        sheet.set(&catalogue::SANDBOX_INIT_UP, &common[..2], f64::from(u8::from(processes > 0)));
-    }
+    files::of_limits(sheet, names, &view.gauges(series));
 }

@@ -16,7 +16,7 @@ use podproof_ebpf::{LoadError, TraceOptions, Tracer};
 use thiserror::Error;
 
 pub(crate) use clock::boot;
-pub(crate) use view::View;
+pub(crate) use view::{View, Zombies};
 
 use reconcile::Differences;
 

@@ -34,12 +34,6 @@ pub(crate) struct View<'a> {
     pub(crate) fill: &'a [MapFill],
 }
 
-impl Zombies {
-    pub(crate) fn count(&self) -> u64 {
-        self.of_init + self.of_pause + self.of_others
-    }
-}
-
 /// Processes of one series that wait to be reaped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Zombies {
@@ -51,6 +45,19 @@ pub(crate) struct Zombies {
     pub(crate) of_others: u64,
     /// How long the oldest has waited.
     pub(crate) oldest: Duration,
+}
+
+impl Zombies {
+    pub(crate) fn count(&self) -> u64 {
+        self.of_init + self.of_pause + self.of_others
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.of_init += other.of_init;
+        self.of_pause += other.of_pause;
+        self.of_others += other.of_others;
+        self.oldest = self.oldest.max(other.oldest);
+    }
 }
 
 impl View<'_> {

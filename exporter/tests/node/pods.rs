@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("pods::a_restarted_container_goes_on_counting", a_restarted_container_goes_on_counting),
     ("pods::pause_reaps_where_pids_are_shared", pause_reaps_where_pids_are_shared),
     ("pods::every_family_is_there", every_family_is_there),
+    ("pods::containers_are_shown_together_when_their_label_is_dropped", a_label_is_dropped),
 ];
 
 /// A pod; removed with the test.
@@ -77,7 +78,11 @@ impl Pod {
     }
 
     fn exporter(&self) -> Res<Exporter> {
-        Exporter::start(&["--path.podrt", &self.root().display().to_string()])
+        self.exporter_with(&[])
+    }
+
+    fn exporter_with(&self, options: &[&str]) -> Res<Exporter> {
+        Exporter::start(&[&["--path.podrt", &self.root().display().to_string()], options].concat())
     }
 
     pub(crate) fn series(&self, name: &str, labels: &str) -> String {
@@ -218,4 +223,22 @@ fn every_family_is_there() -> Res<()> {
         .filter(|name| !ABSENT.contains(name) && !is_there(name))
         .collect();
     expect("families that are missing", missing, vec![])
+}
+
+fn a_label_is_dropped() -> Res<()> {
+    let pod = Pod::run("merged", LEAK, &[])?;
+    let exporter = pod.exporter_with(&["--labels.drop", "container"])?;
+    let of =
+        |name: &str, labels: &str| pod.series(name, labels).replace("container=\"main\"", "container=\"\"");
+    let zombies = of("zombie_processes", "parent=\"init\"");
+    until("the zombie", || Ok(exporter.scrape()?.get(&zombies).copied().filter(|count| *count == 1.0)))?;
+    let scrape = exporter.scrape()?;
+    // The container's one, and pause.
+    let processes = of("processes", "");
+    expect(&processes, scrape.get(&processes).copied(), Some(2.0))?;
+    let up = "podproof_sandbox_init_up{namespace=\"shop\",pod=\"merged\"}";
+    expect(up, scrape.get(up).copied(), Some(1.0))?;
+    let others = scrape.keys().filter(|name| name.contains("pod=\"merged\"") && name.contains("container"));
+    let others: Vec<&String> = others.filter(|name| !name.contains("container=\"\"")).collect();
+    expect("series of single containers", others, vec![])
 }
