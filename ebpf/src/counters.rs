@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{MAX_ZOMBIES, N_COUNTERS, N_NS, NS_FLAGS, Zombie, ns_call, table};
+use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, Zombie, ns_call, table};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -153,6 +153,7 @@ pub(crate) struct CounterMaps {
     pub(crate) flag_sets: Mutex<HashMap<MapData, u64, u64>>,
     pub(crate) refused: Mutex<PerCpuArray<MapData, [u64; 4]>>,
     pub(crate) max_cgroups: u32,
+    pub(crate) max_processes: u32,
     pub(crate) available: Arc<Available>,
 }
 
@@ -308,8 +309,8 @@ impl CounterMaps {
         let n_orphans = lock(&self.n_orphans).get(&0, 0).unwrap_or(u64::MAX);
         [
             fill(table::COUNTERS, count(n_cgroups), self.max_cgroups),
-            fill(table::ZOMBIES, count(n_zombies), MAX_ZOMBIES),
-            fill(table::ORPHANS, n_orphans, MAX_ZOMBIES),
+            fill(table::ZOMBIES, count(n_zombies), self.max_processes),
+            fill(table::ORPHANS, n_orphans, self.max_processes),
         ]
     }
 }

@@ -405,7 +405,7 @@ mod tests {
         let all = resolve_counters(&attached(|_probe| false), true, nothing);
         let missing = all.iter().filter(|counter| counter.unavailable.is_some());
         let names: Vec<&str> = missing.map(|counter| counter.name.as_str()).collect();
-        assert_eq!(names.len(), 4 + 16);
+        assert_eq!(names.len(), 5 + 16);
         for name in [
             "exits_oom",
             "init_exits_oom",

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
-use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS, Offsets};
+use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, MAX_ZOMBIES, N_COUNTERS, Offsets};
 
 use crate::counters::{
     self, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
@@ -46,11 +46,20 @@ pub struct TraceOptions {
     pub ring_bytes: u32,
     /// Cgroups that can be counted at once; the counters of one take some 800 bytes.
     pub max_cgroups: u32,
+    /// Zombies that can be known at once, and as many orphans.
+    pub max_processes: u32,
 }
 
 impl Default for TraceOptions {
     fn default() -> Self {
-        Self { syscalls: true, events: true, counters: false, ring_bytes: 8 << 20, max_cgroups: MAX_COUNTED }
+        Self {
+            syscalls: true,
+            events: true,
+            counters: false,
+            ring_bytes: 8 << 20,
+            max_cgroups: MAX_COUNTED,
+            max_processes: MAX_ZOMBIES,
+        }
     }
 }
 
@@ -222,7 +231,7 @@ impl Tracer {
         let duplicate = |source| LoadError::Duplicate { source };
         let missed = Missed::of(programs.descriptors().map_err(duplicate)?);
         programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
-        let max_cgroups = programs.options.max_cgroups;
+        let TraceOptions { max_cgroups, max_processes, .. } = programs.options;
         let ebpf = &mut programs.ebpf;
         let fence = load_fence(ebpf)?;
         #[cfg(feature = "log")]
@@ -244,6 +253,7 @@ impl Tracer {
                 flag_sets: Mutex::new(HashMap::try_from(take(ebpf, "FLAG_SETS")?).map_err(object)?),
                 refused: Mutex::new(PerCpuArray::try_from(take(ebpf, "REFUSED")?).map_err(object)?),
                 max_cgroups,
+                max_processes,
                 available,
             },
             emitted: Mutex::new(PerCpuArray::try_from(take(ebpf, "EMITTED")?).map_err(object)?),

@@ -55,6 +55,10 @@ pub struct Cli {
     /// Cgroups that can be counted at once; each takes some 800 bytes of kernel memory
     #[arg(long = "map.max-containers", value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
     pub max_cgroups: u32,
+    /// Zombies, and processes whose parent has ended, that can be known at once; each takes some 100 bytes of kernel memory. As many as
+    /// kernel.pid_max are always enough
+    #[arg(long = "map.max-processes", value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(16..))]
+    pub max_processes: u32,
     /// Series of containers and pods that there may be; a container that comes then is counted under the name `_overflow`
     #[arg(long = "series.max", value_name = "N", default_value_t = 50_000, value_parser = max_series)]
     pub max_series: usize,

@@ -28,7 +28,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.with_target(false).init();
     let result = if let Some(format) = cli.check {
-        check(format, cli.strict, &trace(cli.max_cgroups))
+        check(format, cli.strict, &trace(cli.max_cgroups, cli.max_processes))
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime
@@ -71,6 +71,7 @@ async fn serve(cli: Cli) -> Result<()> {
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
         max_cgroups: cli.max_cgroups,
+        max_processes: cli.max_processes,
         max_samples: cli.max_series,
     };
     let cri = cli.cri_socket.clone().map(Cri::new);

@@ -18,8 +18,14 @@ const WARM_UP: [usize; 2] = [5, 1];
 /// What the memory of this process may grow by: far less than one tracer takes for each of its loads.
 const GROWTH: u64 = 2 << 20;
 
-const OPTIONS: TraceOptions =
-    TraceOptions { syscalls: true, events: true, counters: true, ring_bytes: 8 << 20, max_cgroups: 1024 };
+const OPTIONS: TraceOptions = TraceOptions {
+    syscalls: true,
+    events: true,
+    counters: true,
+    ring_bytes: 8 << 20,
+    max_cgroups: 1024,
+    max_processes: 1024,
+};
 
 /// What a tracer holds must be in the kernel's lists, or its absence there would say nothing.
 fn check_alive(held: &Held) -> Res<()> {

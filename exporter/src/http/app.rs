@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use podproof_ebpf::ProbeStatus;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
@@ -89,6 +90,11 @@ impl App {
     pub(super) fn count(&self, handler: &'static str, code: u16) {
         let mut requests = self.state.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((handler, code)).or_insert(0) += 1;
+    }
+
+    /// What became of each probe.
+    pub(super) fn probes(&self) -> Vec<ProbeStatus> {
+        self.observer.probes()
     }
 
     /// The containers for the landing page. Blocks.

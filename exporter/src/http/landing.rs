@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use podproof_ebpf::ProbeStatus;
+
 use crate::metrics::OOM_KILLS;
 use crate::model::Role;
 use crate::observe::View;
@@ -49,16 +51,17 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
 }
 
 /// The page; without rows it says nothing of pods, since everybody may read it.
-pub(super) fn page(telemetry_path: &str, rows: Option<&[Row]>) -> String {
+pub(super) fn page(telemetry_path: &str, probes: &[ProbeStatus], rows: Option<&[Row]>) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let refresh =
         rows.map_or_else(String::new, |_| format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n"));
     let pods = rows.map_or_else(String::new, table);
+    let probes = table_of_probes(probes);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n{refresh}<title>podproof-exporter</title>\n\
          <style>{STYLE}</style>\n<h1>podproof-exporter {version}</h1>\n\
          <p><a href=\"{telemetry_path}\">Metrics</a> · <a href=\"/-/healthy\">health</a> · <a href=\"/-/ready\">readiness</a></p>\n\
-         {pods}</html>\n"
+         {pods}{probes}</html>\n"
     )
 }
 
@@ -88,6 +91,28 @@ fn table(rows: &[Row]) -> String {
         );
     }
     html.push_str("</table>\n<p>Restarts and OOM kills since this exporter started.</p>\n");
+    html
+}
+
+/// What is attached for good; the rest is there for evidence only, which this program does not take.
+fn table_of_probes(probes: &[ProbeStatus]) -> String {
+    let mut html = "<h2>Probes</h2>\n<table>\n<tr><th>Probe<th>Hook<th>Needed<th>State</tr>\n".to_owned();
+    for probe in probes.iter().filter(|probe| !probe.on_demand) {
+        let (class, state) = match (probe.attached, &probe.reason) {
+            (true, _) => ("", "attached"),
+            (false, reason) => (" class=\"bad\"", reason.as_deref().unwrap_or("not attached")),
+        };
+        _ = writeln!(
+            html,
+            "<tr{class}><td>{}<td>{}/{}<td>{}<td>{}</tr>",
+            escaped(&probe.name),
+            probe.mechanism,
+            escaped(&probe.hook),
+            if probe.required { "required" } else { "optional" },
+            escaped(state),
+        );
+    }
+    html.push_str("</table>\n");
     html
 }
 
@@ -138,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_markup() {
-        let html = page("/metrics", Some(&[row("<script>alert(1)</script>\u{7}\"'&")]));
+        let html = page("/metrics", &[], Some(&[row("<script>alert(1)</script>\u{7}\"'&")]));
         assert!(
             html.contains("<td>&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}&quot;&#39;&amp;<td>main"),
             "{html}"
@@ -148,22 +173,39 @@ mod tests {
 
     #[test]
     fn zombies_have_an_age() {
-        let html = page("/metrics", Some(&[row("web")]));
+        let html = page("/metrics", &[], Some(&[row("web")]));
         assert!(
             html.contains(
                 "<td class=\"n\">2<td class=\"n\">12 min 34 s<td class=\"n\">1<td class=\"n\">unknown"
             ),
             "{html}"
         );
-        let html = page("/metrics", Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]));
+        let html = page("/metrics", &[], Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]));
         assert!(html.contains("<tr><td>shop<td>web<td>main<td class=\"n\">3<td class=\"n\">0<td class=\"n\"><td class=\"n\">1<td class=\"n\">4"), "{html}");
     }
 
     #[test]
     fn without_leave_no_pod_is_shown() {
-        let html = page("/own", None);
-        assert!(html.contains("href=\"/own\"") && !html.contains("<table") && !html.contains("refresh"));
-        assert!(page("/own", Some(&[])).contains("No container runs"));
+        let html = page("/own", &[], None);
+        assert!(html.contains("href=\"/own\"") && !html.contains("<th>Pod") && !html.contains("refresh"));
+        assert!(page("/own", &[], Some(&[])).contains("No container runs"));
+    }
+
+    #[test]
+    fn probes_are_told_of_with_the_reason_of_a_refusal() {
+        let mut probes = podproof_ebpf::programs();
+        probes.retain(|probe| ["task_newtask", "do_wait"].contains(&probe.name.as_str()));
+        for probe in &mut probes {
+            probe.attached = probe.name == "task_newtask";
+            probe.reason = (!probe.attached).then(|| "load: <EPERM>".to_owned());
+        }
+        let html = page("/metrics", &probes, None);
+        for line in [
+            "<tr><td>task_newtask<td>tp_btf/task_newtask<td>required<td>attached</tr>",
+            "<tr class=\"bad\"><td>do_wait<td>fexit/do_wait<td>optional<td>load: &lt;EPERM&gt;</tr>",
+        ] {
+            assert!(html.contains(line), "{html}");
+        }
     }
 
     #[test]

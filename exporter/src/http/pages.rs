@@ -64,10 +64,10 @@ async fn with_headers(web: Arc<Web>, request: Request, next: Next) -> Response {
 
 async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Response {
     if !shows_pods {
-        return Html(landing::page(telemetry_path, None)).into_response();
+        return Html(landing::page(telemetry_path, &app.probes(), None)).into_response();
     }
     match read(app, App::rows).await {
-        Ok(rows) => Html(landing::page(telemetry_path, Some(&rows))).into_response(),
+        Ok(rows) => Html(landing::page(telemetry_path, &app.probes(), Some(&rows))).into_response(),
         Err(answer) => answer,
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, CounterError};
-use podproof_ebpf::{LoadError, TraceOptions, Tracer};
+use podproof_ebpf::{LoadError, ProbeStatus, TraceOptions, Tracer};
 use thiserror::Error;
 
 pub(crate) use clock::boot;
@@ -51,6 +51,8 @@ pub struct Options {
     pub metadata_wait: Duration,
     /// Cgroups that can be counted at once.
     pub max_cgroups: u32,
+    /// Zombies, and orphans, that can be known at once.
+    pub max_processes: u32,
     /// Samples of containers and pods that there may be; who comes then is folded into one series.
     pub max_samples: usize,
 }
@@ -86,9 +88,10 @@ struct State {
     flag_sets: FlagSets,
 }
 
-/// Counters of at most so many cgroups, and no events.
-pub(crate) fn trace(max_cgroups: u32) -> TraceOptions {
-    TraceOptions { syscalls: false, events: false, counters: true, max_cgroups, ..TraceOptions::default() }
+/// Counters of at most so many cgroups and processes, and no events.
+pub(crate) fn trace(max_cgroups: u32, max_processes: u32) -> TraceOptions {
+    let counters = TraceOptions { max_cgroups, max_processes, counters: true, ..TraceOptions::default() };
+    TraceOptions { syscalls: false, events: false, ..counters }
 }
 
 impl Observer {
@@ -97,7 +100,7 @@ impl Observer {
     /// # Errors
     /// When a required probe cannot be attached, or the hierarchy cannot be read.
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
-        let tracer = Tracer::start(&trace(options.max_cgroups))?;
+        let tracer = Tracer::start(&trace(options.max_cgroups, options.max_processes))?;
         let state = State {
             model: Model::new(options.max_samples / MAX_PER_CONTAINER),
             seen: None,
@@ -128,6 +131,11 @@ impl Observer {
     /// What the kernel refuses, with its reasons.
     pub(crate) fn lacks(&self) -> BTreeSet<String> {
         lacks(&self.tracer.probes(), &self.tracer.counter_sources())
+    }
+
+    /// What became of each probe.
+    pub(crate) fn probes(&self) -> Vec<ProbeStatus> {
+        self.tracer.probes()
     }
 
     /// Shows all that is known now.
