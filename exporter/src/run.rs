@@ -25,7 +25,7 @@ const TURN: Duration = Duration::from_secs(1);
 /// Runs the exporter; the exit status.
 pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
-    lines.with_target(false).init();
+    lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
         check(format, cli.strict, &trace(cli.max_cgroups))
     } else {
