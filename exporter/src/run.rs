@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capabilities::drop_all_but;
-use crate::cgroups::hierarchy;
+use crate::cgroups::{hierarchy, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, inherited, router};
@@ -67,6 +67,7 @@ async fn serve(cli: Cli) -> Result<()> {
     let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
     let resolver = Resolver::new(cli.logs.clone(), cli.podrt.clone());
     let options = Options {
+        namespace_root: namespace_root(&mount_point),
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,

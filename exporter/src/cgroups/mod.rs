@@ -2,8 +2,11 @@
 
 mod files;
 mod mount;
+mod namespace;
 mod tree;
 
 pub(crate) use files::{FileCounters, FileGauges, n_processes, read_counters, read_gauges};
 pub use mount::{MountError, hierarchy};
+pub(crate) use namespace::below_mount;
+pub use namespace::namespace_root;
 pub use tree::{Cgroup, TreeError, walk};

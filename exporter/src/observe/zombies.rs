@@ -7,6 +7,7 @@ use podproof_ebpf::counters::ZombieView;
 use procfs::process::{Process, all_processes};
 
 use super::clock;
+use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
 #[derive(Debug, Clone)]
@@ -14,7 +15,7 @@ pub(super) struct Old {
     tgid: i32,
     /// Tells it from a later process of this number, in ticks since boot.
     start_time: u64,
-    /// Below the mount point of its hierarchy.
+    /// As `/proc` shows it, from the root of this process' cgroup namespace on.
     cgroup: PathBuf,
     parent_tgid: u32,
     parent_is_init: bool,
@@ -55,8 +56,13 @@ fn is_init(pid: i32) -> bool {
     numbers.len() > 1 && numbers.last() == Some(&1)
 }
 
-/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path.
-pub(super) fn still(old: &mut Vec<Old>, ids: &BTreeMap<PathBuf, u64>) -> Vec<ZombieView> {
+/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path, and `root` is that of the
+/// cgroup namespace, if it is known.
+pub(super) fn still(
+    old: &mut Vec<Old>,
+    ids: &BTreeMap<PathBuf, u64>,
+    root: Option<&Path>,
+) -> Vec<ZombieView> {
     old.retain(|zombie| {
         let stat = Process::new(zombie.tgid).and_then(|process| process.stat());
         stat.is_ok_and(|stat| stat.state == 'Z' && stat.starttime == zombie.start_time)
@@ -65,7 +71,10 @@ pub(super) fn still(old: &mut Vec<Old>, ids: &BTreeMap<PathBuf, u64>) -> Vec<Zom
         Some(ZombieView {
             tgid: u32::try_from(zombie.tgid).ok()?,
             since_ns: zombie.since_ns,
-            cgroup_id: *ids.get(&zombie.cgroup).unwrap_or(&0),
+            cgroup_id: root
+                .and_then(|root| ids.get(&below_mount(root, &zombie.cgroup)?))
+                .copied()
+                .unwrap_or(0),
             parent_tgid: zombie.parent_tgid,
             parent_is_init: zombie.parent_is_init,
         })
@@ -95,10 +104,13 @@ mod tests {
             std::thread::yield_now();
         }
         let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
-        let views = still(&mut found, &ids);
+        let at_top = Some(Path::new(""));
+        let views = still(&mut found, &ids, at_top);
         assert_eq!((views[0].tgid, views[0].cgroup_id), (child.id(), 7));
+        assert_eq!(still(&mut found, &ids, Some(Path::new("inner")))[0].cgroup_id, 0);
+        assert_eq!(still(&mut found, &ids, None)[0].cgroup_id, 0);
         assert_eq!(views[0].parent_tgid, std::process::id());
         child.wait().unwrap();
-        assert!(still(&mut found, &ids).is_empty());
+        assert!(still(&mut found, &ids, at_top).is_empty());
     }
 }
