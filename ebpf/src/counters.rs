@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{N_COUNTERS, Zombie};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use podproof_abi::{MAX_ZOMBIES, N_COUNTERS, N_NS, NS_FLAGS, Zombie, ns_call, table};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -85,9 +85,62 @@ pub struct ZombieView {
     pub cgroup_id: u64,
     /// Who was told.
     pub parent_tgid: u32,
-    /// That is PID 1 of a pid namespace below the initial one.
-    pub parent_is_init: bool,
+    /// What that is.
+    pub parent: ZombieParent,
 }
+
+/// Who should reap a zombie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZombieParent {
+    /// PID 1 of a pid namespace below the initial one, in the zombie's own cgroup.
+    Init,
+    /// Such a one in another cgroup.
+    OtherInit,
+    /// Any other process.
+    Other,
+}
+
+/// How often one call made or entered these namespaces together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagSet {
+    /// `clone`, `unshare`, or `setns`, which is known by what has changed.
+    pub operation: &'static str,
+    /// Types of namespaces, sorted, with `+` between them: `mnt+pid`.
+    pub types: String,
+    /// Calls.
+    pub count: u64,
+}
+
+/// Entries that a map of the kernel side refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusals {
+    /// The map.
+    pub map: &'static str,
+    /// `E2BIG`, `ENOMEM`, `EBUSY` or `other`.
+    pub errno: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// Entries of a map of the kernel side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapFill {
+    /// The map.
+    pub map: &'static str,
+    /// Entries that it has.
+    pub entries: u64,
+    /// Entries that it can have.
+    pub capacity: u64,
+}
+
+/// Types of namespaces in the order of [`NS_FLAGS`].
+const TYPES: [&str; N_NS] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+
+/// Names of the maps, by [`table`].
+const MAPS: [&str; table::N as usize] =
+    ["counters", "zombies", "orphans", "joining", "dying", "oom_kills", "moving", "flag_sets"];
+
+const ERRNOS: [&str; 4] = ["E2BIG", "ENOMEM", "EBUSY", "other"];
 
 /// The maps.
 pub(crate) struct CounterMaps {
@@ -96,6 +149,10 @@ pub(crate) struct CounterMaps {
     /// Sums of what was ended.
     pub(crate) ended: Mutex<Box<Values>>,
     pub(crate) zombies: Mutex<HashMap<MapData, u32, [u64; 4]>>,
+    pub(crate) n_orphans: Mutex<Array<MapData, u64>>,
+    pub(crate) flag_sets: Mutex<HashMap<MapData, u64, u64>>,
+    pub(crate) refused: Mutex<PerCpuArray<MapData, [u64; 4]>>,
+    pub(crate) max_cgroups: u32,
     pub(crate) available: Arc<Available>,
 }
 
@@ -179,10 +236,81 @@ impl CounterMaps {
                 since_ns: zombie.since_ns,
                 cgroup_id: zombie.cgroup_id,
                 parent_tgid: zombie.parent_tgid,
-                parent_is_init: zombie.parent_is_init != 0,
+                parent: match zombie.parent_init {
+                    0 => ZombieParent::Other,
+                    1 => ZombieParent::Init,
+                    _ => ZombieParent::OtherInit,
+                },
             }
         };
         map.iter().flatten().map(view).collect()
+    }
+
+    /// Removes a zombie, if it is this one still.
+    pub(crate) fn forget_zombie(&self, zombie: &ZombieView) -> Result<(), CounterError> {
+        let mut map = lock(&self.zombies);
+        let is_same = map.get(&zombie.tgid, 0).is_ok_and(|words| {
+            let known: Zombie = bytemuck::cast(words);
+            known.since_ns == zombie.since_ns
+        });
+        if !is_same {
+            return Ok(());
+        }
+        match map.remove(&zombie.tgid) {
+            Err(source) if !is_absent(&source) => {
+                Err(CounterError { op: format!("forget the zombie {}", zombie.tgid), source })
+            }
+            // It may have been reaped a moment ago.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn flag_sets(&self) -> Result<Vec<FlagSet>, CounterError> {
+        let failed = |source| CounterError { op: "read the sets of namespaces".to_owned(), source };
+        let map = lock(&self.flag_sets);
+        let mut sets = vec![];
+        for entry in map.iter() {
+            let (key, count) = entry.map_err(failed)?;
+            let operation = match key >> 32 {
+                ns_call::CLONE => "clone",
+                ns_call::UNSHARE => "unshare",
+                _ => "setns",
+            };
+            let types = TYPES.iter().zip(NS_FLAGS).filter(|(_, flag)| key & flag != 0);
+            let types: Vec<&str> = types.map(|(name, _)| *name).collect();
+            sets.push(FlagSet { operation, types: types.join("+"), count });
+        }
+        Ok(sets)
+    }
+
+    pub(crate) fn refusals(&self) -> Result<Vec<Refusals>, CounterError> {
+        let failed = |source| CounterError { op: "read what maps have refused".to_owned(), source };
+        let rows = lock(&self.refused);
+        let mut all = vec![];
+        for (index, map) in (0..table::N).zip(MAPS) {
+            let per_cpu = rows.get(&index, 0).map_err(failed)?;
+            for (i, errno) in ERRNOS.into_iter().enumerate() {
+                all.push(Refusals { map, errno, count: per_cpu.iter().map(|row| row[i]).sum() });
+            }
+        }
+        Ok(all)
+    }
+
+    /// `n_cgroups` and `n_zombies` were counted by the caller, who has read them all.
+    pub(crate) fn fill(&self, n_cgroups: usize, n_zombies: usize) -> [MapFill; 3] {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let fill = |table: u32, entries, capacity: u32| MapFill {
+            map: MAPS[table as usize],
+            entries,
+            capacity: capacity.into(),
+        };
+        // The number is kept beside the map; an unreadable one must not look like none.
+        let n_orphans = lock(&self.n_orphans).get(&0, 0).unwrap_or(u64::MAX);
+        [
+            fill(table::COUNTERS, count(n_cgroups), self.max_cgroups),
+            fill(table::ZOMBIES, count(n_zombies), MAX_ZOMBIES),
+            fill(table::ORPHANS, n_orphans, MAX_ZOMBIES),
+        ]
     }
 }
 

@@ -254,7 +254,9 @@ impl Known {
             Counter::ExitsOom | Counter::InitExitsOom if !self.oom_victims => {
                 Some("signal_struct.oom_mm is not in this kernel")
             }
-            Counter::OrphansSubreaper | Counter::ReapsSubreaper if !self.subreapers => {
+            Counter::OrphansSubreaper | Counter::ReapsSubreaper | Counter::ReapsOtherSubreaper
+                if !self.subreapers =>
+            {
                 Some("signal_struct.is_child_subreaper is not in this kernel")
             }
             _ if counter.name().starts_with("ns_joined_") && !self.host_mnt_ns => {
@@ -404,9 +406,14 @@ mod tests {
         let missing = all.iter().filter(|counter| counter.unavailable.is_some());
         let names: Vec<&str> = missing.map(|counter| counter.name.as_str()).collect();
         assert_eq!(names.len(), 4 + 16);
-        for name in
-            ["exits_oom", "init_exits_oom", "orphans_subreaper", "reaps_subreaper", "ns_joined_inside_pid"]
-        {
+        for name in [
+            "exits_oom",
+            "init_exits_oom",
+            "orphans_subreaper",
+            "reaps_subreaper",
+            "reaps_other_subreaper",
+            "ns_joined_inside_pid",
+        ] {
             assert!(names.contains(&name), "{name}");
         }
     }

@@ -11,7 +11,9 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramFd};
 use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, N_COUNTERS, Offsets};
 
-use crate::counters::{self, CounterError, CounterMaps, Counts, Snapshot, ZombieView};
+use crate::counters::{
+    self, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
+};
 use crate::load::{LoadError, load, load_with};
 use crate::missed::Missed;
 use crate::probe::{Probe, ProbeStatus};
@@ -220,6 +222,7 @@ impl Tracer {
         let duplicate = |source| LoadError::Duplicate { source };
         let missed = Missed::of(programs.descriptors().map_err(duplicate)?);
         programs.detach(is_on_demand).map_err(|source| LoadError::Detach { source })?;
+        let max_cgroups = programs.options.max_cgroups;
         let ebpf = &mut programs.ebpf;
         let fence = load_fence(ebpf)?;
         #[cfg(feature = "log")]
@@ -237,6 +240,10 @@ impl Tracer {
                 rest: Mutex::new(PerCpuArray::try_from(take(ebpf, "REST")?).map_err(object)?),
                 ended: Mutex::new(Box::new([0; N_COUNTERS])),
                 zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
+                n_orphans: Mutex::new(Array::try_from(take(ebpf, "N_ORPHANS")?).map_err(object)?),
+                flag_sets: Mutex::new(HashMap::try_from(take(ebpf, "FLAG_SETS")?).map_err(object)?),
+                refused: Mutex::new(PerCpuArray::try_from(take(ebpf, "REFUSED")?).map_err(object)?),
+                max_cgroups,
                 available,
             },
             emitted: Mutex::new(PerCpuArray::try_from(take(ebpf, "EMITTED")?).map_err(object)?),
@@ -370,6 +377,36 @@ impl Tracer {
     #[must_use]
     pub fn zombies(&self) -> Vec<ZombieView> {
         self.shared.counters.zombies()
+    }
+
+    /// Takes out a zombie that was found to be none any more: its release was not seen.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn forget_zombie(&self, zombie: &ZombieView) -> Result<(), CounterError> {
+        self.shared.counters.forget_zombie(zombie)
+    }
+
+    /// How often namespaces were made or entered, by call and by the types asked for together.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn flag_sets(&self) -> Result<Vec<FlagSet>, CounterError> {
+        self.shared.counters.flag_sets()
+    }
+
+    /// Entries that maps have refused: each may be a process or cgroup that is not counted.
+    ///
+    /// # Errors
+    /// When the counts cannot be read.
+    pub fn refusals(&self) -> Result<Vec<Refusals>, CounterError> {
+        self.shared.counters.refusals()
+    }
+
+    /// How full the maps are that hold an entry per cgroup, zombie and orphan. Of the first two the caller has read all.
+    #[must_use]
+    pub fn fill(&self, snapshot: &Snapshot, zombies: &[ZombieView]) -> [MapFill; 3] {
+        self.shared.counters.fill(snapshot.cgroups.len(), zombies.len())
     }
 
     /// What the ring was given, by kind of record.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
+
+use crate::metrics::{Collector, Collectors, MAX_PER_CONTAINER};
 
 use crate::capabilities::Kept;
 use crate::{check, log};
@@ -38,6 +40,9 @@ pub struct Cli {
     /// The directory with the kubelet's `pods` and `containers`, whose names tell those of pods and containers
     #[arg(long = "path.logs", value_name = "DIR", default_value = "/var/log")]
     pub logs: PathBuf,
+    /// Socket of a CRI runtime to ask for names first, as /run/containerd/containerd.sock; who can use it is root
+    #[arg(long = "metadata.cri-socket", value_name = "PATH")]
+    pub cri_socket: Option<PathBuf>,
     /// podrt's directory, its `pod --root`
     #[arg(long = "path.podrt", value_name = "DIR", default_value = "/var/lib/podrt")]
     pub podrt: PathBuf,
@@ -50,6 +55,12 @@ pub struct Cli {
     /// Cgroups that can be counted at once; each takes some 800 bytes of kernel memory
     #[arg(long = "map.max-containers", value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
     pub max_cgroups: u32,
+    /// Series of containers and pods that there may be; a container that comes then is counted under the name `_overflow`
+    #[arg(long = "series.max", value_name = "N", default_value_t = 50_000, value_parser = max_series)]
+    pub max_series: usize,
+    /// Groups of metrics.
+    #[command(flatten)]
+    pub collectors: Switches,
     /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
     /// commas
     #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
@@ -66,6 +77,41 @@ pub struct Cli {
     /// How lines of the log are written
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: log::Format,
+}
+
+/// `--collector.NAME` and `--no-collector.NAME`: the last one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches(pub Collectors);
+
+impl Args for Switches {
+    fn augment_args(mut command: Command) -> Command {
+        for collector in Collector::OPTIONAL {
+            let [on, off] = collector.options();
+            let switch = |name: &'static str, other: &'static str| {
+                Arg::new(name).long(name).action(ArgAction::SetTrue).overrides_with(other)
+            };
+            let help = format!("Leave the series of the collector {} out", collector.name());
+            command = command.arg(switch(on, off).hide(true)).arg(switch(off, on).help(help));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Switches {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_wanted = |collector: &&Collector| !matches.get_flag(collector.options()[1]);
+        let wanted = Collector::OPTIONAL.iter().filter(is_wanted).copied();
+        Ok(Self(wanted.fold(Collectors::NONE, Collectors::with)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// Where to listen.
@@ -131,6 +177,14 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+fn max_series(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_error| "must be a number".to_owned())?;
+    if number < MAX_PER_CONTAINER {
+        return Err(format!("one container alone can have {MAX_PER_CONTAINER} series"));
+    }
+    Ok(number)
+}
+
 /// A number with `ms`, `s`, `m`, `h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a number with its unit, as 500ms, 30s, 5m, 1h".to_owned();
@@ -171,6 +225,25 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for wrong in ["", "5", "m", "5d", "1.5s", "99999999999999999999h", "9999999999999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn collectors_are_switched_by_name_and_the_last_word_counts() {
+        let of = |arguments: &[&str]| {
+            Cli::try_parse_from([&["e"], arguments].concat()).map(|cli| cli.collectors.0).map_err(drop)
+        };
+        assert!(Collector::OPTIONAL.iter().all(|collector| of(&[]).unwrap().has(*collector)));
+        let less = of(&["--no-collector.cpu", "--no-collector.pids", "--collector.pids"]).unwrap();
+        assert!(!less.has(Collector::Cpu) && less.has(Collector::Pids) && less.has(Collector::Forks));
+        assert!(of(&["--collector.nothing"]).is_err());
+    }
+
+    #[test]
+    fn the_limit_of_series_leaves_room_for_a_container() {
+        assert_eq!(max_series("1000"), Ok(1000));
+        for wrong in ["10", "-1", "many"] {
+            assert!(max_series(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,12 +1,14 @@
 //! From the path of a cgroup to the pod and container that it belongs to.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::identity::{Identity, Kind, QosClass, nearest, outermost};
 use crate::metadata::MetadataError;
+use crate::metadata::cri::{Cri, CriNames};
 use crate::metadata::log_dir::{self, LogNames};
 use crate::metadata::podrt::{self, Part, PodrtPod, PodrtPods};
-use crate::model::{Names, Owner, Role};
+use crate::model::{Names, Owner, Role, Source};
 
 /// So many characters of an id stand for a container without a name.
 const SHORT_ID: usize = 12;
@@ -14,6 +16,8 @@ const SHORT_ID: usize = 12;
 /// Where names come from.
 #[derive(Debug, Clone)]
 pub struct Resolver {
+    /// A runtime that is asked first.
+    cri: Option<Cri>,
     /// The directory that has the kubelet's `pods` and `containers`.
     logs: PathBuf,
     /// podrt's root.
@@ -23,6 +27,8 @@ pub struct Resolver {
 /// The names that the node knows at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
+    cri: Arc<CriNames>,
+    cri_fault: Option<Arc<MetadataError>>,
     logs: LogNames,
     podrt: PodrtPods,
 }
@@ -35,25 +41,30 @@ pub(crate) struct Found {
     pub(crate) is_top: bool,
     /// Its names are not known, and may be a moment later.
     pub(crate) is_provisional: bool,
+    /// Who knew the names; `None` for the host.
+    pub(crate) source: Option<Source>,
 }
 
 impl Resolver {
     /// Sources are read when they are needed; one that is absent knows nothing.
     #[must_use]
-    pub fn new(logs: PathBuf, podrt: PathBuf) -> Self {
-        Self { logs, podrt }
+    pub fn new(cri: Option<Cri>, logs: PathBuf, podrt: PathBuf) -> Self {
+        Self { cri, logs, podrt }
     }
 
     /// All names of now. What is damaged is left out.
     pub(crate) fn read(&self) -> Directory {
-        Directory { logs: log_dir::read(&self.logs), podrt: podrt::read(&self.podrt) }
+        let (cri, cri_fault) = self.cri.as_ref().map(Cri::read).unwrap_or_default();
+        Directory { cri, cri_fault, logs: log_dir::read(&self.logs), podrt: podrt::read(&self.podrt) }
     }
 }
 
 impl Directory {
-    /// What could not be read.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = &MetadataError> {
-        self.logs.faults.iter().chain(&self.podrt.faults)
+    /// What could not be read, with the source that it is of.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (Source, &MetadataError)> {
+        let cri = self.cri_fault.iter().map(|fault| (Source::Cri, &**fault));
+        let logs = self.logs.faults.iter().map(|fault| (Source::LogDir, fault));
+        cri.chain(logs).chain(self.podrt.faults.iter().map(|fault| (Source::OciState, fault)))
     }
 
     /// Whose the cgroup at a path below the mount point is.
@@ -62,7 +73,7 @@ impl Directory {
             return of_podrt(pod, part, path);
         }
         let Some(mut found) = nearest(path) else {
-            return Found { owner: Owner::host(), is_top: false, is_provisional: false };
+            return Found { owner: Owner::host(), is_top: false, is_provisional: false, source: None };
         };
         // Whoever is in a container chooses the names below it; they must not become those of another pod.
         if found.1.is_delegated
@@ -70,14 +81,33 @@ impl Directory {
         {
             found = own;
         }
-        let (top, identity) = found;
-        let names = if identity.is_delegated { None } else { self.names(&identity) };
+        let (top, mut identity) = found;
+        let (names, source) = match (identity.is_delegated, self.asked(&identity)) {
+            (true, _) => (None, Source::CgroupPath),
+            (false, Some((names, kind))) => {
+                identity.kind = kind;
+                (Some(names), Source::Cri)
+            }
+            (false, None) => match self.names(&identity) {
+                Some(names) => (Some(names), Source::LogDir),
+                None => (None, Source::CgroupPath),
+            },
+        };
         let is_pods = identity.pod_uid.is_some();
         Found {
             is_top: top == path,
             is_provisional: names.is_none() && is_pods,
+            source: Some(source),
             owner: owner(&identity, names.unwrap_or_else(|| without_names(&identity))),
         }
+    }
+
+    /// What the CRI runtime calls it, which also knows a sandbox from a container.
+    fn asked(&self, identity: &Identity) -> Option<(Names, Kind)> {
+        let id = identity.container_id.as_ref()?;
+        let container = self.cri.containers.get(id).map(|names| (names, Kind::Container));
+        let (names, kind) = container.or_else(|| Some((self.cri.sandboxes.get(id)?, Kind::Sandbox)))?;
+        Some((names.clone(), kind))
     }
 
     fn names(&self, identity: &Identity) -> Option<Names> {
@@ -111,7 +141,8 @@ fn of_podrt(pod: &PodrtPod, part: Part<'_>, path: &Path) -> Found {
         runtime: "podrt".to_owned(),
         qos_class: String::new(),
     };
-    Found { owner, is_top: top == Path::new("/").join(path), is_provisional: false }
+    let is_top = top == Path::new("/").join(path);
+    Found { owner, is_top, is_provisional: false, source: Some(Source::OciState) }
 }
 
 fn owner(identity: &Identity, names: Names) -> Owner {
@@ -153,7 +184,7 @@ mod tests {
     const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
 
     fn read(root: &Path) -> Directory {
-        Resolver::new(root.join("log"), root.join("podrt")).read()
+        Resolver::new(None, root.join("log"), root.join("podrt")).read()
     }
 
     #[test]
@@ -191,9 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn a_runtime_that_was_asked_knows_best() {
+        let root = tempfile::tempdir().unwrap();
+        let path = format!("kubepods/burstable/pod{UID}/{ID}");
+        let names = Names::new("shop", "web-0", Names::SANDBOX);
+        let cri = CriNames { sandboxes: [(ID.to_owned(), names.clone())].into(), ..CriNames::default() };
+        let directory = Directory { cri: Arc::new(cri), ..read(root.path()) };
+        let found = directory.resolve(Path::new(&path));
+        assert_eq!((found.owner.names, found.owner.role), (names, Role::Sandbox));
+        assert_eq!((found.is_provisional, found.source), (false, Some(Source::Cri)));
+        let inside = format!("docker/{}/kubepods/pod{UID}/{ID}", "a".repeat(64));
+        assert_eq!(directory.resolve(Path::new(&inside)).owner.names, Names::new("", "", "aaaaaaaaaaaa"));
+    }
+
+    #[test]
     fn services_are_the_host_s() {
         let root = tempfile::tempdir().unwrap();
         let found = read(root.path()).resolve(Path::new("system.slice/sshd.service"));
-        assert_eq!(found, Found { owner: Owner::host(), is_top: false, is_provisional: false });
+        let host = Found { owner: Owner::host(), is_top: false, is_provisional: false, source: None };
+        assert_eq!(found, host);
     }
 }

@@ -15,6 +15,7 @@ use crate::cgroups::{hierarchy, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, inherited, router};
+use crate::metadata::cri::Cri;
 use crate::observe::{Observer, Options, trace};
 use crate::resolve::Resolver;
 use crate::web::Web;
@@ -65,14 +66,16 @@ async fn serve(cli: Cli) -> Result<()> {
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
     let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
-    let resolver = Resolver::new(cli.logs.clone(), cli.podrt.clone());
     let options = Options {
         namespace_root: namespace_root(&mount_point),
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
         max_cgroups: cli.max_cgroups,
+        max_samples: cli.max_series,
     };
+    let cri = cli.cri_socket.clone().map(Cri::new);
+    let resolver = Resolver::new(cri.clone(), cli.logs.clone(), cli.podrt.clone());
     // Both on this thread while it is the only one: capabilities are each thread's own, and a new thread has those of its maker.
     let observer = Observer::start(options, resolver)?;
     let lacks = observer.lacks();
@@ -83,7 +86,10 @@ async fn serve(cli: Cli) -> Result<()> {
         tracing::warn!("not all is counted: {lack}");
     }
     drop_all_but(&cli.keep)?;
-    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure)?;
+    if let Some(cri) = cri {
+        cri.start().context("make the thread that asks the CRI runtime")?;
+    }
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0)?;
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();

@@ -82,6 +82,8 @@ counters! {
     OrphansSubreaper = "orphans_subreaper", "sched_process_exit";
     OrphansHostInit = "orphans_host_init", "sched_process_exit";
     OrphansOther = "orphans_other", "sched_process_exit";
+    /// PID 1 again, but of another cgroup than the orphan's.
+    OrphansOtherInit = "orphans_other_init", "sched_process_exit";
     /// Processes killed while their pid namespace ends.
     NsKilled = "ns_killed", "zap_pid_ns_processes" "zap_pid_ns_processes_return" "sched_process_exit";
     /// Tasks refused by clone(2) and its like, by errno.
@@ -96,6 +98,9 @@ counters! {
     ReapsHostInit = "reaps_host_init", "release_task";
     ReapsTracer = "reaps_tracer", "release_task";
     ReapsAuto = "reaps_auto", "release_task" "do_notify_parent";
+    /// PID 1 and subreapers again, but of another cgroup than the dead process's.
+    ReapsOtherInit = "reaps_other_init", "release_task";
+    ReapsOtherSubreaper = "reaps_other_subreaper", "release_task";
     /// Time from the start of a zombie to its release, not cumulative.
     ZombieLe0 = "zombie_le_1ms", "release_task" "do_notify_parent" "signal_generate";
     ZombieLe1 = "zombie_le_10ms", "release_task" "do_notify_parent" "signal_generate";
@@ -174,8 +179,6 @@ counters! {
     /// Cgroups of the v2 hierarchy made and removed; of no cgroup.
     CgroupsCreated = "cgroups_created", "cgroup_mkdir";
     CgroupsRemoved = "cgroups_removed", "cgroup_rmdir";
-    /// Entries that a full map refused; of no cgroup.
-    MapFull = "map_full", "task_newtask";
 }
 
 /// The counters of one cgroup, or of what is in none on one CPU.
@@ -199,8 +202,9 @@ pub struct Zombie {
     pub cgroup_id: u64,
     /// Thread group of the parent that was told.
     pub parent_tgid: u32,
-    /// 1 when the parent is PID 1 of a pid namespace below the initial one.
-    pub parent_is_init: u32,
+    /// 1 when the parent is PID 1 of a pid namespace below the initial one and in the zombie's cgroup, 2 when it is such a one in
+    /// another cgroup, else 0.
+    pub parent_init: u32,
 }
 
 const _: () = assert!(size_of::<Counts>() == 8 * N_COUNTERS);

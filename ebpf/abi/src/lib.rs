@@ -17,8 +17,8 @@ pub use counter::{
     Counter, Counts, N_COUNTERS, N_NS, NS_FLAGS, NS_MASK, PF_KTHREAD, ZOMBIE_BOUNDS_NS, Zombie,
 };
 pub use map::{
-    Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS, MAX_ZOMBIES,
-    Mode, OomKill, Orphan, START_TICK_NS, Slot, Tag,
+    Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES, MAX_TAGS,
+    MAX_ZOMBIES, Mode, OomKill, Orphan, Refused, START_TICK_NS, Slot, Tag, ns_call, table,
 };
 #[cfg(feature = "user")]
 pub use offsets::Field;

@@ -15,6 +15,9 @@ pub const MAX_ENDING: u32 = 1024;
 /// Threads that may be inside setns(2), unshare(2) or the OOM killer at once.
 pub const MAX_PENDING: u32 = 4096;
 
+/// Sets of namespaces that may be asked for: any of eight types, by three calls.
+pub const MAX_FLAG_SETS: u32 = 1024;
+
 /// Resolution of start times in /proc (USER_HZ is 100 on every supported architecture).
 pub const START_TICK_NS: u64 = 10_000_000;
 
@@ -71,6 +74,49 @@ pub struct OomKill {
     /// Zero.
     pub pad: u32,
 }
+
+/// Calls that make or enter namespaces, the upper half of a key of `FLAG_SETS`; the lower half are the flags.
+pub mod ns_call {
+    /// clone(2), clone3(2), fork(2), vfork(2).
+    pub const CLONE: u64 = 0;
+    /// unshare(2)
+    pub const UNSHARE: u64 = 1;
+    /// setns(2), by what has changed.
+    pub const SETNS: u64 = 2;
+}
+
+/// Maps that take entries while the programs run; a row of `REFUSED` each.
+pub mod table {
+    /// `COUNTERS`
+    pub const COUNTERS: u32 = 0;
+    /// `ZOMBIES`
+    pub const ZOMBIES: u32 = 1;
+    /// `ORPHANS`
+    pub const ORPHANS: u32 = 2;
+    /// `JOINING`
+    pub const JOINING: u32 = 3;
+    /// `DYING`
+    pub const DYING: u32 = 4;
+    /// `OOM_KILLS`
+    pub const OOM_KILLS: u32 = 5;
+    /// `MOVING`
+    pub const MOVING: u32 = 6;
+    /// `FLAG_SETS`
+    pub const FLAG_SETS: u32 = 7;
+    /// How many there are.
+    pub const N: u32 = 8;
+}
+
+/// Entries that a map refused, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Refused {
+    /// `E2BIG`, `ENOMEM`, `EBUSY`, any other.
+    pub by_errno: [u64; 4],
+}
+
+const _: () = assert!(size_of::<Refused>() == 32);
 
 /// What the programs do, told by the loader before they are loaded.
 #[repr(C)]

@@ -6,9 +6,9 @@ use core::mem::offset_of;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
 use aya_ebpf::macros::{btf_tracepoint, fentry};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
-use podproof_abi::{Attach, Cgroup, Counter, PATH_LEN, kind};
+use podproof_abi::{Attach, Cgroup, Counter, PATH_LEN, kind, table};
 
-use crate::count::{self, Counting, map_full};
+use crate::count::{self, Counting, refused};
 use crate::emit::emit_strings;
 use crate::kernel::{cgroup_id, id_of_cgroup, keeps_counters, off, rd, task_id, writes_events};
 use crate::maps::{CGROUPS, MOVING};
@@ -179,9 +179,9 @@ pub(crate) fn cgroup_attach_task_entry(ctx: FEntryContext) -> u32 {
     let threadgroup: u32 = ctx.arg(2);
     if threadgroup & 0xff != 0
         && hierarchy(cgroup) == DEFAULT_HIERARCHY
-        && MOVING.insert(bpf_get_current_pid_tgid(), cgroup_id(leader), 0).is_err()
+        && let Err(error) = MOVING.insert(bpf_get_current_pid_tgid(), cgroup_id(leader), 0)
     {
-        map_full();
+        refused(table::MOVING, error);
     }
     0
 }

@@ -1,10 +1,10 @@
 //! Counters: of a cgroup where it has an entry, else of the rest of the node. They do not depend on scopes, nor on room in the
 //! ring. Each increment has one place, so that the node's total is a sum and costs nothing here.
 
-use podproof_abi::{Counter, Counts};
+use podproof_abi::{Counter, Counts, NS_MASK, table};
 
 use crate::atomic;
-use crate::maps::{COUNTERS, REST, ZEROES};
+use crate::maps::{COUNTERS, FLAG_SETS, REFUSED, REST, ZEROES};
 
 /// Where one event is counted.
 #[derive(Clone, Copy)]
@@ -57,18 +57,47 @@ impl Counting {
     }
 }
 
-/// A map refused an entry.
+/// A map ([`podproof_abi::table`]) refused an entry with this error.
 #[inline(always)]
-pub(crate) fn map_full() {
-    Counting::rest().count(Counter::MapFull);
+pub(crate) fn refused(table: u32, error: i32) {
+    const E2BIG: i32 = -7;
+    const ENOMEM: i32 = -12;
+    const EBUSY: i32 = -16;
+    let Some(refused) = REFUSED.get_ptr_mut(table) else { return };
+    let index = match error {
+        E2BIG => 0,
+        ENOMEM => 1,
+        EBUSY => 2,
+        _ => 3,
+    };
+    // SAFETY: an index of the array; the value's memory stays readable and writable.
+    atomic::add(unsafe { (&raw mut (*refused).by_errno).cast::<u64>().add(index) }, 1);
+}
+
+/// One more call that made or entered these namespaces together.
+#[inline(always)]
+pub(crate) fn count_flags(call: u64, flags: u64) {
+    let key = call << 32 | flags & NS_MASK;
+    if let Some(count) = FLAG_SETS.get_ptr_mut(key) {
+        atomic::add(count, 1);
+        return;
+    }
+    let Err(error) = FLAG_SETS.insert(key, 1, BPF_NOEXIST) else { return };
+    // Another CPU may have made it meanwhile.
+    match FLAG_SETS.get_ptr_mut(key) {
+        Some(count) => atomic::add(count, 1),
+        None => refused(table::FLAG_SETS, error),
+    }
 }
 
 /// Begins to count for a cgroup.
 #[inline(always)]
 pub(crate) fn begin(cgroup_id: u64) {
     let Some(zeroes) = ZEROES.get(0) else { return };
-    if COUNTERS.insert(cgroup_id, zeroes, BPF_NOEXIST).is_err() && COUNTERS.get_ptr(cgroup_id).is_none() {
-        map_full();
+    if let Err(error) = COUNTERS.insert(cgroup_id, zeroes, BPF_NOEXIST)
+        && COUNTERS.get_ptr(cgroup_id).is_none()
+    {
+        refused(table::COUNTERS, error);
     }
 }
 

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use podproof_abi::{
-    Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_PENDING, MAX_SCOPES, MAX_TAGS,
-    MAX_ZOMBIES, NsInodes, OomKill, Orphan, Slot, Tag, Zombie, kind,
+    Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES,
+    MAX_TAGS, MAX_ZOMBIES, NsInodes, OomKill, Orphan, Refused, Slot, Tag, Zombie, kind, table,
 };
 
 /// All records, in one order. The loader sets the size.
@@ -55,6 +55,14 @@ pub(crate) static COUNTERS: HashMap<u64, Counts> = HashMap::with_max_entries(MAX
 /// What is counted for no cgroup that has an entry.
 #[map]
 pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
+
+/// Entries that were refused, by map.
+#[map]
+pub(crate) static REFUSED: PerCpuArray<Refused> = PerCpuArray::with_max_entries(table::N, 0);
+
+/// Call (`ns_call`) and set of namespaces to how often it was asked for together.
+#[map]
+pub(crate) static FLAG_SETS: HashMap<u64, u64> = HashMap::with_max_entries(MAX_FLAG_SETS, BPF_F_NO_PREALLOC);
 
 /// An all-zero value for new entries of `COUNTERS`, which is too large for the stack.
 #[map]

@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid};
 use aya_ebpf::macros::{fentry, fexit};
 use aya_ebpf::programs::{FEntryContext, FExitContext};
-use podproof_abi::{Counter, N_NS, NS_MASK, NsInodes};
+use podproof_abi::{Counter, N_NS, NS_FLAGS, NS_MASK, NsInodes, ns_call, table};
 
-use crate::count::{Counting, map_full};
+use crate::count::{Counting, count_flags, refused};
 use crate::kernel::{current, current_namespaces, mode, off, rd};
 use crate::maps::{DYING, JOINING};
 use crate::task::count_namespaces;
@@ -68,6 +68,7 @@ pub(crate) fn ksys_unshare(ctx: FExitContext) -> u32 {
     let counting = of_caller();
     if ret == 0 {
         count_namespaces(counting, Counter::NsUnsharedCgroup, flags);
+        count_flags(ns_call::UNSHARE, flags);
     } else {
         counting.count_in::<4>(Counter::NsUnshareEperm, refusal(ret));
     }
@@ -79,8 +80,8 @@ pub(crate) fn ksys_unshare(ctx: FExitContext) -> u32 {
 pub(crate) fn setns(_ctx: FEntryContext) -> u32 {
     let mut before = NsInodes::NONE;
     current_namespaces(current(), &mut before);
-    if JOINING.insert(bpf_get_current_pid_tgid(), before, 0).is_err() {
-        map_full();
+    if let Err(error) = JOINING.insert(bpf_get_current_pid_tgid(), before, 0) {
+        refused(table::JOINING, error);
     }
     0
 }
@@ -114,12 +115,16 @@ pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
         before.user != after.user,
         before.uts != after.uts,
     ];
-    let mut i = 0;
+    let (mut i, mut flags) = (0, 0);
     while i < N_NS {
         if changed[i] {
             counting.count_in::<{ N_NS as u32 }>(first, i as u32);
+            flags |= NS_FLAGS[i];
         }
         i += 1;
+    }
+    if flags != 0 {
+        count_flags(ns_call::SETNS, flags);
     }
     0
 }
@@ -128,8 +133,8 @@ pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
 #[fentry(function = "zap_pid_ns_processes")]
 pub(crate) fn zap_pid_ns_processes(ctx: FEntryContext) -> u32 {
     let ns: usize = ctx.arg(0);
-    if DYING.insert(rd::<u32>(ns, off!(pid_ns_inum)), 1, 0).is_err() {
-        map_full();
+    if let Err(error) = DYING.insert(rd::<u32>(ns, off!(pid_ns_inum)), 1, 0) {
+        refused(table::DYING, error);
     }
     0
 }

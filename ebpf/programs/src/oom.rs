@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{btf_tracepoint, fentry, fexit};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext};
-use podproof_abi::{Counter, Oom, OomKill, kind};
+use podproof_abi::{Counter, Oom, OomKill, kind, table};
 
-use crate::count::{Counting, map_full};
+use crate::count::{Counting, refused};
 use crate::emit::emit;
 use crate::kernel::{cgroup_id, id_of_cgroup, off, rd, task_id};
 use crate::maps::OOM_KILLS;
@@ -21,8 +21,8 @@ pub(crate) fn oom_kill_process(ctx: FEntryContext) -> u32 {
     if memcg != 0 {
         kill.limit_cgroup_id = id_of_cgroup(rd(memcg, off!(memcg_cgroup)));
     }
-    if OOM_KILLS.insert(bpf_get_current_pid_tgid(), kill, 0).is_err() {
-        map_full();
+    if let Err(error) = OOM_KILLS.insert(bpf_get_current_pid_tgid(), kill, 0) {
+        refused(table::OOM_KILLS, error);
     }
     0
 }

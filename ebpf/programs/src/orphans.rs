@@ -1,9 +1,9 @@
 //! Living processes whose parent has ended. Most exits find none known, and need not look further: the map is large and cold.
 
-use podproof_abi::Orphan;
+use podproof_abi::{Orphan, table};
 
 use crate::atomic;
-use crate::count::map_full;
+use crate::count::refused;
 use crate::maps::{N_ORPHANS, ORPHANS};
 
 /// Whether there may be any.
@@ -25,8 +25,8 @@ pub(crate) fn mark(tgid: u32, orphan: Orphan) {
         Some(known) => unsafe { (*known).start_ns == orphan.start_ns },
         None => false,
     };
-    if !is_known && ORPHANS.insert(tgid, orphan, 0).is_err() {
-        map_full();
+    if !is_known && let Err(error) = ORPHANS.insert(tgid, orphan, 0) {
+        refused(table::ORPHANS, error);
     }
 }
 

@@ -88,7 +88,8 @@ fn role(task: Task, tgid: u32) -> u32 {
 
 #[inline(always)]
 fn count(task: Task, id: TaskId, role: u32) {
-    let counting = Counting::of(cgroup_id(task));
+    let own_cgroup = cgroup_id(task);
+    let counting = Counting::of(own_cgroup);
     let by = match role {
         reaper::AUTO | reaper::AUTO_BY_THREAD => 5,
         reaper::TRACER => 4,
@@ -97,15 +98,15 @@ fn count(task: Task, id: TaskId, role: u32) {
             if rd::<u32>(leader, off!(task_tgid)) == 1 {
                 3
             } else if is_init(leader) {
-                1
+                if cgroup_id(leader) == own_cgroup { 1 } else { 6 }
             } else if is_subreaper(leader) {
-                2
+                if cgroup_id(leader) == own_cgroup { 2 } else { 7 }
             } else {
                 0
             }
         }
     };
-    counting.count_in::<6>(Counter::ReapsParent, by);
+    counting.count_in::<8>(Counter::ReapsParent, by);
     if orphans::are_known() {
         _ = orphans::take(id.tgid, id.start_ns);
     }

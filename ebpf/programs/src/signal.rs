@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use podproof_abi::{SignalDeliver, SignalGenerate, Zombie, kind};
+use podproof_abi::{SignalDeliver, SignalGenerate, Zombie, kind, table};
 
-use crate::count::map_full;
+use crate::count::refused;
 use crate::emit::emit;
 use crate::kernel::{
     Task, cgroup_id, current, is_init, keeps_counters, level, number_at, numbers, off, probe, rd, task_id,
@@ -84,16 +84,21 @@ fn note_zombie(parent: Task, sender: Task, info: u64) {
         return;
     }
     let told: usize = rd(parent, off!(task_group_leader));
+    let own_cgroup = cgroup_id(leader);
     let zombie = Zombie {
         // SAFETY: the helper has no preconditions.
         since_ns: unsafe { bpf_ktime_get_boot_ns() },
         start_ns: rd(leader, off!(task_start)),
-        cgroup_id: cgroup_id(leader),
+        cgroup_id: own_cgroup,
         parent_tgid: rd(told, off!(task_tgid)),
-        parent_is_init: u32::from(is_init(told)),
+        parent_init: match (is_init(told), cgroup_id(told) == own_cgroup) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        },
     };
-    if ZOMBIES.insert(rd::<u32>(leader, off!(task_tgid)), zombie, 0).is_err() {
-        map_full();
+    if let Err(error) = ZOMBIES.insert(rd::<u32>(leader, off!(task_tgid)), zombie, 0) {
+        refused(table::ZOMBIES, error);
     }
 }
 

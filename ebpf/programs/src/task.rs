@@ -7,10 +7,10 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{
     Counter, Exec, Exit, Free, MAX_LEVELS, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD,
-    START_TICK_NS, kind,
+    START_TICK_NS, kind, ns_call, table,
 };
 
-use crate::count::{Counting, map_full};
+use crate::count::{Counting, count_flags, refused};
 use crate::emit::{emit, emit_strings};
 use crate::kernel::{
     Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
@@ -53,6 +53,7 @@ fn count_birth(child: Task, flags: u64) {
             Counter::NsClonedCgroup,
             flags,
         );
+        count_flags(ns_call::CLONE, flags);
     }
 }
 
@@ -303,13 +304,13 @@ fn count_orphan(counting: Counting, task: Task, parent_before: u32) {
     let by = if tgid == 1 {
         2
     } else if is_init(parent) {
-        0
+        if cgroup_id(parent) == cgroup_id(task) { 0 } else { 4 }
     } else if is_subreaper(parent) {
         1
     } else {
         3
     };
-    counting.count_in::<4>(Counter::OrphansInit, by);
+    counting.count_in::<5>(Counter::OrphansInit, by);
 }
 
 /// The children of a thread whose process ends, those that live on, are orphans from here on.
@@ -338,7 +339,8 @@ fn mark_orphans(task: Task) {
         next = after;
         n += 1;
     }
-    map_full();
+    // Not the map's refusal, but nothing is in it either.
+    refused(table::ORPHANS, 0);
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use podproof_ebpf::counters::{Counter, Counts};
+use podproof_ebpf::counters::{Counter, Counts, FlagSet, Refusals};
 use podproof_ebpf::{TraceOptions, Tracer};
 
 use crate::Res;
@@ -28,12 +28,13 @@ use crate::waits::wait_for_end;
 type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that start a tracer of their own.
-pub(crate) const DIRECT: [(&str, Run); 5] = [
+pub(crate) const DIRECT: [(&str, Run); 6] = [
     ("counter::every_one_of_a_cgroup", of_a_cgroup),
     ("counter::exact_when_the_ring_is_full", ring_full),
     ("counter::the_node_agrees_with_proc_stat", of_the_node),
     ("counter::of_a_cgroup_that_was_there_before", seeded),
     ("counter::oom_kills_of_a_group", oom_group),
+    ("counter::a_full_map_is_told", full_map),
 ];
 
 /// Scenarios of the tests above.
@@ -86,6 +87,7 @@ fn counted() -> Res<()> {
     waits(&mut tally)?;
     namespaces(&mut tally)?;
     pid_namespace(&mut tally)?;
+    reaped_from_elsewhere(&mut tally)?;
     unreaped(&mut tally)?;
     orphans(&mut tally)?;
     for (name, n) in tally.0 {
@@ -259,6 +261,44 @@ fn pid_namespace(tally: &mut Tally) -> Res<()> {
     Ok(())
 }
 
+/// PID 1 of a namespace, and a subreaper, that are in another cgroup when their children end.
+fn reaped_from_elsewhere(tally: &mut Tally) -> Res<()> {
+    let elsewhere = Cgroup::make("elsewhere")?;
+    let leave = || std::fs::write(elsewhere.dir.join("cgroup.procs"), "0");
+    let init = sys::clone3(CLONE_NEWPID, libc::SIGCHLD, None, || {
+        let (mut hold, mut release) = std::io::pipe()?;
+        let middle = sys::fork(|| sys::fork(|| Ok(i32::from(hold.read(&mut [0])? != 1))).map(|_| 0))?;
+        equal("exit code of the parent", &sys::wait(middle)?, &0)?;
+        leave()?;
+        release.write_all(b"!")?;
+        sys::wait(Pid::from_raw(-1))
+    })?;
+    equal("exit code", &sys::wait(init)?, &0)?;
+    tally.add("ns_cloned_pid", 1);
+    tally.child("exits_success", "reaps_init");
+    tally.add("orphans_other_init", 1);
+    let subreaper = sys::fork(|| {
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, [1, 0])?;
+        let (mut hold, mut release) = std::io::pipe()?;
+        sys::fork(|| Ok(i32::from(hold.read(&mut [0])? != 1)))?;
+        leave()?;
+        release.write_all(b"!")?;
+        sys::wait(Pid::from_raw(-1))
+    })?;
+    equal("exit code", &sys::wait(subreaper)?, &0)?;
+    for reaper in ["reaps_other_init", "reaps_other_subreaper"] {
+        // Who reaps is born here, ends there, and is waited for here.
+        for counter in ["forks_process", "migrations_out", "waits_reaped"] {
+            tally.add(counter, 1);
+        }
+        // The wait for its child is there.
+        for counter in ["forks_process", "exits_success", reaper, ZOMBIES] {
+            tally.add(counter, 1);
+        }
+    }
+    Ok(())
+}
+
 fn pause_for_good(ready: PipeWriter) -> Res<i32> {
     drop(ready);
     loop {
@@ -423,6 +463,8 @@ fn of_a_cgroup(_tracer: &Tracer) -> Res<Completion> {
     let of = |cgroup: &Cgroup| snapshot.cgroups.get(&cgroup.id).ok_or("the cgroup is not counted");
     same(of(&second)?, &said, &tracer)?;
     same(of(&first)?, &BTreeMap::from([("migrations_in", 1), ("migrations_out", 1)]), &tracer)?;
+    sets_of_namespaces(&tracer)?;
+    truth("no map was full", tracer.refusals()?.iter().all(|refused| refused.count == 0))?;
     truth("nobody waits to be reaped here", tracer.zombies().iter().all(|z| z.cgroup_id != second.id))?;
     let ids = [first.id, second.id];
     drop((first, second));
@@ -434,6 +476,40 @@ fn of_a_cgroup(_tracer: &Tracer) -> Res<Completion> {
     }
     let after = tracer.counters()?;
     truth("until user space ends them", ids.iter().all(|id| !after.cgroups.contains_key(id)))?;
+    Ok(Completion::Completed)
+}
+
+/// What the scenario asked for together; other processes of the machine may have asked for more.
+fn sets_of_namespaces(tracer: &Tracer) -> Res<()> {
+    let sets = tracer.flag_sets()?;
+    let count = |operation: &str, types: &str| {
+        let is_it = |set: &&FlagSet| set.operation == operation && set.types == types;
+        sets.iter().find(is_it).map_or(0, |set| set.count)
+    };
+    truth("clones of pid namespaces", count("clone", "pid") >= 3)?;
+    let attached = |name: &str| tracer.probes().iter().any(|probe| probe.name == name && probe.attached);
+    truth("unshares", count("unshare", "ipc+uts") >= u64::from(attached("ksys_unshare")))?;
+    truth("joins", count("setns", "uts") >= u64::from(attached("setns_return")))?;
+    truth("no call without a type", sets.iter().all(|set| !set.types.is_empty() && set.count > 0))
+}
+
+/// More cgroups than the map has room for.
+fn full_map(_tracer: &Tracer) -> Res<Completion> {
+    const ROOM: u32 = 4;
+    let tracer = Tracer::start(&TraceOptions { max_cgroups: ROOM, ..options() })?;
+    let mut made = vec![];
+    for n in 0..=ROOM {
+        match Cgroup::make(&format!("crowd-{n}")) {
+            Ok(cgroup) => made.push(cgroup),
+            Err(reason) => return Ok(Completion::ignored_with(reason)),
+        }
+    }
+    let snapshot = tracer.counters()?;
+    let fill = tracer.fill(&snapshot, &tracer.zombies());
+    equal("fill of the map", &(fill[0].entries, fill[0].capacity), &(ROOM.into(), ROOM.into()))?;
+    let is_told =
+        |refused: &Refusals| (refused.map, refused.errno) == ("counters", "E2BIG") && refused.count > 0;
+    truth("the refusal is told", tracer.refusals()?.iter().any(is_told))?;
     Ok(Completion::Completed)
 }
 

@@ -67,9 +67,9 @@ pub(crate) fn read_gauges(cgroup: &Path) -> FileGauges {
 }
 
 /// Processes in the cgroup itself; zombies are not listed there. `None` when it is gone or threaded.
-pub(crate) fn n_processes(cgroup: &Path) -> Option<u64> {
+pub(crate) fn processes(cgroup: &Path) -> Option<Vec<i32>> {
     let text = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
-    u64::try_from(text.lines().count()).ok()
+    text.lines().map(|line| line.parse().ok()).collect()
 }
 
 /// A flat keyed file, a key and a number per line.
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(counters.cpu, Some([7, 5, 1200]));
         assert_eq!(counters.pids_limit_hits, Some(4));
         assert_eq!(read_gauges(dir.path()), FileGauges { pids: Some(11), pids_limit: None });
-        assert_eq!(n_processes(dir.path()), Some(3));
+        assert_eq!(processes(dir.path()), Some(vec![1, 2, 3]));
     }
 
     #[test]

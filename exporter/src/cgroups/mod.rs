@@ -5,7 +5,8 @@ mod mount;
 mod namespace;
 mod tree;
 
-pub(crate) use files::{FileCounters, FileGauges, n_processes, read_counters, read_gauges};
+pub(crate) use files::{FileCounters, FileGauges, processes, read_counters, read_gauges};
+pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy};
 pub(crate) use namespace::below_mount;
 pub use namespace::namespace_root;

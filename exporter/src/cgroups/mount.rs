@@ -26,6 +26,21 @@ pub fn hierarchy() -> Result<PathBuf, MountError> {
     best(&mounts).ok_or(MountError::Absent)
 }
 
+/// Which hierarchies are mounted: `unified`, `hybrid` or `legacy`; empty when that cannot be read.
+pub(crate) fn mode() -> &'static str {
+    Process::myself().and_then(|own| own.mountinfo()).map_or("", |mounts| mode_of(&mounts))
+}
+
+fn mode_of(mounts: &MountInfos) -> &'static str {
+    let is_there = |kind: &str| mounts.0.iter().any(|mount| mount.fs_type == kind);
+    match (is_there("cgroup2"), is_there("cgroup")) {
+        (true, false) => "unified",
+        (true, true) => "hybrid",
+        (false, true) => "legacy",
+        (false, false) => "",
+    }
+}
+
 fn best(mounts: &MountInfos) -> Option<PathBuf> {
     let unified = mounts.0.iter().filter(|mount| mount.fs_type == "cgroup2");
     unified.min_by_key(|mount| depth(Path::new(&mount.root))).map(|mount| mount.mount_point.clone())
@@ -56,10 +71,13 @@ mod tests {
     fn unified_and_hybrid_layouts() {
         let unified = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(of(unified), Some("/sys/fs/cgroup".into()));
+        let mode = |text: &str| mode_of(&MountInfos::from_read(text.as_bytes()).unwrap());
+        assert_eq!(mode(unified), "unified");
         let hybrid = "30 20 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
                       31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
                       32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(of(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!((mode(hybrid), mode("")), ("hybrid", ""));
         assert_eq!(of("32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"), None);
     }
 

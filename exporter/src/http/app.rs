@@ -11,7 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
-use crate::metrics::{self, FAMILIES, OwnState, Requests, Sheet};
+use crate::metrics::{self, Collectors, FAMILIES, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
 use super::landing::{self, Row};
@@ -30,6 +30,7 @@ pub struct App {
 struct State {
     requests: Mutex<Requests>,
     is_insecure: bool,
+    wanted: Collectors,
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
 }
@@ -44,10 +45,12 @@ impl App {
         observer: Arc<Observer>,
         max_scrapes: u16,
         is_insecure: bool,
+        wanted: Collectors,
     ) -> prometheus::Result<Arc<Self>> {
         let state = Arc::new(State {
             requests: Mutex::default(),
             is_insecure,
+            wanted,
             turned_at: AtomicU64::new(boot().as_secs()),
         });
         let registry = Registry::new();
@@ -90,9 +93,13 @@ impl App {
         Ok(self.observer.view(landing::rows)?)
     }
 
-    /// The exposition, in Prometheus' text format 0.0.4. Blocks.
-    pub(super) fn exposition(&self) -> anyhow::Result<String> {
-        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    /// The exposition, in Prometheus' text format 0.0.4, of these collectors and what is never left out. Blocks.
+    pub(super) fn exposition(&self, asked: Collectors) -> anyhow::Result<String> {
+        let mut families = self.registry.gather();
+        let is_other =
+            |name: &str| FAMILIES.iter().any(|family| family.name == name && !asked.has(family.collector));
+        families.retain(|family| asked == Collectors::ALL || !is_other(family.name()));
+        Ok(TextEncoder::new().encode_to_string(&families)?)
     }
 }
 
@@ -118,14 +125,14 @@ impl Collector for Node {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let began = Instant::now();
-        let node = self.observer.view(metrics::sheet);
+        let node = self.observer.view(|view| metrics::sheet(view, self.state.wanted));
         let is_good = node.is_ok();
         let mut sheet = node.unwrap_or_else(|error| {
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::new(error)),
                 "the node cannot be read for a scrape"
             );
-            Sheet::default()
+            Sheet::new(self.state.wanted)
         });
         let requests = self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collectors = BTreeMap::from([("node", (began.elapsed(), is_good))]);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn};
@@ -12,6 +12,7 @@ use axum::routing::get;
 
 use super::App;
 use super::landing;
+use crate::metrics::{Collector, Collectors};
 use crate::web::{Decision, Web};
 
 /// All pages. `telemetry_path` is that of the metrics. The landing page shows pods to this machine alone (`is_local`), and to who has
@@ -92,13 +93,25 @@ async fn read<T: Send + 'static>(
     })
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let answer = match read(&app, App::exposition).await {
-        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(answer) => answer,
+async fn metrics(State(app): State<Arc<App>>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    let answer = match asked(&query) {
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Ok(asked) => match read(&app, move |app| app.exposition(asked)).await {
+            Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+            Err(answer) => answer,
+        },
     };
     app.count("metrics", answer.status().as_u16());
     answer
+}
+
+/// The collectors that a scrape names by `collect[]`, as node_exporter's do; all if it names none.
+fn asked(query: &[(String, String)]) -> Result<Collectors, String> {
+    let mut names = query.iter().filter(|(key, _)| key == "collect[]").map(|(_, name)| name).peekable();
+    if names.peek().is_none() {
+        return Ok(Collectors::ALL);
+    }
+    names.try_fold(Collectors::NONE, |asked, name| Ok(asked.with(name.parse::<Collector>()?)))
 }
 
 async fn healthy(State(app): State<Arc<App>>) -> StatusCode {

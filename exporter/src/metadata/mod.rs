@@ -1,6 +1,7 @@
 //! What people call containers: namespaces, pods and containers by name, from files of the node.
 //!
-//! Two sources, read whole each time: the names of the kubelet's log files ([`log_dir`]), and podrt's state ([`podrt`]).
+//! Two sources, read whole each time: the names of the kubelet's log files ([`log_dir`]), and podrt's state ([`podrt`]); and a
+//! CRI runtime ([`cri`]) that is asked when an option names its socket.
 //! A source that is absent knows nothing, which is no error. What is damaged is left out and told of in a list of faults, so that
 //! one file never hides the others. No read is longer than [`MAX_FILE_BYTES`] or [`MAX_ENTRIES`].
 //!
@@ -8,6 +9,7 @@
 //! is delegated must not be taken from here.
 
 mod bounded;
+pub mod cri;
 pub mod log_dir;
 pub mod podrt;
 
@@ -58,6 +60,14 @@ pub enum MetadataError {
         path: PathBuf,
         /// What the parser says.
         source: serde_json::Error,
+    },
+    /// A CRI runtime does not answer, or answers otherwise than the API says.
+    #[error("cannot list the containers of the runtime at {}: {what}", socket.display())]
+    Cri {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        what: String,
     },
     /// A file is well-formed, and what it says cannot be.
     #[error("{} is damaged: its {what}", path.display())]

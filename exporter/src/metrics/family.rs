@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::collector::{Collector, Collectors};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 /// What a sample is.
@@ -22,6 +23,8 @@ pub struct Family {
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
+    /// The group that it belongs to.
+    pub collector: Collector,
     /// Its labels, in the order in which values are given.
     pub labels: &'static [&'static str],
     /// One line for people.
@@ -29,8 +32,9 @@ pub struct Family {
 }
 
 /// Samples of a scrape.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sheet {
+    wanted: Collectors,
     families: BTreeMap<&'static str, (&'static Family, Vec<Metric>)>,
 }
 
@@ -43,8 +47,16 @@ pub(crate) struct Distribution<'a> {
 }
 
 impl Sheet {
+    /// Takes samples of these collectors, and leaves others out.
+    pub(crate) fn new(wanted: Collectors) -> Self {
+        Self { wanted, families: BTreeMap::new() }
+    }
+
     /// Adds a sample of a counter or a gauge. `labels` are values, as many as the family has names.
     pub(crate) fn set(&mut self, family: &'static Family, labels: &[&str], value: f64) {
+        if !self.wanted.has(family.collector) {
+            return;
+        }
         let mut metric = labelled(family, labels);
         if family.kind == Kind::Counter {
             let mut counter = Counter::default();
@@ -63,7 +75,15 @@ impl Sheet {
         self.set(family, labels, as_f64(value));
     }
 
+    /// Adds a number of things.
+    pub(crate) fn size(&mut self, family: &'static Family, labels: &[&str], value: usize) {
+        self.count(family, labels, u64::try_from(value).unwrap_or(u64::MAX));
+    }
+
     pub(crate) fn histogram(&mut self, family: &'static Family, labels: &[&str], shown: &Distribution<'_>) {
+        if !self.wanted.has(family.collector) {
+            return;
+        }
         let mut metric = labelled(family, labels);
         let mut histogram = Histogram::default();
         let mut below = 0;
@@ -137,17 +157,25 @@ mod tests {
 
     use super::*;
 
-    static SIZES: Family =
-        Family { name: "sizes", kind: Kind::Histogram, labels: &["pod"], help: "Sizes of pods" };
-    static FORKS: Family =
-        Family { name: "forks_total", kind: Kind::Counter, labels: &["pod"], help: "Forks" };
+    static SIZES: Family = family("sizes", Kind::Histogram, Collector::ZombieHistogram, "Sizes of pods");
+    static FORKS: Family = family("forks_total", Kind::Counter, Collector::Forks, "Forks");
+
+    const fn family(name: &'static str, kind: Kind, collector: Collector, help: &'static str) -> Family {
+        Family { name, kind, collector, labels: &["pod"], help }
+    }
 
     #[test]
     fn samples_become_text() {
-        let mut sheet = Sheet::default();
-        sheet.count(&FORKS, &["a\"\n\\b"], 3);
-        let shown = Distribution { bounds: &[1.0, 2.0], counts: &[4, 1, 2], sum: 9.5 };
-        sheet.histogram(&SIZES, &["p"], &shown);
+        let fill = |wanted| {
+            let mut sheet = Sheet::new(wanted);
+            sheet.count(&FORKS, &["a\"\n\\b"], 3);
+            let shown = Distribution { bounds: &[1.0, 2.0], counts: &[4, 1, 2], sum: 9.5 };
+            sheet.histogram(&SIZES, &["p"], &shown);
+            sheet
+        };
+        assert_eq!(fill(Collectors::NONE).n_series(), 0);
+        assert_eq!(fill(Collectors::NONE.with(Collector::Forks)).n_series(), 1);
+        let sheet = fill(Collectors::ALL);
         assert_eq!(sheet.n_series(), 6);
         let text = TextEncoder::new().encode_to_string(&sheet.into_families()).unwrap();
         assert_eq!(

@@ -5,6 +5,9 @@ use super::family::{Sheet, as_f64};
 use crate::cgroups::{FileCounters, FileGauges};
 use crate::model::Names;
 
+/// As many as a container has with all controllers.
+pub(super) const MAX_SAMPLES: usize = FileCounters::MEMORY_EVENTS.len() + 3 + 3;
+
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCounters, gauges: &FileGauges) {
     let common = names.labels();
     if let Some(values) = counters.memory {

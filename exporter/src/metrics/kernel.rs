@@ -1,7 +1,7 @@
 //! Which kernel counters make which sample.
 
 use podproof_ebpf::counters::Counter;
-use podproof_ebpf::counters::Counter as C;
+use podproof_ebpf::counters::{Counter as C, FlagSet};
 
 use super::catalogue as all;
 use super::family::{Distribution, Family, Sheet, as_f64};
@@ -37,11 +37,14 @@ static LINES: &[Line] = &[
     line(&all::EXITS, &["oom"], &[C::ExitsOom]),
     line(&all::REAPS, &["parent"], &[C::ReapsParent]),
     line(&all::REAPS, &["init"], &[C::ReapsInit]),
+    line(&all::REAPS, &["pause"], &[C::ReapsOtherInit]),
     line(&all::REAPS, &["subreaper"], &[C::ReapsSubreaper]),
+    line(&all::REAPS, &["shim"], &[C::ReapsOtherSubreaper]),
     line(&all::REAPS, &["tracer"], &[C::ReapsTracer]),
     line(&all::REAPS, &["auto"], &[C::ReapsAuto]),
     line(&all::REAPS, &["other"], &[C::ReapsHostInit]),
     line(&all::ORPHANS_REPARENTED, &["init"], &[C::OrphansInit]),
+    line(&all::ORPHANS_REPARENTED, &["pause"], &[C::OrphansOtherInit]),
     line(&all::ORPHANS_REPARENTED, &["subreaper"], &[C::OrphansSubreaper]),
     line(&all::ORPHANS_REPARENTED, &["host_init"], &[C::OrphansHostInit]),
     line(&all::ORPHANS_REPARENTED, &["other"], &[C::OrphansOther]),
@@ -136,8 +139,16 @@ static UNATTRIBUTED: &[(&str, &[Counter])] = &[
 
 const EXITS: &[Counter] = &[C::ExitsSuccess, C::ExitsError, C::ExitsSignal, C::ExitsOom];
 const INIT_EXITS: &[Counter] = &[C::InitExitsSuccess, C::InitExitsError, C::InitExitsSignal, C::InitExitsOom];
-const REAPS: &[Counter] =
-    &[C::ReapsParent, C::ReapsInit, C::ReapsSubreaper, C::ReapsHostInit, C::ReapsTracer, C::ReapsAuto];
+const REAPS: &[Counter] = &[
+    C::ReapsParent,
+    C::ReapsInit,
+    C::ReapsOtherInit,
+    C::ReapsSubreaper,
+    C::ReapsOtherSubreaper,
+    C::ReapsHostInit,
+    C::ReapsTracer,
+    C::ReapsAuto,
+];
 pub(crate) const OOM_KILLS: &[Counter] =
     &[C::OomKillsGlobal, C::OomKillsCpuset, C::OomKillsMempolicy, C::OomKillsMemcg];
 
@@ -154,6 +165,9 @@ const ZOMBIE_BUCKETS: [Counter; 9] = [
 ];
 /// Seconds; those of `podproof_abi::ZOMBIE_BOUNDS_NS`.
 const ZOMBIE_BOUNDS: [f64; 8] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
+
+/// As many as a container has once each of them has occurred: buckets, sum and count of the histogram are one each.
+pub(super) const MAX_SAMPLES: usize = LINES.len() + RARE.len() + ZOMBIE_BUCKETS.len() + 2;
 
 /// All samples of a container that the kernel counts.
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums) {
@@ -192,6 +206,13 @@ pub(super) fn of_nobody(sheet: &mut Sheet, sums: &Sums) {
     }
 }
 
+/// Calls by the exact set of namespaces.
+pub(super) fn of_flag_sets(sheet: &mut Sheet, sets: &[FlagSet]) {
+    for set in sets {
+        sheet.count(&all::NAMESPACE_FLAG_SETS, &[set.operation, &set.types], set.count);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -203,7 +224,7 @@ mod tests {
         let mut shown: Vec<Counter> =
             LINES.iter().chain(RARE).flat_map(|line| line.counters).copied().collect();
         shown.extend(ZOMBIE_BUCKETS);
-        shown.extend([C::ZombieSumNs, C::CgroupsCreated, C::CgroupsRemoved, C::MapFull]);
+        shown.extend([C::ZombieSumNs, C::CgroupsCreated, C::CgroupsRemoved]);
         assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len());
         assert_eq!(shown.len(), Counter::ALL.len());
     }

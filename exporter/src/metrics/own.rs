@@ -7,6 +7,7 @@ use podproof_ebpf::ProbeStatus;
 
 use super::catalogue as all;
 use super::family::{Sheet, as_f64};
+use crate::cgroups::mode;
 use crate::observe::View;
 
 /// Requests that were answered, by handler and status code.
@@ -32,13 +33,46 @@ pub(super) fn of_probes(sheet: &mut Sheet, probes: &[ProbeStatus]) {
     }
 }
 
+/// How full the kernel side is, and what did not fit.
+pub(super) fn of_maps(sheet: &mut Sheet, view: &View<'_>) {
+    let mut lost = BTreeMap::new();
+    for refused in view.refusals {
+        sheet.count(&all::MAP_UPDATE_ERRORS, &[refused.map, refused.errno], refused.count);
+        *lost.entry(refused.map).or_insert(0) += refused.count;
+    }
+    for (map, count) in lost {
+        sheet.count(&all::EVENTS_LOST, &[map, "map_full"], count);
+    }
+    for fill in view.fill {
+        sheet.count(&all::MAP_ENTRIES, &[fill.map], fill.entries);
+        sheet.count(&all::MAP_CAPACITY, &[fill.map], fill.capacity);
+    }
+    let n_orphans = view.fill.iter().find(|fill| fill.map == "orphans").map_or(0, |fill| fill.entries);
+    sheet.count(
+        &all::TRACKED_PROCESSES,
+        &[],
+        n_orphans.saturating_add(u64::try_from(view.n_zombies).unwrap_or(u64::MAX)),
+    );
+}
+
 pub(super) fn of_tables(sheet: &mut Sheet, view: &View<'_>) {
     let (_live, removed) = view.model.n_members();
+    let tally = &view.model.tally;
+    for (outcome, count) in &tally.paths {
+        sheet.count(&all::CGROUP_RESOLUTIONS, &["walk", outcome.label()], *count);
+    }
+    for ((source, outcome), count) in &tally.names {
+        sheet.count(&all::METADATA_RESOLUTIONS, &[source.label(), outcome.label()], *count);
+    }
+    sheet.size(&all::SERIES_LIMIT, &[], view.max_samples);
+    sheet.count(&all::SERIES_LIMITED, &[], tally.n_limited);
+    for (what, count) in [("zombies", view.differences.zombies), ("cgroups", view.differences.cgroups)] {
+        sheet.count(&all::RECONCILE_DIFFERENCES, &[what], count);
+    }
     sheet.set(&all::ACCOUNTING_START_TIME_SECONDS, &[], view.started.as_secs_f64());
-    sheet.set(&all::RECONCILE_LAST_SUCCESS_TIMESTAMP_SECONDS, &[], view.compared_at.as_secs_f64());
-    let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-    sheet.count(&all::TRACKED_CONTAINERS, &[], count(view.model.series().count()));
-    sheet.count(&all::TOMBSTONES, &[], count(removed));
+    sheet.set(&all::RECONCILE_LAST_SUCCESS_TIMESTAMP_SECONDS, &[], view.reconciled_at.as_secs_f64());
+    sheet.size(&all::TRACKED_CONTAINERS, &[], view.model.series().count());
+    sheet.size(&all::TOMBSTONES, &[], removed);
 }
 
 /// What only the exporter knows of itself.
@@ -60,9 +94,14 @@ pub(crate) fn of_exporter(sheet: &mut Sheet, own: &OwnState) {
         sheet.set(&all::SCRAPE_COLLECTOR_SUCCESS, &[name], f64::from(u8::from(*is_good)));
     }
     sheet.set(&all::WEB_INSECURE, &[], f64::from(u8::from(own.is_insecure)));
-    let version = env!("CARGO_PKG_VERSION");
     let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    sheet.set(&all::BUILD_INFO, &[version, &kernel.unwrap_or_default()], 1.0);
-    let n = sheet.n_series() + 1;
-    sheet.count(&all::SERIES, &[], u64::try_from(n).unwrap_or(u64::MAX));
+    let build = [
+        env!("CARGO_PKG_VERSION"),
+        env!("PODPROOF_REVISION"),
+        env!("PODPROOF_RUSTVERSION"),
+        &kernel.unwrap_or_default(),
+        mode(),
+    ];
+    sheet.set(&all::BUILD_INFO, &build, 1.0);
+    sheet.size(&all::SERIES, &[], sheet.n_series() + 1);
 }

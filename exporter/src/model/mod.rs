@@ -3,17 +3,23 @@
 //! ```text
 //! cgroup born      member of its owner's series
 //! cgroup removed   still a member, as its zombies may be reaped later, for the time of retention
+//! names come late  it moves from the series of its ids to that of its names, with all that it counted
 //! retention over   its counts move into the series' base; without other members the series ends
 //! ```
 
 mod counts;
+mod flags;
+mod member;
 mod names;
 mod owner;
 mod series;
+mod tally;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use counts::Sums;
+pub(crate) use counts::{Place, Sums};
+pub(crate) use flags::FlagSets;
 pub use names::Names;
 pub use owner::{Owner, Role};
 pub(crate) use series::{Model, Series, Times};
+pub(crate) use tally::{Outcome, Source, Tally};

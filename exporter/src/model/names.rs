@@ -14,6 +14,8 @@ pub struct Names {
 impl Names {
     /// The container name of a sandbox.
     pub const SANDBOX: &str = "POD";
+    /// The container name of what there was no room for.
+    pub const OVERFLOW: &str = "_overflow";
     /// Label values are cut to so many bytes: they come from others.
     pub const MAX_BYTES: usize = 253;
 

@@ -11,6 +11,8 @@ pub enum Role {
     Sandbox,
     /// The cgroup of a pod, around those of its containers.
     Pod,
+    /// Containers that no room was left for, together.
+    Overflow,
     /// None of these: host services, user sessions.
     Host,
 }
@@ -22,7 +24,7 @@ impl Role {
         match self {
             Self::App => "app",
             Self::Sandbox => "sandbox",
-            Self::Pod | Self::Host => "other",
+            Self::Pod | Self::Overflow | Self::Host => "other",
         }
     }
 }
@@ -56,5 +58,11 @@ impl Owner {
             runtime: String::new(),
             qos_class: String::new(),
         }
+    }
+
+    /// Containers beyond the limit of series: one series of them all.
+    #[must_use]
+    pub fn overflow() -> Self {
+        Self { names: Names::new("", "", Names::OVERFLOW), role: Role::Overflow, ..Self::host() }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
-use super::{Model, Names, Owner, Role, Times};
+use super::{Model, Names, Outcome, Owner, Role, Source, Times};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -14,7 +14,6 @@ const RETENTION: Duration = Duration::from_secs(300);
 const WAIT: Duration = Duration::from_secs(5);
 
 /// A node on which each cgroup `POD.UID/CONTAINER.RUN` belongs to that container.
-#[derive(Default)]
 struct Node {
     model: Model,
     /// What is there.
@@ -27,7 +26,12 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        Self { has_names: true, ..Self::default() }
+        Self::with_room(100)
+    }
+
+    fn with_room(max_series: usize) -> Self {
+        let (tree, execs) = (BTreeMap::new(), BTreeMap::new());
+        Self { model: Model::new(max_series), tree, execs, now: Duration::ZERO, has_names: true }
     }
 
     fn make(&mut self, id: u64, path: &'static str) {
@@ -85,7 +89,8 @@ fn found(path: &Path, is_provisional: bool) -> Found {
     let container = container.split(['.', '/']).next().unwrap();
     let names = if is_provisional { Names::new("", uid, container) } else { Names::new("", pod, container) };
     let owner = Owner { names, role: Role::App, pod_uid: uid.to_owned(), ..Owner::host() };
-    Found { owner, is_top: path.components().count() == 2, is_provisional }
+    let source = Some(if is_provisional { Source::CgroupPath } else { Source::LogDir });
+    Found { owner, is_top: path.components().count() == 2, is_provisional, source }
 }
 
 fn one(name: &str, value: u64) -> Vec<(String, u64)> {
@@ -176,6 +181,62 @@ fn names_are_waited_for_and_then_ids_are_shown() {
 }
 
 #[test]
+fn names_that_come_late_take_the_place_of_ids_with_the_whole_count() {
+    let mut node = Node::new();
+    node.has_names = false;
+    node.make(1, "web.u/main.0");
+    node.make(2, "web.u/main.0/inner");
+    node.look();
+    node.later(WAIT);
+    node.execs.extend([(1, 4), (2, 3)]);
+    assert_eq!(node.shown(), one("u/main", 7));
+    // The cgroup below has ended; what it counted is kept by the series.
+    node.tree.remove(&2);
+    node.later(RETENTION);
+    node.later(RETENTION);
+    node.has_names = true;
+    node.look();
+    assert_eq!(node.shown(), one("web/main", 7));
+    node.has_names = false;
+    node.look();
+    assert_eq!(node.shown(), one("web/main", 7));
+    let of = |source, outcome| node.model.tally.names[&(source, outcome)];
+    assert_eq!([of(Source::LogDir, Outcome::Miss), of(Source::CgroupPath, Outcome::Ok)], [1, 1]);
+    assert_eq!(of(Source::LogDir, Outcome::Ok), 1);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_one_series() {
+    let mut node = Node::with_room(2);
+    node.make(1, "a.u/main.0");
+    node.make(2, "b.u/main.0");
+    node.look();
+    node.make(3, "c.u/main.0");
+    node.make(4, "c.u/main.0/inner");
+    node.make(5, "d.u/main.0");
+    // A new run of who has a series keeps it.
+    node.make(6, "a.u/main.1");
+    node.look();
+    node.execs.extend([(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]);
+    let shown = |overflow: u64| {
+        [("/_overflow", overflow), ("a/main", 7), ("b/main", 2)]
+            .map(|(name, n)| (name.to_owned(), n))
+            .to_vec()
+    };
+    assert_eq!((node.shown(), node.model.tally.n_limited), (shown(12), 2));
+    node.tree.remove(&3);
+    node.later(RETENTION);
+    node.later(RETENTION);
+    assert_eq!(node.shown(), shown(12));
+    for id in [4, 5] {
+        node.tree.remove(&id);
+    }
+    node.later(RETENTION);
+    node.later(RETENTION);
+    assert_eq!(node.shown(), shown(0)[1..]);
+}
+
+#[test]
 fn who_is_gone_before_anybody_looks_counts_for_nobody_and_stays_counted() {
     let mut node = Node::new();
     node.execs.insert(9, 7);
@@ -193,11 +254,11 @@ fn files_of_earlier_runs_stay_in_the_sum() {
     };
     node.make(1, "web.u/main.0");
     node.look();
-    node.model.read_files(read(2));
+    node.model.read_files(read(2), |_| None);
     node.tree.remove(&1);
     node.make(2, "web.u/main.1");
     node.look();
-    node.model.read_files(read(3));
+    node.model.read_files(read(3), |_| None);
     let hits =
         |node: &Node| node.model.series().map(|(_, series)| node.model.files(series).pids_limit_hits).next();
     assert_eq!(hits(&node), Some(Some(5)));

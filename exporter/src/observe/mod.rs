@@ -1,11 +1,13 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod reconcile;
+mod started;
 mod view;
 mod zombies;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +18,12 @@ use thiserror::Error;
 pub(crate) use clock::boot;
 pub(crate) use view::View;
 
+use reconcile::Differences;
+
 use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
 use crate::check::lacks;
-use crate::model::{Model, Times};
+use crate::metrics::MAX_PER_CONTAINER;
+use crate::model::{FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
 
 /// The node could not be observed.
@@ -48,7 +53,12 @@ pub struct Options {
     pub metadata_wait: Duration,
     /// Cgroups that can be counted at once.
     pub max_cgroups: u32,
+    /// Samples of containers and pods that there may be; who comes then is folded into one series.
+    pub max_samples: usize,
 }
+
+/// How often everything is compared, whatever the counters say.
+const RECONCILE: Duration = Duration::from_secs(60);
 
 /// The node: its probes, and what is known of its containers.
 #[derive(Debug)]
@@ -60,7 +70,7 @@ pub struct Observer {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     model: Model,
     /// Cgroups made and removed at the last walk.
@@ -70,7 +80,12 @@ struct State {
     /// Cgroups of the last walk by path.
     ids: BTreeMap<PathBuf, u64>,
     old_zombies: Vec<zombies::Old>,
-    compared_at: Duration,
+    /// Since boot: the next comparison of everything.
+    due: Duration,
+    /// Unix time of the last one.
+    reconciled_at: Duration,
+    differences: Differences,
+    flag_sets: FlagSets,
 }
 
 /// Counters of at most so many cgroups, and no events.
@@ -84,20 +99,27 @@ impl Observer {
     /// # Errors
     /// When a required probe cannot be attached, or the hierarchy cannot be read.
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
-        let observer = Self {
-            tracer: Tracer::start(&trace(options.max_cgroups))?,
-            options,
-            resolver,
-            started: clock::unix(),
-            state: Mutex::default(),
+        let tracer = Tracer::start(&trace(options.max_cgroups))?;
+        let state = State {
+            model: Model::new(options.max_samples / MAX_PER_CONTAINER),
+            seen: None,
+            is_waiting: false,
+            ids: BTreeMap::new(),
+            old_zombies: Vec::new(),
+            due: boot() + RECONCILE,
+            reconciled_at: clock::unix(),
+            differences: Differences::default(),
+            flag_sets: FlagSets::default(),
         };
+        let observer = Self { tracer, options, resolver, started: clock::unix(), state: Mutex::new(state) };
         observer.refresh()?;
         // After the probes: who becomes a zombie meanwhile is known twice, not never.
         observer.lock().old_zombies = zombies::find();
         Ok(observer)
     }
 
-    /// Takes over which cgroups there are, if any was made or removed since the last time.
+    /// Takes over which cgroups there are, if any was made or removed since the last time; once a minute compares all that is known with
+    /// what there is.
     ///
     /// # Errors
     /// When the hierarchy or the counters cannot be read.
@@ -116,8 +138,10 @@ impl Observer {
         let state = &mut *guard;
         self.update(state)?;
         let snapshot = self.tracer.counters()?;
-        state.model.read_files(|path| read_counters(&self.options.mount_point.join(path)));
+        let at = |path: &Path| self.options.mount_point.join(path);
+        state.model.read_files(|path| read_counters(&at(path)), |path| started::at(&at(path)));
         let mut all = self.tracer.zombies();
+        let fill = self.tracer.fill(&snapshot, &all);
         let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
         let root = self.options.namespace_root.as_deref();
         let old = zombies::still(&mut state.old_zombies, &state.ids, root);
@@ -126,10 +150,16 @@ impl Observer {
             model: &state.model,
             snapshot: &snapshot,
             zombies: view::by_names(&state.model, &all),
+            n_zombies: all.len(),
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
             started: self.started,
-            compared_at: state.compared_at,
+            max_samples: self.options.max_samples,
+            reconciled_at: state.reconciled_at,
+            differences: state.differences,
+            flag_sets: &state.flag_sets.shown(self.tracer.flag_sets()?),
+            refusals: &self.tracer.refusals()?,
+            fill: &fill,
         }))
     }
 
@@ -137,30 +167,61 @@ impl Observer {
         // Every second: of all counters only these two are read, which belong to no cgroup.
         let rest = self.tracer.rest_counters()?;
         let churn = |counter| rest.get(counter).unwrap_or(0);
-        let seen = (churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved));
+        let seen = Some((churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved)));
         let now = boot();
-        if state.seen != Some(seen) || state.is_waiting {
-            let names = self.resolver.read();
-            for fault in names.faults() {
-                tracing::debug!(%fault, "a name is not known");
+        let (is_due, has_changed) = (now >= state.due, state.seen != seen);
+        if is_due || has_changed || state.is_waiting {
+            let n_changed = self.compare(state, now)?;
+            if !has_changed {
+                state.differences.cgroups += n_changed;
             }
-            // Before the walk: who is counted and not found in it is gone.
-            let counted = self.tracer.counted_cgroups()?;
-            let tree = walk(&self.options.mount_point)?;
-            let times = Times { now, wait: self.options.metadata_wait };
-            let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
-            state.is_waiting = changes.is_waiting;
-            for id in changes.begin {
-                self.tracer.count_cgroup(id)?;
-            }
-            state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
-            state.seen = Some(seen);
+            state.seen = seen;
         }
-        state.compared_at = clock::unix();
+        if is_due {
+            self.reconcile_zombies(state)?;
+            (state.due, state.reconciled_at) = (now + RECONCILE, clock::unix());
+        }
         for id in state.model.expired(now, self.options.retention) {
             let last = self.tracer.forget_cgroup(id)?;
             state.model.end(id, last.as_ref());
         }
+        Ok(())
+    }
+
+    /// Takes over the cgroups of now; how many are new or gone.
+    fn compare(&self, state: &mut State, now: Duration) -> Result<u64, ObserveError> {
+        let names = self.resolver.read();
+        for (source, fault) in names.faults() {
+            tracing::debug!(%fault, "a name is not known");
+            state.model.tally.names(source, Outcome::Error);
+        }
+        // Before the walk: who is counted and not found in it is gone.
+        let counted = self.tracer.counted_cgroups()?;
+        let tree = walk(&self.options.mount_point)?;
+        let times = Times { now, wait: self.options.metadata_wait };
+        let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
+        state.is_waiting = changes.is_waiting;
+        let n_changed = changes.begin.len() + changes.n_removed;
+        for id in changes.begin {
+            self.tracer.count_cgroup(id)?;
+        }
+        state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
+        Ok(n_changed.try_into().unwrap_or(u64::MAX))
+    }
+
+    /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.
+    fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
+        let before = self.tracer.zombies();
+        let found = zombies::find();
+        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies());
+        for zombie in &corrections.gone {
+            self.tracer.forget_zombie(zombie)?;
+        }
+        let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();
+        corrections.unknown.retain(|zombie| !old.contains(&zombie.tgid()));
+        let n = corrections.gone.len() + corrections.unknown.len();
+        state.differences.zombies += u64::try_from(n).unwrap_or(u64::MAX);
+        state.old_zombies.append(&mut corrections.unknown);
         Ok(())
     }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use podproof_ebpf::ProbeStatus;
-use podproof_ebpf::counters::{Snapshot, ZombieView};
+use podproof_ebpf::counters::{FlagSet, MapFill, Refusals, Snapshot, ZombieParent, ZombieView};
 
 use super::clock::boot_ns;
-use crate::cgroups::{FileGauges, n_processes, read_gauges};
-use crate::model::{Model, Names, Series};
+use super::reconcile::Differences;
+use crate::cgroups::{FileGauges, processes, read_gauges};
+use crate::model::{Model, Names, Place, Series};
 
 /// What is known now.
 pub(crate) struct View<'a> {
@@ -20,8 +21,23 @@ pub(crate) struct View<'a> {
     pub(crate) mount_point: &'a Path,
     /// Unix time at which counting began.
     pub(crate) started: Duration,
-    /// Unix time of the last complete walk.
-    pub(crate) compared_at: Duration,
+    /// Zombies of the whole node.
+    pub(crate) n_zombies: usize,
+    /// Samples of containers that there may be.
+    pub(crate) max_samples: usize,
+    /// Unix time of the last complete comparison.
+    pub(crate) reconciled_at: Duration,
+    /// What comparisons have corrected.
+    pub(crate) differences: Differences,
+    pub(crate) flag_sets: &'a [FlagSet],
+    pub(crate) refusals: &'a [Refusals],
+    pub(crate) fill: &'a [MapFill],
+}
+
+impl Zombies {
+    pub(crate) fn count(&self) -> u64 {
+        self.of_init + self.of_pause + self.of_others
+    }
 }
 
 /// Processes of one series that wait to be reaped.
@@ -29,6 +45,8 @@ pub(crate) struct View<'a> {
 pub(crate) struct Zombies {
     /// By PID 1 of their pid namespace.
     pub(crate) of_init: u64,
+    /// By that of the pod, the sandbox's first process.
+    pub(crate) of_pause: u64,
     /// By another parent.
     pub(crate) of_others: u64,
     /// How long the oldest has waited.
@@ -41,8 +59,12 @@ impl View<'_> {
     }
 
     /// Processes alive in the cgroups of a series.
-    pub(crate) fn n_processes(&self, series: &Series) -> u64 {
-        self.model.live(series).filter_map(|(path, _)| n_processes(&self.mount_point.join(path))).sum()
+    pub(crate) fn n_processes(&self, series: &Series) -> usize {
+        self.model
+            .live(series)
+            .filter_map(|(path, _)| processes(&self.mount_point.join(path)))
+            .map(|all| all.len())
+            .sum()
     }
 
     /// What the files of the container's own cgroup say.
@@ -57,9 +79,14 @@ pub(super) fn by_names(model: &Model, zombies: &[ZombieView]) -> BTreeMap<Names,
     let now_ns = boot_ns();
     let mut all = BTreeMap::<Names, Zombies>::new();
     for zombie in zombies {
-        let Some(names) = model.names_of(zombie.cgroup_id) else { continue };
+        let Some((names, place)) = model.names_of(zombie.cgroup_id) else { continue };
         let counts = all.entry(names.clone()).or_default();
-        let count = if zombie.parent_is_init { &mut counts.of_init } else { &mut counts.of_others };
+        let count = match (zombie.parent, place) {
+            (ZombieParent::Other, _) => &mut counts.of_others,
+            (ZombieParent::OtherInit, Place::Container | Place::Sandbox)
+            | (ZombieParent::Init, Place::Sandbox) => &mut counts.of_pause,
+            (ZombieParent::Init | ZombieParent::OtherInit, _) => &mut counts.of_init,
+        };
         *count += 1;
         counts.oldest = counts.oldest.max(Duration::from_nanos(now_ns.saturating_sub(zombie.since_ns)));
     }

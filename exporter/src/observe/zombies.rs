@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use podproof_ebpf::counters::ZombieView;
+use podproof_ebpf::counters::{ZombieParent, ZombieView};
 use procfs::process::{Process, all_processes};
 
 use super::clock;
 use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Old {
     tgid: i32,
     /// Tells it from a later process of this number, in ticks since boot.
@@ -18,9 +18,21 @@ pub(super) struct Old {
     /// As `/proc` shows it, from the root of this process' cgroup namespace on.
     cgroup: PathBuf,
     parent_tgid: u32,
-    parent_is_init: bool,
+    parent: ZombieParent,
     /// When it was found: when it ended is known to nobody.
     since_ns: u64,
+}
+
+impl Old {
+    pub(super) fn tgid(&self) -> u32 {
+        self.tgid.cast_unsigned()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_tgid(tgid: i32) -> Self {
+        let (cgroup, parent) = (PathBuf::new(), ZombieParent::Other);
+        Self { tgid, start_time: 0, cgroup, parent_tgid: 1, parent, since_ns: 0 }
+    }
 }
 
 /// All zombies of now. The end of processes that go meanwhile is not an error.
@@ -36,24 +48,36 @@ fn old(process: &Process, since_ns: u64) -> Option<Old> {
     if stat.state != 'Z' || stat.num_threads > 1 {
         return None;
     }
-    let groups = process.cgroups().ok()?;
-    let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
-    let cgroup = unified.pathname.strip_suffix(" (deleted)").unwrap_or(&unified.pathname);
+    let cgroup = cgroup_of(process)?;
     Some(Old {
         tgid: stat.pid,
         start_time: stat.starttime,
-        cgroup: Path::new(cgroup).strip_prefix("/").unwrap_or(Path::new(cgroup)).to_owned(),
         parent_tgid: u32::try_from(stat.ppid).unwrap_or(0),
-        parent_is_init: is_init(stat.ppid),
+        parent: parent(stat.ppid, &cgroup),
+        cgroup,
         since_ns,
     })
 }
 
-/// PID 1 of a pid namespace below the initial one (proc_pid_status(5), `NSpid`).
-fn is_init(pid: i32) -> bool {
-    let status = Process::new(pid).and_then(|process| process.status());
-    let numbers = status.ok().and_then(|status| status.nspid).unwrap_or_default();
-    numbers.len() > 1 && numbers.last() == Some(&1)
+/// Its cgroup below the mount point of its hierarchy.
+fn cgroup_of(process: &Process) -> Option<PathBuf> {
+    let groups = process.cgroups().ok()?;
+    let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
+    let cgroup = Path::new(unified.pathname.strip_suffix(" (deleted)").unwrap_or(&unified.pathname));
+    Some(cgroup.strip_prefix("/").unwrap_or(cgroup).to_owned())
+}
+
+/// What the parent of a zombie is, by proc_pid_status(5), `NSpid`: PID 1 of a pid namespace below the initial one, or not.
+fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
+    let Ok(process) = Process::new(pid) else { return ZombieParent::Other };
+    let numbers = process.status().ok().and_then(|status| status.nspid).unwrap_or_default();
+    if numbers.len() < 2 || numbers.last() != Some(&1) {
+        ZombieParent::Other
+    } else if cgroup_of(&process).is_some_and(|own| own != cgroup) {
+        ZombieParent::OtherInit
+    } else {
+        ZombieParent::Init
+    }
 }
 
 /// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path, and `root` is that of the
@@ -76,7 +100,7 @@ pub(super) fn still(
                 .copied()
                 .unwrap_or(0),
             parent_tgid: zombie.parent_tgid,
-            parent_is_init: zombie.parent_is_init,
+            parent: zombie.parent,
         })
     };
     old.iter().filter_map(view).collect()

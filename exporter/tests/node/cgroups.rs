@@ -17,27 +17,27 @@ pub(crate) const CASES: &[Case] = &[
 const N: u32 = 20;
 
 /// The cgroup of a container of docker, by its name; removed with the test.
-struct Container {
-    id: String,
+pub(crate) struct Container {
+    pub(crate) id: String,
     path: PathBuf,
 }
 
 impl Container {
-    fn new(digit: char) -> Res<Self> {
+    pub(crate) fn new(digit: char) -> Res<Self> {
         let id = digit.to_string().repeat(64);
         let path = PathBuf::from("/sys/fs/cgroup/docker").join(&id);
         fs::create_dir_all(&path)?;
         Ok(Self { id, path })
     }
 
-    fn series(&self, name: &str, labels: &str) -> String {
+    pub(crate) fn series(&self, name: &str, labels: &str) -> String {
         let container = &self.id[..12];
         let comma = if labels.is_empty() { "" } else { "," };
         format!("podproof_{name}{{namespace=\"\",pod=\"\",container=\"{container}\"{comma}{labels}}}")
     }
 
     /// Enters it, and starts so many programs one after the other.
-    fn run(&self, n: u32) -> Res<()> {
+    pub(crate) fn run(&self, n: u32) -> Res<()> {
         let procs = self.path.join("cgroup.procs");
         let script = format!(
             "echo $$ > {}; i=0; while [ $i -lt {n} ]; do /bin/busybox true; i=$((i+1)); done",
@@ -49,7 +49,11 @@ impl Container {
 
     fn remove(&self) -> Res<()> {
         fs::remove_dir(&self.path)?;
-        Ok(fs::remove_dir(self.path.with_file_name(""))?)
+        match fs::remove_dir(self.path.with_file_name("")) {
+            // Another container is there.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(()),
+            result => Ok(result?),
+        }
     }
 }
 

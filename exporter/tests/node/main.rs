@@ -8,6 +8,7 @@ mod check;
 mod exporter;
 mod hostile;
 mod namespace;
+mod options;
 mod pods;
 mod privileges;
 mod systemd;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         check::CASES,
         hostile::CASES,
         namespace::CASES,
+        options::CASES,
         pods::CASES,
         privileges::CASES,
         systemd::CASES,

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::SystemTime;
 
-use serde_json::json;
+use nix::sched::{CloneFlags, setns};
+use serde_json::{Value, json};
 
 use crate::exporter::{Exporter, until};
 use crate::{Case, Res, expect};
@@ -14,6 +16,8 @@ pub(crate) const CASES: &[Case] = &[
     ("pods::a_zombie_is_shown_under_its_pod", a_zombie_is_shown_under_its_pod),
     ("pods::zombies_older_than_the_exporter_are_in_the_first_scrape", old_zombies_are_in_the_first_scrape),
     ("pods::a_restarted_container_goes_on_counting", a_restarted_container_goes_on_counting),
+    ("pods::pause_reaps_where_pids_are_shared", pause_reaps_where_pids_are_shared),
+    ("pods::every_family_is_there", every_family_is_there),
 ];
 
 /// A pod; removed with the test.
@@ -27,6 +31,17 @@ pub(crate) const LEAK: &str = "busybox true & exec busybox sleep 1000";
 
 impl Pod {
     pub(crate) fn run(name: &'static str, script: &str, options: &[&str]) -> Res<Self> {
+        Self::with_spec(name, script, options, json!({}), json!({}))
+    }
+
+    /// The same with more fields of the pod and of its container.
+    fn with_spec(
+        name: &'static str,
+        script: &str,
+        options: &[&str],
+        pod: Value,
+        container: Value,
+    ) -> Res<Self> {
         let dir = tempfile::tempdir()?;
         let image = dir.path().join("image");
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
@@ -35,10 +50,12 @@ impl Pod {
         fs::copy("/bin/busybox", image.join("bin/busybox"))?;
         symlink("busybox", image.join("bin/sh"))?;
         let manifest = dir.path().join("pod.json");
-        let document = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "shop" },
-            "spec": { "containers": [{ "name": "main", "image": image, "command": ["sh", "-c", script] }] },
-        });
+        let mut main = json!({ "name": "main", "image": image, "command": ["sh", "-c", script] });
+        merge(&mut main, container);
+        let mut spec = json!({ "containers": [main] });
+        merge(&mut spec, pod);
+        let metadata = json!({ "name": name, "namespace": "shop" });
+        let document = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
         fs::write(&manifest, document.to_string())?;
         let pod = Self { dir, name };
         let mut arguments = vec!["run", "--network", "none"];
@@ -87,6 +104,12 @@ impl Drop for Pod {
         if let Err(error) = self.podrt(&["rm", "--force", self.name]) {
             eprintln!("the pod {} is left: {error}", self.name);
         }
+    }
+}
+
+fn merge(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
     }
 }
 
@@ -145,4 +168,58 @@ fn a_restarted_container_goes_on_counting() -> Res<()> {
         last = count;
         Ok((count >= 3.0).then_some(()))
     })
+}
+
+fn pause_reaps_where_pids_are_shared() -> Res<()> {
+    let shared = json!({ "shareProcessNamespace": true });
+    let pod = Pod::with_spec("sharing", "exec busybox sleep 1000", &[], shared, json!({}))?;
+    let exporter = pod.exporter()?;
+    // The child of a shell that ends, and which pause adopts.
+    pod.podrt(&["exec", "sharing", "-c", "main", "--", "sh", "-c", "busybox sleep 0.5 >/dev/null 2>&1 &"])?;
+    let reaps = pod.series("reaps_total", "reaper=\"pause\"");
+    until("the reap", || Ok(exporter.scrape()?.get(&reaps).copied().filter(|count| *count >= 1.0)))?;
+    let scrape = exporter.scrape()?;
+    for (name, labels) in
+        [("orphans_reparented_total", "new_parent=\"pause\""), ("reaps_total", "reaper=\"pause\"")]
+    {
+        let series = pod.series(name, labels);
+        expect(&series, scrape.get(&series).copied(), Some(1.0))?;
+    }
+    for (name, labels) in
+        [("orphans_reparented_total", "new_parent=\"init\""), ("reaps_total", "reaper=\"init\"")]
+    {
+        let series = pod.series(name, labels);
+        expect(&series, scrape.get(&series).copied(), Some(0.0))?;
+    }
+    let started = scrape.get(&pod.series("container_start_time_seconds", "")).copied();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    let is_recent = started.is_some_and(|at| at <= now && at > now - 120.0);
+    if is_recent { Ok(()) } else { Err(format!("started at {started:?}, now it is {now}").into()) }
+}
+
+/// The kernel's BPF statistics are off.
+const ABSENT: [&str; 2] = ["podproof_probe_runs_total", "podproof_probe_run_seconds_total"];
+
+fn every_family_is_there() -> Res<()> {
+    let limits = json!({ "resources": { "limits": { "cpu": "500m", "memory": "32Mi" } } });
+    let pod = Pod::with_spec("whole", "exec busybox sleep 1000", &[], json!({}), limits)?;
+    let cgroup = "/sys/fs/cgroup/podrt-pods/whole/main/pids.max";
+    fs::write(cgroup, "100")?;
+    let exporter = pod.exporter()?;
+    // A refusal of this process.
+    let own = fs::File::open("/proc/self/ns/uts")?;
+    expect("setns", setns(&own, CloneFlags::CLONE_NEWNET).is_err(), true)?;
+    let status = Command::new("/bin/busybox").args(["unshare", "-u", "/bin/busybox", "true"]).status()?;
+    expect("unshare", status.code(), Some(0))?;
+    let limit = pod.series("pids_limit", "");
+    until("the container", || Ok(exporter.scrape()?.get(&limit).copied()))?;
+    let (_code, text) = exporter.get("/metrics")?;
+    let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let is_there = |name: &str| types.iter().any(|line| line.split(' ').next() == Some(name));
+    let missing: Vec<&str> = ::exporter::metrics::FAMILIES
+        .iter()
+        .map(|family| family.name)
+        .filter(|name| !ABSENT.contains(name) && !is_there(name))
+        .collect();
+    expect("families that are missing", missing, vec![])
 }

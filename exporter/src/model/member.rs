@@ -1,0 +1,48 @@
+//! A cgroup that is there, or was.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Names, Place};
+use crate::cgroups::FileCounters;
+
+/// One cgroup, and the series that it counts for.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// `None` when it was gone before anybody saw its path.
+    pub(super) path: Option<PathBuf>,
+    /// The series that it counts for; `None` while it waits for its names, and for who has none.
+    pub(super) names: Option<Names>,
+    /// These are ids, shown since nothing better was known.
+    pub(super) is_provisional: bool,
+    pub(super) seen_at: Duration,
+    /// It is the container's or the pod's own, not one below.
+    pub(super) is_top: bool,
+    pub(super) place: Place,
+    /// What its files said last.
+    pub(super) files: FileCounters,
+    /// Unix time at which its first process started.
+    pub(super) started_at: Option<Duration>,
+    pub(super) removed_at: Option<Duration>,
+}
+
+impl Member {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            path: None,
+            names: None,
+            is_provisional: false,
+            seen_at: now,
+            is_top: false,
+            place: Place::Below,
+            files: FileCounters::default(),
+            started_at: None,
+            removed_at: None,
+        }
+    }
+
+    /// Its path while it is there.
+    pub(super) fn live(&self) -> Option<&Path> {
+        self.path.as_deref().filter(|_| self.removed_at.is_none())
+    }
+}

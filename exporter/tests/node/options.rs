@@ -1,0 +1,58 @@
+//! What an exporter leaves out, and what it folds together.
+
+use crate::cgroups::Container;
+use crate::exporter::{Exporter, until};
+use crate::{Case, Res, expect};
+
+pub(crate) const CASES: &[Case] = &[
+    ("options::containers_beyond_the_limit_are_counted_together", the_limit_of_series),
+    ("options::collectors_are_left_out_for_good_or_for_a_scrape", collectors),
+];
+
+fn the_limit_of_series() -> Res<()> {
+    let first = Container::new('1')?;
+    // Room for one container, and for no second one.
+    let exporter = Exporter::start(&["--series.max", "200"])?;
+    let second = Container::new('2')?;
+    let limited = "podproof_series_limited_total";
+    until("the second container", || Ok(exporter.scrape()?.get(limited).copied().filter(|n| *n == 1.0)))?;
+    for container in [&first, &second] {
+        container.run(10)?;
+    }
+    let scrape = exporter.scrape()?;
+    let overflow = "podproof_execs_total{namespace=\"\",pod=\"\",container=\"_overflow\"}";
+    let (own, others) = (first.series("execs_total", ""), second.series("execs_total", ""));
+    let shown = [&own, &others, overflow].map(|name| scrape.get(name).copied());
+    expect("execs", shown, [Some(10.0), None, Some(10.0)])?;
+    expect("limit", scrape.get("podproof_series_limit").copied(), Some(200.0))
+}
+
+fn collectors() -> Res<()> {
+    let container = Container::new('3')?;
+    let exporter = Exporter::start(&["--no-collector.forks", "--no-collector.zombie-histogram"])?;
+    let is_there = |text: &str, family: &str| {
+        text.lines().any(|line| line.starts_with(&format!("# TYPE podproof_{family} ")))
+    };
+    let has = |path: &str| -> Res<Vec<bool>> {
+        let (code, text) = exporter.get(path)?;
+        expect("code", code, 200)?;
+        let families =
+            ["forks_total", "zombie_duration_seconds", "reaps_total", "init_exits_total", "build_info"];
+        Ok(families.iter().map(|family| is_there(&text, family)).collect())
+    };
+    until("the container", || {
+        Ok(exporter.scrape()?.get(&container.series("reaps_total", "reaper=\"init\"")).copied())
+    })?;
+    expect("all", has("/metrics")?, vec![false, false, true, true, true])?;
+    expect(
+        "some",
+        has("/metrics?collect[]=zombies&collect%5B%5D=forks")?,
+        vec![false, false, true, false, true],
+    )?;
+    let (code, text) = exporter.get("/metrics?collect[]=nothing")?;
+    expect(
+        "an unknown collector",
+        (code, text.contains("no collector \"nothing\"; there are: forks")),
+        (400, true),
+    )
+}
