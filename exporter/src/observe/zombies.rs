@@ -59,7 +59,7 @@ fn old(process: &Process, since_ns: u64) -> Option<Old> {
     })
 }
 
-/// Its cgroup below the mount point of its hierarchy.
+/// Its cgroup in the v2 hierarchy, as `/proc` shows it.
 fn cgroup_of(process: &Process) -> Option<PathBuf> {
     let groups = process.cgroups().ok()?;
     let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
