@@ -16,7 +16,7 @@
 //! With the feature `log` and an object that was built with that of the programs, their lines are passed on to `tracing` under
 //! the target `probes`, for debugging.
 //!
-//! Needs Linux 6.1 with BTF, and root (CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE) in the initial pid namespace,
+//! Needs Linux 6.1 with BTF, and CAP_BPF and CAP_PERFMON (to start) in the initial pid namespace,
 //! because all numbers are those of the initial namespace.
 
 mod btf;

@@ -51,7 +51,7 @@ pub enum LoadError {
         bytes: u32,
     },
     /// The object or its maps were refused.
-    #[error("cannot create the BPF maps; needs root with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE")]
+    #[error("cannot create the BPF maps; needs root, or CAP_BPF and CAP_PERFMON")]
     Object {
         /// The cause.
         #[source]

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER};
 
 use crate::capabilities::Kept;
-use crate::check::Format;
+use crate::{check, log};
 
 /// What the kernel knows about every pod, as Prometheus metrics.
 #[derive(Debug, Parser)]
@@ -74,13 +74,16 @@ pub struct Cli {
     pub keep: Kept,
     /// Attach the probes, tell what became of each, and end
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "table")]
-    pub check: Option<Format>,
+    pub check: Option<check::Format>,
     /// Do not start where the kernel refuses a probe, also one that others do without
     #[arg(long)]
     pub strict: bool,
     /// What is logged: error, warn, info, debug or trace
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: tracing::Level,
+    /// How lines of the log are written
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    pub log_format: log::Format,
 }
 
 /// `--collector.NAME` and `--no-collector.NAME`: the last one counts.
@@ -259,9 +262,11 @@ mod tests {
         assert!(parsed(&["--web.telemetry-path", "/-/ready"]).is_err());
         let plain = parsed(&[]).unwrap();
         assert_eq!((plain.keep, plain.check), (Kept::default(), None));
-        assert_eq!(parsed(&["--check"]).unwrap().check, Some(Format::Table));
-        assert_eq!(parsed(&["--check=json", "--strict"]).unwrap().check, Some(Format::Json));
+        assert_eq!(parsed(&["--check"]).unwrap().check, Some(check::Format::Table));
+        assert_eq!(parsed(&["--check=json", "--strict"]).unwrap().check, Some(check::Format::Json));
         assert!(parsed(&["--check=xml"]).is_err());
+        assert_eq!((plain.log_format, plain.log_level), (log::Format::Logfmt, tracing::Level::INFO));
+        assert_eq!(parsed(&["--log.format", "json"]).unwrap().log_format, log::Format::Json);
         assert!(parsed(&["--web.systemd-socket"]).unwrap().systemd_socket);
         assert!(parsed(&["--web.systemd-socket", "--web.listen-address", ":1"]).is_err());
         let error = parsed(&["--capabilities.keep", "CAP_BFP"]).unwrap_err().to_string();

@@ -17,6 +17,7 @@ pub mod check;
 pub mod cli;
 pub mod http;
 pub mod identity;
+pub mod log;
 pub mod metadata;
 pub mod metrics;
 pub mod model;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capabilities::drop_all_but;
-use crate::cgroups::hierarchy;
+use crate::cgroups::{hierarchy, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, inherited, router};
@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_secs(1);
 /// Runs the exporter; the exit status.
 pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
-    lines.with_target(false).init();
+    lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
         check(format, cli.strict, &trace(cli.max_cgroups, cli.max_processes))
     } else {
@@ -67,6 +67,7 @@ async fn serve(cli: Cli) -> Result<()> {
 
     let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
     let options = Options {
+        namespace_root: namespace_root(&mount_point),
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,

@@ -2,9 +2,12 @@
 
 mod files;
 mod mount;
+mod namespace;
 mod tree;
 
 pub(crate) use files::{FileCounters, FileGauges, processes, read_counters, read_gauges};
 pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy};
+pub(crate) use namespace::below_mount;
+pub use namespace::namespace_root;
 pub use tree::{Cgroup, TreeError, walk};

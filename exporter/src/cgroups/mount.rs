@@ -1,6 +1,6 @@
 //! Where the v2 hierarchy is mounted: asked of the kernel, never assumed.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use procfs::ProcError;
 use procfs::process::{MountInfos, Process};
@@ -43,10 +43,18 @@ fn mode_of(mounts: &MountInfos) -> &'static str {
 
 fn best(mounts: &MountInfos) -> Option<PathBuf> {
     let unified = mounts.0.iter().filter(|mount| mount.fs_type == "cgroup2");
-    // A mount of a part shows it as its root.
-    unified
-        .min_by_key(|mount| Path::new(&mount.root).components().count())
-        .map(|mount| mount.mount_point.clone())
+    unified.min_by_key(|mount| depth(Path::new(&mount.root))).map(|mount| mount.mount_point.clone())
+}
+
+/// How far below the root of this process' cgroup namespace a mount begins. A mount of a part shows it as its root, and one that
+/// begins above the namespace has `..` there.
+fn depth(root: &Path) -> isize {
+    let level = |component| match component {
+        Component::Normal(_) => 1,
+        Component::ParentDir => -1,
+        _ => 0,
+    };
+    root.components().map(level).sum()
 }
 
 #[cfg(test)]
@@ -77,5 +85,8 @@ mod tests {
     fn the_whole_hierarchy_is_better_than_a_part() {
         let both = "30 20 0:26 /a/b /mnt/part rw - cgroup2 cgroup2 rw\n31 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         assert_eq!(of(both), Some("/sys/fs/cgroup".into()));
+        let of_a_container = "30 20 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n\
+                              31 20 0:26 /../../.. /host/sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
+        assert_eq!(of(of_a_container), Some("/host/sys/fs/cgroup".into()));
     }
 }

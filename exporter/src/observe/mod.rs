@@ -45,6 +45,8 @@ pub enum ObserveError {
 pub struct Options {
     /// Where the v2 hierarchy is mounted.
     pub mount_point: PathBuf,
+    /// Below it: where paths of `/proc` begin ([`crate::cgroups::namespace_root`]).
+    pub namespace_root: Option<PathBuf>,
     /// How long the series of what was removed stay.
     pub retention: Duration,
     /// How long a new container waits for its names before it is shown by its ids.
@@ -149,7 +151,8 @@ impl Observer {
         let mut all = self.tracer.zombies();
         let fill = self.tracer.fill(&snapshot, &all);
         let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
-        let old = zombies::still(&mut state.old_zombies, &state.ids);
+        let root = self.options.namespace_root.as_deref();
+        let old = zombies::still(&mut state.old_zombies, &state.ids, root);
         all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
         Ok(show(&View {
             model: &state.model,

@@ -7,6 +7,7 @@ use podproof_ebpf::counters::{ZombieParent, ZombieView};
 use procfs::process::{Process, all_processes};
 
 use super::clock;
+use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(super) struct Old {
     tgid: i32,
     /// Tells it from a later process of this number, in ticks since boot.
     start_time: u64,
-    /// Below the mount point of its hierarchy.
+    /// As `/proc` shows it, from the root of this process' cgroup namespace on.
     cgroup: PathBuf,
     parent_tgid: u32,
     parent: ZombieParent,
@@ -58,7 +59,7 @@ fn old(process: &Process, since_ns: u64) -> Option<Old> {
     })
 }
 
-/// Its cgroup below the mount point of its hierarchy.
+/// Its cgroup in the v2 hierarchy, as `/proc` shows it.
 fn cgroup_of(process: &Process) -> Option<PathBuf> {
     let groups = process.cgroups().ok()?;
     let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
@@ -79,8 +80,13 @@ fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
     }
 }
 
-/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path.
-pub(super) fn still(old: &mut Vec<Old>, ids: &BTreeMap<PathBuf, u64>) -> Vec<ZombieView> {
+/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path, and `root` is that of the
+/// cgroup namespace, if it is known.
+pub(super) fn still(
+    old: &mut Vec<Old>,
+    ids: &BTreeMap<PathBuf, u64>,
+    root: Option<&Path>,
+) -> Vec<ZombieView> {
     old.retain(|zombie| {
         let stat = Process::new(zombie.tgid).and_then(|process| process.stat());
         stat.is_ok_and(|stat| stat.state == 'Z' && stat.starttime == zombie.start_time)
@@ -89,7 +95,10 @@ pub(super) fn still(old: &mut Vec<Old>, ids: &BTreeMap<PathBuf, u64>) -> Vec<Zom
         Some(ZombieView {
             tgid: u32::try_from(zombie.tgid).ok()?,
             since_ns: zombie.since_ns,
-            cgroup_id: *ids.get(&zombie.cgroup).unwrap_or(&0),
+            cgroup_id: root
+                .and_then(|root| ids.get(&below_mount(root, &zombie.cgroup)?))
+                .copied()
+                .unwrap_or(0),
             parent_tgid: zombie.parent_tgid,
             parent: zombie.parent,
         })
@@ -119,10 +128,13 @@ mod tests {
             std::thread::yield_now();
         }
         let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
-        let views = still(&mut found, &ids);
+        let at_top = Some(Path::new(""));
+        let views = still(&mut found, &ids, at_top);
         assert_eq!((views[0].tgid, views[0].cgroup_id), (child.id(), 7));
+        assert_eq!(still(&mut found, &ids, Some(Path::new("inner")))[0].cgroup_id, 0);
+        assert_eq!(still(&mut found, &ids, None)[0].cgroup_id, 0);
         assert_eq!(views[0].parent_tgid, std::process::id());
         child.wait().unwrap();
-        assert!(still(&mut found, &ids).is_empty());
+        assert!(still(&mut found, &ids, at_top).is_empty());
     }
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::Res;
 use crate::privileges::{AS_NOBODY, NOBODY};
+use crate::{Res, expect};
 
 /// First argument of this binary when it is to be the exporter.
 pub(crate) const SERVE: &str = "serve";
@@ -47,7 +48,8 @@ impl Exporter {
         Self::start_by(&[AS_NOBODY, capabilities], dir, options)
     }
 
-    fn start_by(starter: &[&str], dir: tempfile::TempDir, options: &[&str]) -> Res<Self> {
+    /// The same by this binary, which these arguments tell what to become first.
+    pub(crate) fn start_by(starter: &[&str], dir: tempfile::TempDir, options: &[&str]) -> Res<Self> {
         let socket = format!("unix://{}", dir.path().join("socket").display());
         let mut command = Command::new(std::env::current_exe()?);
         // A warning would tear the lines of the tests.
@@ -122,6 +124,20 @@ impl Exporter {
         kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?;
         Ok(self.child.wait()?.code())
     }
+}
+
+/// Changes this process, and starts this binary again with these arguments. Tells why if it cannot.
+pub(crate) fn again(arguments: &[String], change: impl FnOnce() -> Res<()>) -> ExitCode {
+    let exec = || change().and_then(|()| Ok(Command::new(std::env::current_exe()?).args(arguments).exec()));
+    let error = exec().map_or_else(|error| error.to_string(), |error| error.to_string());
+    println!("{}: {error}", arguments.join(" "));
+    ExitCode::FAILURE
+}
+
+/// Gives the machine its loopback interface, which nobody has done in one that has just booted.
+pub(crate) fn raise_loopback() -> Res<()> {
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    expect("status of ip", status.code(), Some(0))
 }
 
 /// Tries until there is something, or a minute is over.

@@ -7,6 +7,7 @@ mod cgroups;
 mod check;
 mod exporter;
 mod hostile;
+mod namespace;
 mod options;
 mod pods;
 mod privileges;
@@ -21,11 +22,13 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    if args.get(1).is_some_and(|word| word == exporter::SERVE) {
-        return ::exporter::run::main(::exporter::cli::Cli::parse_from(&args[1..]));
-    }
-    if args.get(1).is_some_and(|word| word == privileges::AS_NOBODY) {
-        return privileges::become_nobody(&args[2..]);
+    match args.get(1).map(String::as_str) {
+        Some(exporter::SERVE) => {
+            return ::exporter::run::main(::exporter::cli::Cli::parse_from(&args[1..]));
+        }
+        Some(privileges::AS_NOBODY) => return privileges::become_nobody(&args[2..]),
+        Some(namespace::IN_NAMESPACE) => return namespace::enter(&args[2..]),
+        _ => {}
     }
     let mut arguments = Arguments::from_args();
     // Node totals are compared.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         cgroups::CASES,
         check::CASES,
         hostile::CASES,
+        namespace::CASES,
         options::CASES,
         pods::CASES,
         privileges::CASES,

@@ -77,6 +77,16 @@ impl Pod {
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
     }
 
+    /// Until the first process of one that runs [`LEAK`] is the program that does not reap.
+    pub(crate) fn wait_for_leak(&self) -> Res<()> {
+        let procs = format!("/sys/fs/cgroup/podrt-pods/{}/main/cgroup.procs", self.name);
+        until("the zombie", || {
+            let pid = fs::read_to_string(&procs)?;
+            let comm = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+            Ok(comm.contains("1000").then_some(()))
+        })
+    }
+
     fn exporter(&self) -> Res<Exporter> {
         self.exporter_with(&[])
     }
@@ -132,13 +142,7 @@ fn a_zombie_is_shown_under_its_pod() -> Res<()> {
 
 fn old_zombies_are_in_the_first_scrape() -> Res<()> {
     let pod = Pod::run("older", LEAK, &[])?;
-    // The first process is the program that does not reap.
-    let procs = "/sys/fs/cgroup/podrt-pods/older/main/cgroup.procs";
-    until("the zombie", || {
-        let pid = fs::read_to_string(procs)?;
-        let comm = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
-        Ok(comm.contains("1000").then_some(()))
-    })?;
+    pod.wait_for_leak()?;
     let exporter = pod.exporter()?;
     let zombies = pod.series("zombie_processes", "parent=\"init\"");
     expect(&zombies, exporter.scrape()?.get(&zombies).copied(), Some(1.0))

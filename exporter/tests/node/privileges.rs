@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use caps::{CapSet, CapsHashSet};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use procfs::process::{Process, Status};
 
-use crate::exporter::{Exporter, SERVE};
+use crate::exporter::{Exporter, SERVE, again};
 use crate::pods::{LEAK, Pod};
 use crate::{Case, Res, expect};
 
@@ -34,8 +33,8 @@ const ALL: &str = "CAP_BPF,CAP_PERFMON,CAP_SYS_PTRACE";
 
 /// Starts this binary again as `nobody` with these capabilities and no others. Gives the reason if it cannot.
 pub(crate) fn become_nobody(arguments: &[String]) -> ExitCode {
-    let start = || -> Res<std::io::Error> {
-        let [wanted, rest @ ..] = arguments else { return Err("no capabilities".into()) };
+    let [wanted, rest @ ..] = arguments else { return ExitCode::FAILURE };
+    again(rest, || {
         let wanted = wanted.split(',').map(str::parse).collect::<Result<CapsHashSet, _>>()?;
         nix::sys::prctl::set_keepcaps(true)?;
         setgroups(&[])?;
@@ -43,12 +42,8 @@ pub(crate) fn become_nobody(arguments: &[String]) -> ExitCode {
         setuid(Uid::from_raw(NOBODY))?;
         // Execution gives the new program those that are ambient.
         caps::set(None, CapSet::Inheritable, &wanted)?;
-        caps::set(None, CapSet::Ambient, &wanted)?;
-        Ok(Command::new(std::env::current_exe()?).args(rest).exec())
-    };
-    let error = start().map_or_else(|error| error.to_string(), |error| error.to_string());
-    println!("as nobody: {error}");
-    ExitCode::FAILURE
+        Ok(caps::set(None, CapSet::Ambient, &wanted)?)
+    })
 }
 
 /// All threads of a process, of which there must be several.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::exporter::{Exporter, SERVE};
+use crate::exporter::{Exporter, SERVE, raise_loopback};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -27,9 +27,7 @@ fn with_sockets(first: OwnedFd, second: OwnedFd) -> Res<Command> {
 
 fn its_sockets_are_answered() -> Res<()> {
     let dir = tempfile::tempdir()?;
-    // Nobody has done so in a machine that has just booted.
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
-    expect("status of ip", status.code(), Some(0))?;
+    raise_loopback()?;
     let tcp = TcpListener::bind("127.0.0.1:0")?;
     let address = tcp.local_addr()?;
     let unix = UnixListener::bind(dir.path().join("socket"))?;
@@ -46,9 +44,10 @@ fn its_sockets_are_answered() -> Res<()> {
 }
 
 fn what_cannot_be_listened_on_is_refused() -> Res<()> {
+    raise_loopback()?;
     let local = || TcpListener::bind("127.0.0.1:0").map(OwnedFd::from);
     let connected = TcpStream::connect(TcpListener::bind("127.0.0.1:0")?.local_addr()?)?;
-    let cases = [
+    let cases: [(OwnedFd, &str); 3] = [
         (TcpListener::bind("0.0.0.0:0")?.into(), "can be reached from other machines without TLS"),
         (File::open("/dev/null")?.into(), "socket 2 of the unit cannot be listened on"),
         (connected.into(), "the unit needs Accept=no"),

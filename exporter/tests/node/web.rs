@@ -14,7 +14,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::exporter::{Exporter, until};
+use crate::exporter::{Exporter, raise_loopback, until};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -128,9 +128,7 @@ fn code(stream: &mut impl Read) -> Res<u16> {
 
 /// An exporter with the files of this directory, on the loopback interface.
 fn serve(dir: &Path) -> Res<Exporter> {
-    // Nobody has done so in a machine that has just booted.
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
-    expect("status of ip", status.code(), Some(0))?;
+    raise_loopback()?;
     let file = dir.join("web.yml").display().to_string();
     Exporter::start(&["--web.listen-address", ADDRESS, "--web.config.file", &file])
 }
