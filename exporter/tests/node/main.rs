@@ -5,6 +5,8 @@
 
 mod cgroups;
 mod check;
+mod churn;
+mod container;
 mod exporter;
 mod hostile;
 mod options;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let cases = [
         cgroups::CASES,
         check::CASES,
+        churn::CASES,
         hostile::CASES,
         options::CASES,
         pods::CASES,
