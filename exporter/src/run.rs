@@ -90,7 +90,7 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0, cli.dropped)?;
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0, cli.dropped);
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! FILE keeps the figures; a report and a plot are made from it and put beside it, with the endings `.md` and `.svg`.
 
+mod exporter;
 mod figure;
 mod guest;
 mod plot;
@@ -38,6 +39,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// What a scrape of the exporter costs, by the number of containers, beside Debian's node_exporter, in a VM; takes half an hour
+    Exporter(exporter::ExporterArgs),
     /// What the probes cost the machine that they watch, beside bpftrace, execsnoop and exitsnoop; takes some minutes
     Probes(probes::ProbesArgs),
     /// How long podrt takes for a pod, beside podman and the calls of crun, and what an idle one holds, in a VM; takes some minutes
@@ -51,6 +54,7 @@ enum Bench {
 /// Measures and writes the files.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.bench {
+        Bench::Exporter(args) => exporter::run(args),
         Bench::Probes(args) => probes::run(args),
         Bench::Pod(args) => pod::run(args),
         Bench::Runtime(args) => runtime::run(args),

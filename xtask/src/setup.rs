@@ -40,6 +40,7 @@ pub(crate) enum Tool {
     Youki,
     Bpftrace,
     LibbpfTools,
+    NodeExporter,
     Chromium,
     Catatonit,
     Tini,
@@ -118,6 +119,7 @@ impl Tool {
             Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
             Self::LibbpfTools => "libbpf-tools",
+            Self::NodeExporter => "prometheus-node-exporter",
             Self::Chromium => "chromium",
             Self::Catatonit => "catatonit",
             Self::Tini => "tini",
@@ -138,6 +140,7 @@ impl Tool {
             Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
             Self::Erofs => "makes disk images",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
+            Self::NodeExporter => "compared with the exporter",
             Self::Chromium => "opens reports in the tests",
             Self::Catatonit | Self::Tini => "sandbox program to judge",
         }

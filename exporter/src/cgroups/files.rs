@@ -1,8 +1,8 @@
 //! What the controllers tell of one cgroup. A file that is not there means that its controller is off: not measured, which is
 //! not zero.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 
 /// Values that only grow while the cgroup is there.
@@ -47,22 +47,22 @@ pub(crate) struct FileGauges {
 
 /// `None` when the cgroup is gone.
 pub(crate) fn read_counters(cgroup: &Path) -> Option<FileCounters> {
-    if !cgroup.is_dir() {
-        return None;
-    }
-    let memory = keyed(&cgroup.join("memory.events"));
-    let cpu = keyed(&cgroup.join("cpu.stat"));
-    let pids = keyed(&cgroup.join("pids.events"));
-    Some(FileCounters {
-        memory: memory.map(|map| pick(&map, FileCounters::MEMORY_EVENTS)),
-        // Without the controller the file has usage only.
-        cpu: cpu.filter(|map| map.contains_key("nr_periods")).map(|map| pick(&map, FileCounters::CPU)),
-        pids_limit_hits: pids.and_then(|map| map.get("max").copied()),
-    })
+    let buffer = &mut Buffer::default();
+    let memory =
+        buffer.read(&cgroup.join("memory.events")).map(|text| pick(text, FileCounters::MEMORY_EVENTS));
+    let cpu = buffer.read(&cgroup.join("cpu.stat"));
+    let has_cpu = cpu.is_some();
+    // Without the controller the file has usage only.
+    let cpu = cpu.filter(|text| text.contains("nr_periods ")).map(|text| pick(text, FileCounters::CPU));
+    let pids_limit_hits = buffer.read(&cgroup.join("pids.events")).map(|text| pick(text, ["max"])[0]);
+    // The kernel has the second for each but the root.
+    let is_there = has_cpu || cgroup.is_dir();
+    is_there.then_some(FileCounters { memory, cpu, pids_limit_hits })
 }
 
 pub(crate) fn read_gauges(cgroup: &Path) -> FileGauges {
-    let number = |name: &str| fs::read_to_string(cgroup.join(name)).ok()?.trim().parse().ok();
+    let buffer = &mut Buffer::default();
+    let mut number = |name: &str| buffer.read(&cgroup.join(name))?.trim().parse().ok();
     FileGauges { pids: number("pids.current"), pids_limit: number("pids.max") }
 }
 
@@ -72,18 +72,32 @@ pub(crate) fn processes(cgroup: &Path) -> Option<Vec<i32>> {
     text.lines().map(|line| line.parse().ok()).collect()
 }
 
-/// A flat keyed file, a key and a number per line.
-fn keyed(path: &Path) -> Option<BTreeMap<String, u64>> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = |line: &str| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key.to_owned(), value.trim().parse().ok()?))
-    };
-    Some(text.lines().filter_map(line).collect())
+/// Room for a file of one page, which is what the kernel writes of a cgroup's values.
+struct Buffer([u8; 4096]);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self([0; 4096])
+    }
 }
 
-fn pick<const N: usize>(map: &BTreeMap<String, u64>, keys: [&str; N]) -> [u64; N] {
-    keys.map(|key| map.get(key).copied().unwrap_or(0))
+impl Buffer {
+    /// Reads a file at once: there are thousands of them in a scrape, and to ask for a size or an end first doubles what each costs.
+    fn read(&mut self, path: &Path) -> Option<&str> {
+        let len = File::open(path).ok()?.read(&mut self.0).ok()?;
+        std::str::from_utf8(self.0.get(..len)?).ok()
+    }
+}
+
+/// The values of these keys in a flat keyed file, which has a key and a number per line; 0 for a key that it has not.
+fn pick<const N: usize>(text: &str, keys: [&str; N]) -> [u64; N] {
+    let mut values = [0; N];
+    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        if let Some(place) = keys.iter().position(|wanted| *wanted == key) {
+            values[place] = value.trim().parse().unwrap_or(0);
+        }
+    }
+    values
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! The pages.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use futures_util::stream;
 
 use super::App;
 use super::landing;
@@ -97,7 +100,11 @@ async fn metrics(State(app): State<Arc<App>>, Query(query): Query<Vec<(String, S
     let answer = match asked(&query) {
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
         Ok(asked) => match read(&app, move |app| app.exposition(asked)).await {
-            Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+            Ok(parts) => {
+                // Each is given back when it is sent.
+                let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, Infallible>)));
+                ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response()
+            }
             Err(answer) => answer,
         },
     };

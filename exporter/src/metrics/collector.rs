@@ -84,6 +84,12 @@ impl Collectors {
         Self(self.0 | 1 << collector as u16)
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether it is among them.
     #[must_use]
     pub const fn has(self, collector: Collector) -> bool {
@@ -100,7 +106,8 @@ mod tests {
         for collector in Collector::OPTIONAL.iter().copied() {
             assert_eq!(collector.name().parse(), Ok(collector));
             assert!(Collectors::ALL.has(collector) && !Collectors::NONE.has(collector));
-            assert!(Collectors::NONE.with(collector).has(collector));
+            let one = Collectors::NONE.with(collector);
+            assert!(one.has(collector) && one.and(Collectors::ALL) == one);
         }
         assert!(Collectors::NONE.has(Collector::Always));
         let error = "".parse::<Collector>().unwrap_err();

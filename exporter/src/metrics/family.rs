@@ -1,9 +1,9 @@
 //! A metric by name, and the sheet on which a scrape collects samples.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt::{Display, Write as _};
 
 use super::collector::{Collector, Collectors};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 /// What a sample is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,30 @@ pub struct Family {
     pub help: &'static str,
 }
 
-/// Samples of a scrape.
+/// Samples of a scrape, in Prometheus' text format 0.0.4. Written at once: a thousand containers have a hundred thousand samples, and
+/// to keep each as values takes many times the memory of its line.
 #[derive(Debug)]
 pub(crate) struct Sheet {
     wanted: Collectors,
-    families: BTreeMap<&'static str, (&'static Family, Vec<Metric>)>,
+    blocks: Vec<Block>,
+    /// Where the block of a family is, by the address of the family.
+    places: HashMap<usize, usize>,
 }
+
+/// All samples of a family.
+#[derive(Debug)]
+struct Block {
+    family: &'static Family,
+    /// Parts that are full.
+    full: Vec<String>,
+    text: String,
+    n_series: usize,
+}
+
+/// Bytes of a part of the text. A text that grew as a whole would leave all its smaller selves behind in the heap.
+const PART: usize = 64 << 10;
+/// Room for the last line of a part.
+const LINE: usize = 1 << 10;
 
 /// Buckets of a histogram, not cumulative yet.
 pub(crate) struct Distribution<'a> {
@@ -49,30 +67,21 @@ pub(crate) struct Distribution<'a> {
 impl Sheet {
     /// Takes samples of these collectors, and leaves others out.
     pub(crate) fn new(wanted: Collectors) -> Self {
-        Self { wanted, families: BTreeMap::new() }
+        Self { wanted, blocks: Vec::new(), places: HashMap::new() }
     }
 
     /// Adds a sample of a counter or a gauge. `labels` are values, as many as the family has names.
     pub(crate) fn set(&mut self, family: &'static Family, labels: &[&str], value: f64) {
-        if !self.wanted.has(family.collector) {
-            return;
+        if let Some(block) = self.block(family) {
+            block.sample("", labels, None, value);
         }
-        let mut metric = labelled(family, labels);
-        if family.kind == Kind::Counter {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.push(family, metric);
     }
 
-    /// Adds a count. Exact up to 2^53, as every value that Prometheus stores.
+    /// Adds a count. Prometheus takes it for a float, exact up to 2^53.
     pub(crate) fn count(&mut self, family: &'static Family, labels: &[&str], value: u64) {
-        self.set(family, labels, as_f64(value));
+        if let Some(block) = self.block(family) {
+            block.sample("", labels, None, value);
+        }
     }
 
     /// Adds a number of things.
@@ -81,69 +90,92 @@ impl Sheet {
     }
 
     pub(crate) fn histogram(&mut self, family: &'static Family, labels: &[&str], shown: &Distribution<'_>) {
-        if !self.wanted.has(family.collector) {
-            return;
-        }
-        let mut metric = labelled(family, labels);
-        let mut histogram = Histogram::default();
+        let Some(block) = self.block(family) else { return };
         let mut below = 0;
-        let bounds = shown.bounds.iter().zip(shown.counts);
-        let bucket = |(bound, count): (&f64, &u64)| {
+        for (bound, count) in shown.bounds.iter().zip(shown.counts) {
             below += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
-        };
-        histogram.set_bucket(bounds.map(bucket).collect());
-        histogram.set_sample_count(shown.counts.iter().sum());
-        histogram.set_sample_sum(shown.sum);
-        metric.set_histogram(histogram);
-        self.push(family, metric);
+            block.sample("_bucket", labels, Some(&bound.to_string()), below);
+        }
+        let all: u64 = shown.counts.iter().sum();
+        block.sample("_bucket", labels, Some("+Inf"), all);
+        block.sample("_sum", labels, None, shown.sum);
+        block.sample("_count", labels, None, all);
     }
 
-    /// All families that have a sample: the encoder refuses one without.
-    pub(crate) fn into_families(self) -> Vec<MetricFamily> {
-        let family = |(family, metrics): (&Family, Vec<Metric>)| {
-            let mut out = MetricFamily::default();
-            out.set_name(family.name.to_owned());
-            out.set_help(family.help.to_owned());
-            out.set_field_type(match family.kind {
-                Kind::Counter => MetricType::COUNTER,
-                Kind::Gauge => MetricType::GAUGE,
-                Kind::Histogram => MetricType::HISTOGRAM,
-            });
-            out.set_metric(metrics);
-            out
-        };
-        self.families.into_values().map(family).collect()
+    /// All families by their names, in parts that follow each other.
+    pub(crate) fn into_parts(mut self) -> impl Iterator<Item = String> {
+        self.blocks.sort_by_key(|block| block.family.name);
+        self.blocks.into_iter().flat_map(|Block { family, full, text, .. }| {
+            let kind = match family.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            let (name, help) = (family.name, family.help);
+            let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            std::iter::once(head).chain(full).chain([text])
+        })
     }
 
     /// How many series there are, each bucket, sum and count of a histogram for one.
     pub(crate) fn n_series(&self) -> usize {
-        let series = |(family, metrics): &(&Family, Vec<Metric>)| match family.kind {
-            Kind::Histogram => {
-                metrics.iter().map(|metric| metric.get_histogram().get_bucket().len() + 3).sum()
-            }
-            Kind::Counter | Kind::Gauge => metrics.len(),
-        };
-        self.families.values().map(series).sum()
+        self.blocks.iter().map(|block| block.n_series).sum()
     }
 
-    fn push(&mut self, family: &'static Family, metric: Metric) {
-        self.families.entry(family.name).or_insert((family, Vec::new())).1.push(metric);
+    /// `None` when its collector is not wanted.
+    fn block(&mut self, family: &'static Family) -> Option<&mut Block> {
+        if !self.wanted.has(family.collector) {
+            return None;
+        }
+        let next = self.blocks.len();
+        let place = *self.places.entry(std::ptr::from_ref(family).addr()).or_insert(next);
+        if place == next {
+            self.blocks.push(Block { family, full: Vec::new(), text: String::new(), n_series: 0 });
+        }
+        self.blocks.get_mut(place)
     }
 }
 
-fn labelled(family: &Family, values: &[&str]) -> Metric {
-    debug_assert_eq!(family.labels.len(), values.len(), "labels of {}", family.name);
-    let pair = |(name, value): (&&str, &&str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    Metric::from_label(family.labels.iter().zip(values).map(pair).collect())
+impl Block {
+    /// A line. `le` is the bound of a bucket.
+    fn sample(&mut self, suffix: &str, labels: &[&str], le: Option<&str>, value: impl Display) {
+        let Self { family, full, text, n_series } = self;
+        debug_assert_eq!(family.labels.len(), labels.len(), "labels of {}", family.name);
+        text.push_str(family.name);
+        text.push_str(suffix);
+        let pairs = family.labels.iter().zip(labels).chain(le.as_ref().map(|le| (&"le", le)));
+        let mut before = '{';
+        for (name, value) in pairs {
+            text.push(before);
+            text.push_str(name);
+            text.push_str("=\"");
+            escape(value, text);
+            text.push('"');
+            before = ',';
+        }
+        let end = if before == ',' { "}" } else { "" };
+        let _infallible = writeln!(text, "{end} {value}");
+        *n_series += 1;
+        if text.len() >= PART {
+            // The line that fills it is there as a whole.
+            full.push(std::mem::replace(text, String::with_capacity(PART + LINE)));
+        }
+    }
+}
+
+/// Appends a label's value as the text format has it.
+fn escape(value: &str, text: &mut String) {
+    let mut rest = value;
+    while let Some(at) = rest.find(['\\', '"', '\n']) {
+        text.push_str(&rest[..at]);
+        text.push_str(match rest.as_bytes()[at] {
+            b'\n' => "\\n",
+            b'"' => "\\\"",
+            _ => "\\\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    text.push_str(rest);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a sample is a float; counts stay below 2^53 for centuries")]
@@ -153,8 +185,6 @@ pub(crate) fn as_f64(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::TextEncoder;
-
     use super::*;
 
     static SIZES: Family = family("sizes", Kind::Histogram, Collector::ZombieHistogram, "Sizes of pods");
@@ -177,7 +207,7 @@ mod tests {
         assert_eq!(fill(Collectors::NONE.with(Collector::Forks)).n_series(), 1);
         let sheet = fill(Collectors::ALL);
         assert_eq!(sheet.n_series(), 6);
-        let text = TextEncoder::new().encode_to_string(&sheet.into_families()).unwrap();
+        let text: String = sheet.into_parts().collect();
         assert_eq!(
             text,
             "# HELP forks_total Forks\n# TYPE forks_total counter\nforks_total{pod=\"a\\\"\\n\\\\b\"} 3\n\

@@ -1,9 +1,9 @@
 //! Counts of a cgroup whose every event is known.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
+use crate::container::Container;
 use crate::exporter::{Exporter, until};
 use crate::{Case, Res, expect};
 
@@ -16,57 +16,9 @@ pub(crate) const CASES: &[Case] = &[
 
 const N: u32 = 20;
 
-/// The cgroup of a container of docker, by its name; removed with the test.
-pub(crate) struct Container {
-    pub(crate) id: String,
-    path: PathBuf,
-}
-
-impl Container {
-    pub(crate) fn new(digit: char) -> Res<Self> {
-        let id = digit.to_string().repeat(64);
-        let path = PathBuf::from("/sys/fs/cgroup/docker").join(&id);
-        fs::create_dir_all(&path)?;
-        Ok(Self { id, path })
-    }
-
-    pub(crate) fn series(&self, name: &str, labels: &str) -> String {
-        let container = &self.id[..12];
-        let comma = if labels.is_empty() { "" } else { "," };
-        format!("podproof_{name}{{namespace=\"\",pod=\"\",container=\"{container}\"{comma}{labels}}}")
-    }
-
-    /// Enters it, and starts so many programs one after the other.
-    pub(crate) fn run(&self, n: u32) -> Res<()> {
-        let procs = self.path.join("cgroup.procs");
-        let script = format!(
-            "echo $$ > {}; i=0; while [ $i -lt {n} ]; do /bin/busybox true; i=$((i+1)); done",
-            procs.display()
-        );
-        let status = Command::new("/bin/busybox").args(["sh", "-c", &script]).status()?;
-        expect("status of the script", status.code(), Some(0))
-    }
-
-    fn remove(&self) -> Res<()> {
-        fs::remove_dir(&self.path)?;
-        match fs::remove_dir(self.path.with_file_name("")) {
-            // Another container is there.
-            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(()),
-            result => Ok(result?),
-        }
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        // Gone when the test removed it.
-        _ = self.remove();
-    }
-}
-
 fn counts_are_exact() -> Res<()> {
     let exporter = Exporter::start(&[])?;
-    let container = Container::new('a')?;
+    let container = Container::new("a".repeat(64))?;
     let forks = container.series("forks_total", "kind=\"process\"");
     until("the container", || Ok(exporter.scrape()?.get(&forks).copied()))?;
     container.run(N)?;
@@ -91,7 +43,7 @@ fn counts_are_exact() -> Res<()> {
 
 fn a_removed_container_ends_after_its_retention() -> Res<()> {
     let exporter = Exporter::start(&["--retention.deleted", "3s"])?;
-    let container = Container::new('b')?;
+    let container = Container::new("b".repeat(64))?;
     let execs = container.series("execs_total", "");
     until("the container", || Ok(exporter.scrape()?.get(&execs).copied()))?;
     container.run(N)?;
@@ -106,7 +58,7 @@ fn a_removed_container_ends_after_its_retention() -> Res<()> {
 
 fn the_node_s_forks_are_those_of_the_kernel() -> Res<()> {
     let exporter = Exporter::start(&[])?;
-    let container = Container::new('c')?;
+    let container = Container::new("c".repeat(64))?;
     // The kernel's counter is read on both sides of a scrape, which makes tasks itself.
     let sample = || -> Res<(u64, u64, u64)> {
         let before = kernel_forks()?;

@@ -5,6 +5,8 @@
 
 mod cgroups;
 mod check;
+mod churn;
+mod container;
 mod exporter;
 mod hostile;
 mod namespace;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let cases = [
         cgroups::CASES,
         check::CASES,
+        churn::CASES,
         hostile::CASES,
         namespace::CASES,
         options::CASES,

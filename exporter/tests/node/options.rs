@@ -1,6 +1,6 @@
 //! What an exporter leaves out, and what it folds together.
 
-use crate::cgroups::Container;
+use crate::container::Container;
 use crate::exporter::{Exporter, until};
 use crate::{Case, Res, expect};
 
@@ -10,10 +10,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn the_limit_of_series() -> Res<()> {
-    let first = Container::new('1')?;
+    let first = Container::new("1".repeat(64))?;
     // Room for one container, and for no second one.
     let exporter = Exporter::start(&["--series.max", "200"])?;
-    let second = Container::new('2')?;
+    let second = Container::new("2".repeat(64))?;
     let limited = "podproof_series_limited_total";
     until("the second container", || Ok(exporter.scrape()?.get(limited).copied().filter(|n| *n == 1.0)))?;
     for container in [&first, &second] {
@@ -28,7 +28,7 @@ fn the_limit_of_series() -> Res<()> {
 }
 
 fn collectors() -> Res<()> {
-    let container = Container::new('3')?;
+    let container = Container::new("3".repeat(64))?;
     let exporter = Exporter::start(&["--no-collector.forks", "--no-collector.zombie-histogram"])?;
     let is_there = |text: &str, family: &str| {
         text.lines().any(|line| line.starts_with(&format!("# TYPE podproof_{family} ")))

@@ -34,7 +34,12 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
             Tool::Catatonit | Tool::Tini => unpack(base, tool, &apt, apt.show(&[tool.name()])?)?,
-            Tool::Runc | Tool::Crun | Tool::Erofs | Tool::Bpftrace | Tool::LibbpfTools => {
+            Tool::Runc
+            | Tool::Crun
+            | Tool::Erofs
+            | Tool::Bpftrace
+            | Tool::LibbpfTools
+            | Tool::NodeExporter => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
             Tool::Podman | Tool::Containerd => image::provide(base, tool, &apt)?,
@@ -102,6 +107,7 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
         Tool::Youki => return youki::find(&dir),
         Tool::Erofs => ("mkfs.erofs", "usr/bin/mkfs.erofs", "--help"),
         Tool::Bpftrace => ("bpftrace", "usr/bin/bpftrace", "--version"),
+        Tool::NodeExporter => ("prometheus-node-exporter", "usr/bin/prometheus-node-exporter", "--version"),
         Tool::Runc => ("runc", "usr/sbin/runc", "--version"),
         _ => ("crun", "usr/bin/crun", "--version"),
     };
