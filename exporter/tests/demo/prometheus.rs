@@ -66,9 +66,9 @@ impl Prometheus {
     pub(crate) fn check_health(&self) -> Res<()> {
         let n_scrapes = self.query("count_over_time(up{job=\"podproof\"}[1h])")?;
         let worst = self.query("min_over_time(up{job=\"podproof\"}[1h])")?;
-        println!("\nscrapes\n{}", n_scrapes.table());
+        print!("\nscrapes\n{}", n_scrapes.table());
         println!(
-            "their duration, seconds\n{}",
+            "\nthe longest one, seconds\n{}",
             self.query("max_over_time(scrape_duration_seconds[1h])")?.table()
         );
         match &worst.0[..] {
