@@ -8,6 +8,7 @@ mod pods;
 mod process;
 mod prometheus;
 mod shrink;
+mod values;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ fn demo() -> Res<()> {
         let silent: Vec<_> = wanted.difference(&told).collect();
         return Err(format!("these alerts did not fire: {silent:?}").into());
     }
+
+    prometheus.check_values()?;
 
     say(began, "the pods are ended");
     for scene in SCENES {

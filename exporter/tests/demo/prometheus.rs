@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::process::{Process, get, until};
 use crate::shrink::shrink;
-use crate::{Alert, PATIENCE, Res};
+use crate::{Alert, PATIENCE, Res, values};
 
 const ADDRESS: &str = "127.0.0.1:9090";
 
@@ -60,6 +60,21 @@ impl Prometheus {
             (labels.map(|(name, value)| (name.clone(), text(value))).collect(), text(&sample["value"][1]))
         };
         Ok(Answer(samples.iter().map(sample).collect()))
+    }
+
+    /// Fails unless there is a series of each value of a label that the alerts ask for.
+    pub(crate) fn check_values(&self) -> Res<()> {
+        let asked = values::asked_for(RULES)?;
+        let mut missing = Vec::new();
+        for selector in &asked {
+            if self.query(selector)?.0.is_empty() {
+                missing.push(selector);
+            }
+        }
+        if asked.is_empty() || !missing.is_empty() {
+            return Err(format!("of {} values these are not exported: {missing:?}", asked.len()).into());
+        }
+        Ok(())
     }
 
     /// Fails unless each scrape has succeeded, and each rule could be evaluated.

@@ -1,8 +1,8 @@
 //! The shipped rules and scrape configuration with less patience: what is an hour there takes three minutes here.
 //!
 //! One rule makes the one from the other: divided by [`FACTOR`] is every word that is a duration (`10m`, `30s`), every age in seconds
-//! that an expression compares with (`..._seconds > 900`), and every sum of rates (`...[2m])) > 200`), since an emulated machine does
-//! not make hundreds of processes a second. Nothing else changes.
+//! that an expression compares with (`..._age_seconds > 900`), and every sum of rates (`...[2m])) > 200`), since an emulated machine does
+//! not make hundreds of processes a second. Nothing else changes: the exporter itself is not hurried.
 
 use crate::Res;
 
@@ -17,7 +17,7 @@ pub(crate) fn shrink(text: &str) -> String {
         let (before, from) = rest.split_at(begin);
         short.push_str(before);
         let (word, after) = from.split_at(from.find(|c| !is_word(c)).unwrap_or(from.len()));
-        let is_divided = ["_seconds > ", "ms])) > "].iter().any(|before| short.ends_with(before));
+        let is_divided = ["_age_seconds > ", "ms])) > "].iter().any(|before| short.ends_with(before));
         match (milliseconds(word), word.parse::<u64>()) {
             (Some(ms), _) => short.push_str(&format!("{}ms", ms / FACTOR)),
             (None, Ok(number)) if is_divided => short.push_str(&(number / FACTOR).to_string()),
@@ -52,6 +52,7 @@ pub(crate) fn test() -> Res<()> {
             "in 15 min {{ $value | printf \"%.0f\" }}, tcp9s",
             "in 15 min {{ $value | printf \"%.0f\" }}, tcp9s",
         ),
+        ("time() - a_timestamp_seconds > 900", "time() - a_timestamp_seconds > 900"),
         ("127.0.0.1:9478", "127.0.0.1:9478"),
     ] {
         let found = shrink(text);
