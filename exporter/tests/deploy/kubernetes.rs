@@ -261,7 +261,7 @@ fn the_seccomp_profile_lets_probes_in() -> Res<()> {
             }
         }
     }
-    for name in ["bpf", "perf_event_open"] {
+    for name in ["bpf", "capset", "perf_event_open", "prctl"] {
         expect(name, allowed.contains(name), true)?;
     }
     let open: Vec<_> = REFUSED.into_iter().filter(|name| allowed.contains(name)).collect();

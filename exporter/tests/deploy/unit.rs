@@ -29,7 +29,9 @@ fn it_starts_the_exporter() -> Res<()> {
         let line = start.replace("$PODPROOF_EXPORTER_OPTIONS", options);
         let words: Vec<&str> = line.split_whitespace().collect();
         expect("the program", words.first(), Some(&"/usr/local/bin/podproof-exporter"))?;
-        Cli::try_parse_from(words)?;
+        // Names and certificates are read again and again.
+        let kept = Cli::try_parse_from(words)?.keep.to_string();
+        expect("capabilities that stay", &*kept, "CAP_DAC_READ_SEARCH")?;
     }
     let file = settings(&unit, "EnvironmentFile");
     expect("where options are", file, vec!["-/etc/default/podproof-exporter"])
@@ -47,6 +49,10 @@ fn it_gives_just_what_is_needed() -> Res<()> {
         ("PrivateUsers", vec!["no"]),
         ("ProtectProc", vec!["default"]),
         ("RestrictAddressFamilies", vec!["AF_INET AF_INET6 AF_UNIX"]),
+        (
+            "SystemCallFilter",
+            vec!["@system-service", "~@privileged @resources", "bpf capset perf_event_open"],
+        ),
         ("User", vec![]),
     ] {
         expect(name, settings(&unit, name), wanted)?;
