@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: a tarball of the static programs, with which a runtime is judged on machines that have neither Rust nor
-//! LLVM. The BPF object is inside podproof.
+//! `cargo xtask dist`: a tarball of the static programs, with which a runtime is judged, and pods are watched, on machines that have
+//! neither Rust nor LLVM. The BPF object is inside podproof and podproof-exporter.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,13 +17,18 @@ use crate::setup::{self, Tool};
 use crate::workspace;
 
 /// Files of the repository that go in as they are, with their names there.
-const TEXTS: [(&str, &str); 6] = [
+const TEXTS: [(&str, &str); 11] = [
     ("xtask/src/dist/README.md", "README.md"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("NOTICE", "NOTICE"),
     ("docs/for-runtime-authors.md", "docs/for-runtime-authors.md"),
     ("docs/report.md", "docs/report.md"),
+    ("exporter/deploy/alertmanager.yaml", "exporter/alertmanager.yaml"),
+    ("exporter/deploy/alerts.yaml", "exporter/alerts.yaml"),
+    ("exporter/deploy/dashboard.json", "exporter/dashboard.json"),
+    ("exporter/deploy/podproof-exporter.service", "exporter/podproof-exporter.service"),
+    ("exporter/deploy/prometheus.yaml", "exporter/prometheus.yaml"),
 ];
 /// Folders of the repository whose files go in.
 const FOLDERS: [(&str, &str); 2] = [("conformance/baselines", "baselines"), ("docs/ci", "ci")];
@@ -54,6 +59,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 fn files(built: &Artifacts) -> Result<Vec<(String, PathBuf, u32)>> {
     let programs = [
         ("podproof", &built.podproof),
+        ("podproof-exporter", &built.exporter),
         ("podproof-witness", &built.witness),
         ("pause", &built.pause),
         ("podrt", &built.podrt),
@@ -109,31 +115,34 @@ fn prove(tarball: &Path, folder: &str, dir: &Path) -> Result<()> {
         .unpack(&place)
         .with_context(|| format!("cannot unpack {}", tarball.display()))?;
     let at = place.join(folder);
-    for program in ["podproof", "podproof-witness", "pause", "podrt", "podrt-pod"] {
+    for program in ["podproof", "podproof-exporter", "podproof-witness", "pause", "podrt", "podrt-pod"] {
         let mode = fs::metadata(at.join(program)).with_context(|| format!("{program} is missing"))?;
         ensure!(mode.permissions().mode() & 0o111 != 0, "{program} is not executable");
         ensure!(is_static(&at.join(program))?, "{program} needs a dynamic linker");
     }
-    let listed = said(&at, &["list", "NS-01"])?;
+    let version = said(&at, "podproof-exporter", &["--version"])?;
+    let is_ours = version == format!("podproof-exporter {}\n", env!("CARGO_PKG_VERSION"));
+    ensure!(is_ours, "the unpacked podproof-exporter says {version}");
+    let listed = said(&at, "podproof", &["list", "NS-01"])?;
     ensure!(listed.contains("NS-01"), "the unpacked podproof lists nothing: {listed}");
     // With everything in place a run comes as far as the runtime, or as the question for root.
     let run = ["run", "--runtime", "/no/such/runtime"];
-    let found = said(&at, &run)?;
+    let found = said(&at, "podproof", &run)?;
     let is_found = found.contains("/no/such/runtime: not found") || found.contains("needs root");
     ensure!(is_found, "the unpacked podproof does not find its programs: {found}");
     for program in ["pause", "podproof-witness"] {
         let (here, away) = (at.join(program), at.join("away"));
         fs::rename(&here, &away).with_context(|| format!("cannot rename {}", here.display()))?;
-        let missed = said(&at, &run)?;
+        let missed = said(&at, "podproof", &run)?;
         ensure!(missed.contains(&format!("{program}: not found")), "{program} is not missed: {missed}");
         fs::rename(&away, &here).with_context(|| format!("cannot rename {}", away.display()))?;
     }
     remove(&place)
 }
 
-/// What the unpacked podproof says.
-fn said(dir: &Path, args: &[&str]) -> Result<String> {
-    let program = dir.join("podproof");
+/// What an unpacked program says.
+fn said(dir: &Path, program: &str, args: &[&str]) -> Result<String> {
+    let program = dir.join(program);
     let output = Command::new(&program)
         .args(args)
         .env_clear()

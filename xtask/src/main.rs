@@ -9,6 +9,7 @@ mod conformance;
 mod dist;
 mod engine;
 mod example;
+mod exporter_demo;
 mod fuzz;
 mod lint;
 mod markdown;
@@ -68,6 +69,8 @@ enum Command {
     },
     /// Run the examples of the pod layer in a VM, with the commands that each names
     Example(example::ExampleArgs),
+    /// Set off the exporter's alerts in a VM, with a Prometheus that scrapes it, and see them resolve
+    ExporterDemo(exporter_demo::ExporterDemoArgs),
     /// Give what podrt reads random input, to find what makes it fail
     Fuzz(fuzz::FuzzArgs),
     /// Measure, beside other tools where there are some
@@ -99,6 +102,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Lint => lint::run(),
         Command::Test { full, stage } => test::run(full, &stage),
         Command::Example(args) => example::run(&args),
+        Command::ExporterDemo(args) => exporter_demo::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Trace(args) => trace::run(&args),

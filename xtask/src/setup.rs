@@ -36,6 +36,7 @@ pub(crate) enum Tool {
     Crun,
     Podman,
     Containerd,
+    Prometheus,
     Erofs,
     Youki,
     Bpftrace,
@@ -48,7 +49,7 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// What building, judging and testing take.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Linker,
         Self::Cxx,
         Self::BpfRust,
@@ -61,6 +62,7 @@ impl Tool {
         Self::Crun,
         Self::Podman,
         Self::Containerd,
+        Self::Prometheus,
     ];
 
     /// Tools that watch what the probes watch; only a command that compares the probes with them fetches them.
@@ -115,6 +117,7 @@ impl Tool {
             Self::Crun => "crun",
             Self::Podman => "podman",
             Self::Containerd => "containerd",
+            Self::Prometheus => "prometheus",
             Self::Erofs => "erofs-utils",
             Self::Youki => "youki",
             Self::Bpftrace => "bpftrace",
@@ -138,6 +141,7 @@ impl Tool {
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun | Self::Youki => "runtime to judge",
             Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
+            Self::Prometheus => "scrapes the exporter and judges its alerts",
             Self::Erofs => "makes disk images",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
             Self::NodeExporter => "compared with the exporter",
@@ -157,7 +161,7 @@ impl fmt::Display for Tool {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// The program; for a kernel the folder that holds `boot` and `lib/modules`, for libbpf-tools that of its programs,
-    /// for an engine the image of a disk.
+    /// for an engine the image of a disk. Prometheus has promtool beside it.
     pub(crate) path: PathBuf,
     /// The folder of shared libraries that the program needs besides the system's.
     pub(crate) libraries: Option<PathBuf>,

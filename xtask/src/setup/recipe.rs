@@ -33,7 +33,10 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             Tool::Kernel61 => unpack(base, tool, &apt, kernel(&apt, "linux-image-cloud-amd64")?)?,
             Tool::Kernel612 => unpack(base, tool, &apt, kernel(&apt, "linux-image-6.12-cloud-amd64")?)?,
             Tool::Busybox => unpack(base, tool, &apt, apt.show(&["busybox-static"])?)?,
-            Tool::Catatonit | Tool::Tini => unpack(base, tool, &apt, apt.show(&[tool.name()])?)?,
+            // Of its dependencies the programs need the C library alone; the rest is for its pages.
+            Tool::Catatonit | Tool::Tini | Tool::Prometheus => {
+                unpack(base, tool, &apt, apt.show(&[tool.name()])?)?
+            }
             Tool::Runc
             | Tool::Crun
             | Tool::Erofs
@@ -103,6 +106,7 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
         Tool::Catatonit => return in_folder(&dir, "usr/bin/catatonit"),
         Tool::Tini => return in_folder(&dir, "usr/bin/tini-static"),
         Tool::LibbpfTools => return libbpf_tools(&dir).map_err(|err| format!("{err:#}")),
+        Tool::Prometheus => return prometheus(&dir),
         Tool::Podman | Tool::Containerd => return image::find(&dir, tool),
         Tool::Youki => return youki::find(&dir),
         Tool::Erofs => ("mkfs.erofs", "usr/bin/mkfs.erofs", "--help"),
@@ -123,6 +127,19 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
 fn in_folder(dir: &Path, path: &str) -> Result<Found, String> {
     check(dir)?;
     program(&dir.join(path), None, &["--version"]).map_err(|err| format!("{err:#}"))
+}
+
+/// Prometheus, where promtool is beside it.
+fn prometheus(dir: &Path) -> Result<Found, String> {
+    let both = |path: &Path| {
+        program(&path.with_file_name("promtool"), None, &["--version"])?;
+        program(path, None, &["--version"])
+    };
+    if let Some(found) = host::in_path("prometheus").and_then(|path| both(&path).ok()) {
+        return Ok(found);
+    }
+    check(dir)?;
+    both(&dir.join("usr/bin/prometheus")).map_err(|err| format!("{err:#}"))
 }
 
 /// The unpacked tools only: other collections have programs of the same names.

@@ -163,6 +163,19 @@ pub(crate) fn examples(_context: &Context) -> Result<Tally> {
     Ok(tally)
 }
 
+/// The exporter's alerts with a Prometheus, as a user sees them. Only in a full run: that they resolve takes minutes.
+pub(crate) fn alerts(context: &Context) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if !context.is_full {
+        return Ok(tally);
+    }
+    for series in SERIES {
+        let is_good = Cmd::ourselves()?.args(["exporter-demo", "--kernel", series]).succeeds()?;
+        tally.add(&Tally::check(&format!("alerts_{series}"), is_good));
+    }
+    Ok(tally)
+}
+
 /// Passes a test program's lines on with the kernel in the names of its tests, and counts them.
 struct Lines {
     prefix: String,

@@ -32,6 +32,7 @@ pub(crate) fn run(context: &Context) -> Result<Tally> {
         .env("PODPROOF_TEST_WITNESS", &context.built.witness)
         .env("PODPROOF_TEST_PAUSE", &context.built.pause)
         .env("PODPROOF_TEST_RUNC", &context.tools.tool(Tool::Runc)?.path)
+        .env("PODPROOF_TEST_PROMTOOL", context.tools.tool(Tool::Prometheus)?.path.with_file_name("promtool"))
         .env("TMPDIR", &context.tmp);
     if context.is_full {
         command = command.env("PODPROOF_TEST_FULL", "1");

@@ -1,0 +1,151 @@
+//! The shipped alerts with a real Prometheus: pods that do what each alert is about, until all of them fire; then the pods are
+//! ended, until all alerts have resolved. Answers of PromQL are printed on the way.
+//!
+//! Runs in a VM by `cargo xtask exporter-demo`, which names the programs: `PODPROOF_EXPORTER`, `PODPROOF_PROMETHEUS`, `PODRT_POD` and
+//! `PODRT_PAUSE`. Minutes of the rules are seconds here (`shrink`).
+
+mod pods;
+mod process;
+mod prometheus;
+mod shrink;
+mod values;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use pods::{Pods, SCENES};
+use process::{Process, get, until};
+use prometheus::Prometheus;
+
+/// Any error, in words.
+type Res<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Where the exporter listens by default.
+const EXPORTER: &str = "127.0.0.1:9478";
+
+/// How long the slowest alert may take to fire, and to resolve: it looks back for a minute and a half, in a machine that is emulated.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Answers that are shown while the alerts fire: what is asked, and how.
+const QUESTIONS: [(&str, &str); 8] = [
+    ("zombies, and who should reap them", "sum by (pod, parent) (podproof_zombie_processes) > 0"),
+    ("the oldest zombie, seconds", "max by (pod) (podproof_zombie_oldest_age_seconds) > 0"),
+    ("ends of PID 1", "sum by (pod, reason) (podproof_init_exits_total{container!=\"POD\"}) > 0"),
+    ("OOM kills", "sum by (pod, constraint) (podproof_oom_kills_total) > 0"),
+    ("share of the pids limit", "max by (pod) (podproof_pids / podproof_pids_limit)"),
+    ("processes made", "topk(3, sum by (pod) (podproof_forks_total{kind=\"process\",pod!=\"\"}))"),
+    ("sandboxes whose first process is gone", "max by (pod) (podproof_sandbox_init_up) == 0"),
+    (
+        "namespaces made inside",
+        "sum by (pod, namespace_type) (podproof_namespaces_created_total{container=\"main\"}) > 0",
+    ),
+];
+
+fn main() -> ExitCode {
+    let trials = vec![
+        Trial::test("durations_are_shortened_and_nothing_else_is", || shrink::test().map_err(Failed::from)),
+        Trial::ignorable_test("every_alert_fires_and_resolves", || {
+            if std::env::var_os("PODPROOF_PROMETHEUS").is_none() {
+                return Ok(Completion::ignored_with("runs in a VM by `cargo xtask exporter-demo`"));
+            }
+            demo().map(|()| Completion::Completed).map_err(Failed::from)
+        }),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// An alert, and the pod that it is about.
+type Alert = (String, String);
+
+fn demo() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let pods = Pods::new(&dir.path().join("pods"))?;
+    let _exporter = exporter(&pods, dir.path())?;
+    let prometheus = Prometheus::start(dir.path(), EXPORTER)?;
+    let began = Instant::now();
+    for scene in SCENES {
+        pods.run(scene)?;
+        say(began, &format!("pod {}: {}", scene.pod, scene.what));
+    }
+
+    let wanted = wanted();
+    let mut told = BTreeSet::new();
+    let found = until("all alerts to fire", PATIENCE, || {
+        let fired = fired(&prometheus)?;
+        for (alert, pod) in fired.difference(&told) {
+            say(began, &format!("{alert} fires for {pod}"));
+        }
+        told.clone_from(&fired);
+        Ok(wanted.is_subset(&fired).then_some(()))
+    });
+    for (title, query) in QUESTIONS {
+        print!("\n{title}: {query}\n{}", prometheus.query(query)?.table());
+    }
+    println!();
+    if found.is_err() {
+        let silent: Vec<_> = wanted.difference(&told).collect();
+        return Err(format!("these alerts did not fire: {silent:?}").into());
+    }
+
+    prometheus.check_values()?;
+
+    say(began, "the pods are ended");
+    for scene in SCENES {
+        pods.remove(scene)?;
+    }
+    let mut left = firing(&prometheus)?;
+    until("all alerts to resolve", PATIENCE, || {
+        let now = firing(&prometheus)?;
+        for (alert, pod) in left.difference(&now) {
+            say(began, &format!("{alert} has resolved for {pod}"));
+        }
+        left = now;
+        Ok(left.is_empty().then_some(()))
+    })
+    .map_err(|error| format!("{error}: {left:?}"))?;
+
+    let others: Vec<_> = fired(&prometheus)?.difference(&wanted).cloned().collect();
+    if !others.is_empty() {
+        return Err(format!("alerts that nothing was done for: {others:?}").into());
+    }
+    prometheus.check_health()?;
+    say(began, "every alert has fired and resolved, and every scrape has succeeded");
+    Ok(())
+}
+
+/// The exporter as it is shipped, once it is ready.
+fn exporter(pods: &Pods, dir: &std::path::Path) -> Res<Process> {
+    let program = std::env::var_os("PODPROOF_EXPORTER").ok_or("PODPROOF_EXPORTER is not set")?;
+    let root = pods.root().display().to_string();
+    let mut exporter = Process::start(&program, &["--path.podrt", &root], &dir.join("exporter.log"))?;
+    until("the exporter to be ready", PATIENCE, || {
+        exporter.check()?;
+        Ok(get(EXPORTER, "/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))
+    })?;
+    Ok(exporter)
+}
+
+fn wanted() -> BTreeSet<Alert> {
+    let of =
+        |scene: &pods::Scene| scene.alerts.iter().map(|alert| ((*alert).to_owned(), scene.pod.to_owned()));
+    SCENES.iter().flat_map(of).collect()
+}
+
+/// All alerts that have fired since the start.
+fn fired(prometheus: &Prometheus) -> Res<BTreeSet<Alert>> {
+    let past = "count by (alertname, pod) (last_over_time(ALERTS{alertstate=\"firing\"}[1h]))";
+    Ok(prometheus.query(past)?.pairs("alertname", "pod"))
+}
+
+/// Those that fire now.
+fn firing(prometheus: &Prometheus) -> Res<BTreeSet<Alert>> {
+    let now = "count by (alertname, pod) (ALERTS{alertstate=\"firing\"})";
+    Ok(prometheus.query(now)?.pairs("alertname", "pod"))
+}
+
+fn say(began: Instant, what: &str) {
+    println!("{:6.1} s  {what}", began.elapsed().as_secs_f64());
+}

@@ -1,0 +1,169 @@
+//! Pods of podrt, and what goes wrong in each.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use procfs::process::all_processes;
+use serde_json::json;
+
+use crate::Res;
+
+const NAMESPACE: &str = "demo";
+const CGROUPS: &str = "/sys/fs/cgroup/podrt-pods";
+
+/// A pod with one container, `main`.
+pub(crate) struct Scene {
+    pub(crate) pod: &'static str,
+    /// What is wrong with it, for people.
+    pub(crate) what: &'static str,
+    script: &'static str,
+    /// Limit of memory, in Kubernetes' notation.
+    memory: Option<&'static str>,
+    /// What is done to it once it runs.
+    then: Then,
+    /// The alerts that it sets off.
+    pub(crate) alerts: &'static [&'static str],
+}
+
+enum Then {
+    Nothing,
+    /// A file of its container's cgroup is written.
+    Write(&'static str, &'static str),
+    /// The sandbox's process is killed while the pod's supervisor looks away.
+    KillSandbox,
+}
+
+pub(crate) const SCENES: &[Scene] = &[
+    Scene {
+        pod: "leaky",
+        what: "PID 1 inherits two orphans a second and never waits",
+        script: "(while :; do (busybox true &); busybox sleep 0.5; done) & exec busybox sleep 100000",
+        memory: None,
+        then: Then::Nothing,
+        alerts: &["ReaperStalled", "ZombieStuck", "ZombiesAccumulating"],
+    },
+    Scene {
+        pod: "orphaned",
+        what: "its sandbox is killed, and its container runs on",
+        script: "exec busybox sleep 100000",
+        memory: None,
+        then: Then::KillSandbox,
+        // Nobody waits for the sandbox either.
+        alerts: &["PauseDied", "ZombieStuck"],
+    },
+    Scene {
+        pod: "crashing",
+        what: "PID 1 fails, again and again",
+        script: "busybox sleep 1; exit 1",
+        memory: None,
+        then: Then::Nothing,
+        alerts: &["InitCrashLoop"],
+    },
+    Scene {
+        pod: "crowded",
+        what: "19 tasks of 20",
+        script: "i=0; while [ $i -lt 18 ]; do busybox sleep 100000 & i=$((i+1)); done; wait",
+        memory: None,
+        then: Then::Write("pids.max", "20"),
+        alerts: &["TaskLimitNear"],
+    },
+    Scene {
+        pod: "greedy",
+        what: "children are killed for their memory, and PID 1 lives on",
+        script: "while :; do busybox sleep 3; sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; done",
+        memory: Some("24Mi"),
+        // podrt lets the whole container end, as the kubelet does by default.
+        then: Then::Write("memory.oom.group", "0"),
+        alerts: &["HiddenOOM", "OOMLoop"],
+    },
+    Scene {
+        pod: "nosy",
+        what: "makes user namespaces",
+        script: "while :; do busybox sleep 3; busybox unshare -U busybox true; done",
+        memory: None,
+        then: Then::Nothing,
+        alerts: &["UnexpectedNamespaceEntry"],
+    },
+    Scene {
+        pod: "forking",
+        what: "makes processes as fast as it can, after half a minute of rest",
+        script: "busybox sleep 30; (while :; do (:); done) & while :; do (:); done",
+        memory: None,
+        // Prometheus and the exporter need a processor too.
+        then: Then::Write("cpu.weight", "1"),
+        alerts: &["ForkStorm"],
+    },
+];
+
+/// The pods of a directory; removed with it.
+pub(crate) struct Pods {
+    dir: PathBuf,
+}
+
+impl Pods {
+    /// Makes the image that all of them have.
+    pub(crate) fn new(dir: &Path) -> Res<Self> {
+        let image = dir.join("image");
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
+            fs::create_dir_all(image.join(name))?;
+        }
+        fs::copy("/bin/busybox", image.join("bin/busybox"))?;
+        symlink("busybox", image.join("bin/sh"))?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// podrt's directory.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    pub(crate) fn run(&self, scene: &Scene) -> Res<()> {
+        let limits = scene.memory.map_or_else(|| json!({}), |memory| json!({ "memory": memory }));
+        let document = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": scene.pod, "namespace": NAMESPACE },
+            "spec": { "containers": [{
+                "name": "main", "image": self.dir.join("image"), "command": ["sh", "-c", scene.script],
+                "resources": { "limits": limits },
+            }] },
+        });
+        let manifest = self.dir.join(format!("{}.json", scene.pod));
+        fs::write(&manifest, document.to_string())?;
+        let manifest = manifest.display().to_string();
+        self.podrt(&["run", "--network", "none", "--restart-backoff", "0", &manifest])?;
+        let cgroup = Path::new(CGROUPS).join(scene.pod);
+        match scene.then {
+            Then::Nothing => {}
+            Then::Write(file, value) => fs::write(cgroup.join("main").join(file), value)?,
+            Then::KillSandbox => {
+                kill(supervisor(scene.pod)?, Signal::SIGSTOP)?;
+                let sandbox = fs::read_to_string(cgroup.join("_sandbox/cgroup.procs"))?;
+                kill(Pid::from_raw(sandbox.trim().parse()?), Signal::SIGKILL)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, scene: &Scene) -> Res<()> {
+        if matches!(scene.then, Then::KillSandbox) {
+            kill(supervisor(scene.pod)?, Signal::SIGCONT)?;
+        }
+        self.podrt(&["rm", "--force", scene.pod])
+    }
+
+    fn podrt(&self, arguments: &[&str]) -> Res<()> {
+        let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
+        let output = Command::new(program).arg("--root").arg(self.root()).args(arguments).output()?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+    }
+}
+
+/// The process of podrt that stays with a pod.
+fn supervisor(pod: &str) -> Res<Pid> {
+    let is_it = |words: &[String]| words.ends_with(&["supervise".to_owned(), pod.to_owned()]);
+    let found = all_processes()?.flatten().find(|process| process.cmdline().is_ok_and(|words| is_it(&words)));
+    Ok(Pid::from_raw(found.ok_or_else(|| format!("{pod} has no supervisor"))?.pid))
+}

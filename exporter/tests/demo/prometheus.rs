@@ -1,0 +1,174 @@
+//! A Prometheus with the shipped configuration and rules, and what it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::process::{Process, get, until};
+use crate::shrink::shrink;
+use crate::{Alert, PATIENCE, Res, values};
+
+const ADDRESS: &str = "127.0.0.1:9090";
+
+const CONFIGURATION: &str = include_str!("../../deploy/prometheus.yaml");
+const RULES: &str = include_str!("../../deploy/alerts.yaml");
+
+/// The server; its data is gone with the demo.
+pub(crate) struct Prometheus {
+    _process: Process,
+}
+
+/// What an expression gives: labels and a value each.
+#[derive(Debug)]
+pub(crate) struct Answer(Vec<(BTreeMap<String, String>, String)>);
+
+impl Prometheus {
+    /// Starts it, and waits until it has scraped the exporter.
+    pub(crate) fn start(dir: &Path, exporter: &str) -> Res<Self> {
+        fs::write(dir.join("alerts.yaml"), shrink(RULES))?;
+        let file = dir.join("prometheus.json");
+        fs::write(&file, configuration()?.to_string())?;
+        let program = std::env::var_os("PODPROOF_PROMETHEUS").ok_or("PODPROOF_PROMETHEUS is not set")?;
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", dir.join("data").display()),
+            format!("--web.listen-address={ADDRESS}"),
+            "--log.level=warn".to_owned(),
+        ];
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut process = Process::start(&program, &arguments, &dir.join("prometheus.log"))?;
+        until("Prometheus to be ready", PATIENCE, || {
+            process.check()?;
+            Ok(get(ADDRESS, "/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))
+        })?;
+        let prometheus = Self { _process: process };
+        until(&format!("a scrape of {exporter}"), PATIENCE, || {
+            Ok((!prometheus.query("podproof_build_info")?.0.is_empty()).then_some(()))
+        })?;
+        Ok(prometheus)
+    }
+
+    pub(crate) fn query(&self, expression: &str) -> Res<Answer> {
+        let data = api(&format!("query?query={}", encoded(expression)))?;
+        let samples = data["result"].as_array().ok_or("an answer without a result")?;
+        let sample = |sample: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let labels = sample["metric"].as_object().into_iter().flatten();
+            (labels.map(|(name, value)| (name.clone(), text(value))).collect(), text(&sample["value"][1]))
+        };
+        Ok(Answer(samples.iter().map(sample).collect()))
+    }
+
+    /// Fails unless there is a series of each value of a label that the alerts ask for.
+    pub(crate) fn check_values(&self) -> Res<()> {
+        let asked = values::asked_for(RULES)?;
+        let mut missing = Vec::new();
+        for selector in &asked {
+            if self.query(selector)?.0.is_empty() {
+                missing.push(selector);
+            }
+        }
+        if asked.is_empty() || !missing.is_empty() {
+            return Err(format!("of {} values these are not exported: {missing:?}", asked.len()).into());
+        }
+        Ok(())
+    }
+
+    /// Fails unless each scrape has succeeded, and each rule could be evaluated.
+    pub(crate) fn check_health(&self) -> Res<()> {
+        let n_scrapes = self.query("count_over_time(up{job=\"podproof\"}[1h])")?;
+        let worst = self.query("min_over_time(up{job=\"podproof\"}[1h])")?;
+        print!("\nscrapes\n{}", n_scrapes.table());
+        println!(
+            "\nthe longest one, seconds\n{}",
+            self.query("max_over_time(scrape_duration_seconds[1h])")?.table()
+        );
+        match &worst.0[..] {
+            [(_, value)] if value == "1" => {}
+            other => return Err(format!("up was not always 1: {other:?}").into()),
+        }
+        let targets = api("targets?state=active")?;
+        for target in targets["activeTargets"].as_array().ok_or("no targets")? {
+            if target["health"] != "up" || target["lastError"] != "" {
+                return Err(format!("a scrape has failed: {target}").into());
+            }
+        }
+        let rules = api("rules?type=alert")?;
+        let groups = rules["groups"].as_array().ok_or("no rules")?;
+        for rule in groups.iter().flat_map(|group| group["rules"].as_array()).flatten() {
+            if rule["health"] != "ok" {
+                return Err(
+                    format!("a rule cannot be evaluated: {}: {}", rule["name"], rule["lastError"]).into()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The shipped one, shortened, with the exporter alone: there is neither a node_exporter nor an Alertmanager.
+fn configuration() -> Res<Value> {
+    let mut document: Value = serde_saphyr::from_str(&shrink(CONFIGURATION))?;
+    let jobs = document["scrape_configs"].as_array_mut().ok_or("no jobs")?;
+    jobs.retain(|job| job["job_name"] == "podproof");
+    document["alerting"] = json!({});
+    Ok(document)
+}
+
+/// The `data` of an answer of the API.
+fn api(path: &str) -> Res<Value> {
+    let (code, body) = get(ADDRESS, &format!("/api/v1/{path}"))?;
+    let mut answer: Value =
+        serde_json::from_str(&body).map_err(|error| format!("{code}: {error}: {body}"))?;
+    if answer["status"] != "success" {
+        return Err(format!("{path}: {code}: {answer}").into());
+    }
+    Ok(answer["data"].take())
+}
+
+/// For the query of a URL (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(byte.into());
+        } else {
+            _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+impl Answer {
+    /// Two labels of each sample.
+    pub(crate) fn pairs(&self, first: &str, second: &str) -> BTreeSet<Alert> {
+        let label =
+            |labels: &BTreeMap<String, String>, name: &str| labels.get(name).cloned().unwrap_or_default();
+        self.0.iter().map(|(labels, _)| (label(labels, first), label(labels, second))).collect()
+    }
+
+    /// A line per sample, in columns.
+    pub(crate) fn table(&self) -> String {
+        let mut names: Vec<&str> =
+            self.0.iter().flat_map(|(labels, _)| labels.keys().map(String::as_str)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut rows = vec![names.iter().copied().chain(["value"]).map(str::to_owned).collect::<Vec<_>>()];
+        for (labels, value) in &self.0 {
+            let cell = |name: &&str| labels.get(*name).cloned().unwrap_or_default();
+            rows.push(names.iter().map(cell).chain([value.clone()]).collect());
+        }
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..=names.len()).map(width).collect();
+        let mut text = String::new();
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            text.push_str(format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
