@@ -96,7 +96,7 @@ fn demo() -> Res<()> {
     for scene in SCENES {
         pods.remove(scene)?;
     }
-    let mut left = firing(&prometheus)?;
+    let mut left = wanted.clone();
     until("all alerts to resolve", PATIENCE, || {
         let now = firing(&prometheus)?;
         for (alert, pod) in left.difference(&now) {
