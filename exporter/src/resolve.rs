@@ -28,6 +28,8 @@ pub struct Resolver {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     cri: Arc<CriNames>,
+    /// A runtime is asked, which may know more names a moment later.
+    is_asked: bool,
     cri_fault: Option<Arc<MetadataError>>,
     logs: LogNames,
     podrt: PodrtPods,
@@ -55,7 +57,14 @@ impl Resolver {
     /// All names of now. What is damaged is left out.
     pub(crate) fn read(&self) -> Directory {
         let (cri, cri_fault) = self.cri.as_ref().map(Cri::read).unwrap_or_default();
-        Directory { cri, cri_fault, logs: log_dir::read(&self.logs), podrt: podrt::read(&self.podrt) }
+        let is_asked = self.cri.is_some();
+        Directory {
+            cri,
+            is_asked,
+            cri_fault,
+            logs: log_dir::read(&self.logs),
+            podrt: podrt::read(&self.podrt),
+        }
     }
 }
 
@@ -93,10 +102,10 @@ impl Directory {
                 None => (None, Source::CgroupPath),
             },
         };
-        let is_pods = identity.pod_uid.is_some();
+        let may_have_names = identity.pod_uid.is_some() || self.is_asked;
         Found {
             is_top: top == path,
-            is_provisional: names.is_none() && is_pods,
+            is_provisional: names.is_none() && may_have_names,
             source: Some(source),
             owner: owner(&identity, names.unwrap_or_else(|| without_names(&identity))),
         }
@@ -233,6 +242,9 @@ mod tests {
         assert_eq!((found.is_provisional, found.source), (false, Some(Source::Cri)));
         let inside = format!("docker/{}/kubepods/pod{UID}/{ID}", "a".repeat(64));
         assert_eq!(directory.resolve(Path::new(&inside)).owner.names, Names::new("", "", "aaaaaaaaaaaa"));
+        let other = Path::new("system.slice").join(format!("cri-containerd-{}.scope", "b".repeat(64)));
+        assert!(!directory.resolve(&other).is_provisional);
+        assert!(Directory { is_asked: true, ..directory }.resolve(&other).is_provisional);
     }
 
     #[test]
