@@ -56,7 +56,8 @@ const SABOTEURS: [Saboteur; 5] = [
     Saboteur {
         name: "process",
         command: ("create", "create"),
-        before: "sleep 1000 & sleeper=$!",
+        // No child of the script's own: its end would interrupt the script at any call, and their number would differ.
+        before: "sleeper=$(sleep 1000 >/dev/null 2>&1 & echo $!)",
         after: "kill $sleeper",
         left: "process ",
         sample: 3,
