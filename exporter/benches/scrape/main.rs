@@ -15,12 +15,11 @@ mod record;
 mod server;
 mod tree;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use crate::measure::Res;
+use crate::measure::{Res, tell};
 use crate::record::{Record, Scrape};
 use crate::server::Server;
 use crate::tree::Tree;
@@ -84,14 +83,6 @@ fn options(args: &[String]) -> Res<Options> {
         return Err("--rounds, --sizes, --exporter, --node-exporter and --busybox are needed".into());
     }
     Ok(options)
-}
-
-/// Prints a record.
-fn tell(record: &Record) -> Res<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, record)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }
 
 fn measure(options: &Options) -> Res<()> {

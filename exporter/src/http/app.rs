@@ -11,7 +11,7 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use tokio::sync::Semaphore;
 
-use crate::metrics::{self, Collectors, Dropped, OwnState, Requests, Sheet};
+use crate::metrics::{self, Collectors, Dropped, Environment, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
 use super::landing::{self, Row};
@@ -24,6 +24,7 @@ pub struct App {
     /// Scrapes that may still begin.
     pub(super) scrapes: Arc<Semaphore>,
     requests: Mutex<Requests>,
+    environment: Environment,
     is_insecure: bool,
     wanted: Collectors,
     dropped: Option<Dropped>,
@@ -49,6 +50,7 @@ impl App {
             process: ProcessCollector::for_self(),
             scrapes: Arc::new(Semaphore::new(max_scrapes.into())),
             requests: Mutex::default(),
+            environment: Environment::read(),
             is_insecure,
             wanted,
             dropped,
@@ -107,7 +109,8 @@ impl App {
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collectors = BTreeMap::from([("node", (began.elapsed(), is_good))]);
-        metrics::of_exporter(&mut sheet, &OwnState { requests, collectors, is_insecure: self.is_insecure });
+        let (environment, is_insecure) = (&self.environment, self.is_insecure);
+        metrics::of_exporter(&mut sheet, &OwnState { environment, requests, collectors, is_insecure });
         sheet
     }
 }

@@ -11,6 +11,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context as _, anyhow};
 use hyper::http::uri::PathAndQuery;
 use prost::Message;
 use tokio::time::timeout;
@@ -71,12 +72,11 @@ impl Cri {
             while asked.recv().is_ok() {
                 let answer = runtime.block_on(async { timeout(PATIENCE, list(&socket)).await });
                 let mut known = own.lock().unwrap_or_else(PoisonError::into_inner);
-                match answer
-                    .map_err(|_elapsed| format!("no answer within {} s", PATIENCE.as_secs()))
-                    .flatten()
-                {
+                let late = |_elapsed| anyhow!("no answer within {} s", PATIENCE.as_secs());
+                match answer.map_err(late).flatten() {
                     Ok(names) => *known = Known { names: Arc::new(names), fault: None },
-                    Err(what) => {
+                    Err(error) => {
+                        let what = format!("{error:#}");
                         known.fault = Some(Arc::new(MetadataError::Cri { socket: socket.clone(), what }))
                     }
                 }
@@ -150,10 +150,8 @@ struct PodSandboxMetadata {
     namespace: String,
 }
 
-async fn list(socket: &Path) -> Result<CriNames, String> {
-    let uri = format!("unix://{}", socket.display());
-    let endpoint = Endpoint::from_shared(uri).map_err(|error| chain(&error))?;
-    let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+async fn list(socket: &Path) -> anyhow::Result<CriNames> {
+    let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))?.connect().await?;
     let mut client = Grpc::new(channel).max_decoding_message_size(MAX_BYTES);
     let sandboxes: ListPodSandboxResponse =
         call(&mut client, "/runtime.v1.RuntimeService/ListPodSandbox").await?;
@@ -165,16 +163,11 @@ async fn list(socket: &Path) -> Result<CriNames, String> {
 async fn call<T: Message + Default + 'static>(
     client: &mut Grpc<Channel>,
     method: &'static str,
-) -> Result<T, String> {
-    client.ready().await.map_err(|error| chain(&error))?;
+) -> anyhow::Result<T> {
+    client.ready().await?;
     let codec = ProstCodec::<All, T>::default();
     let answer = client.unary(tonic::Request::new(All {}), PathAndQuery::from_static(method), codec).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| format!("{method}: {status}"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    Ok(answer.context(method)?.into_inner())
 }
 
 /// What has a name that the Kubernetes API takes, and a full id.

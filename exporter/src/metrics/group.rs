@@ -71,10 +71,6 @@ impl<'a> Group<'a> {
         }
         files
     }
-
-    pub(super) fn n_processes(&self, view: &View<'_>) -> usize {
-        self.containers().map(|series| view.n_processes(series)).sum()
-    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
 pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
-pub(crate) use own::{OwnState, Requests, of_exporter};
+pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
 use crate::model::{Names, Role, Series, Sums};
 use crate::observe::{View, Zombies};
-use group::groups;
+use group::{Group, groups};
 
 /// A container has no more samples than this.
 pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAMPLES + OWN_SAMPLES;
@@ -35,10 +35,7 @@ pub(crate) fn sheet(view: &View<'_>, wanted: Collectors, dropped: Option<Dropped
         // The root's processes are kernel threads too: those of the host are not counted.
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
-            sheet.size(&catalogue::PROCESSES, &names.labels(), group.n_processes(view));
-        }
-        for series in group.containers() {
-            of_sandbox(&mut sheet, view, series, dropped);
+            of_processes(&mut sheet, view, &names, &group, dropped);
         }
         // What has other names than its own is not one container.
         if let Some(series) = group.containers().find(|series| series.owner.names == *names) {
@@ -63,11 +60,23 @@ fn of_zombies(sheet: &mut Sheet, names: &Names, zombies: &Zombies) {
     sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
 }
 
-fn of_sandbox(sheet: &mut Sheet, view: &View<'_>, series: &Series, dropped: Option<Dropped>) {
-    if series.owner.role == Role::Sandbox && dropped != Some(Dropped::Pod) {
-        let is_up = f64::from(u8::from(view.n_processes(series) > 0));
-        sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
+fn of_processes(
+    sheet: &mut Sheet,
+    view: &View<'_>,
+    names: &Names,
+    group: &Group<'_>,
+    dropped: Option<Dropped>,
+) {
+    let mut all = 0;
+    for series in group.containers() {
+        let own = view.n_processes(series);
+        all += own;
+        if series.owner.role == Role::Sandbox && dropped != Some(Dropped::Pod) {
+            let is_up = f64::from(u8::from(own > 0));
+            sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
+        }
     }
+    sheet.size(&catalogue::PROCESSES, &names.labels(), all);
 }
 
 /// What only one container has.

@@ -75,8 +75,24 @@ pub(super) fn of_tables(sheet: &mut Sheet, view: &View<'_>) {
     sheet.size(&all::TOMBSTONES, &[], removed);
 }
 
+/// Where it runs, which does not change.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    kernel: String,
+    cgroup_mode: &'static str,
+}
+
+impl Environment {
+    /// Asks the kernel; what it does not tell is empty.
+    pub(crate) fn read() -> Self {
+        let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        Self { kernel: kernel.unwrap_or_default(), cgroup_mode: mode() }
+    }
+}
+
 /// What only the exporter knows of itself.
-pub(crate) struct OwnState {
+pub(crate) struct OwnState<'a> {
+    pub(crate) environment: &'a Environment,
     pub(crate) requests: Requests,
     /// By collector: its time, and whether it succeeded.
     pub(crate) collectors: BTreeMap<&'static str, (Duration, bool)>,
@@ -85,7 +101,7 @@ pub(crate) struct OwnState {
 }
 
 /// Comes last: it counts the series.
-pub(crate) fn of_exporter(sheet: &mut Sheet, own: &OwnState) {
+pub(crate) fn of_exporter(sheet: &mut Sheet, own: &OwnState<'_>) {
     for ((handler, code), count) in &own.requests {
         sheet.count(&all::HTTP_REQUESTS, &[handler, &code.to_string()], *count);
     }
@@ -94,13 +110,12 @@ pub(crate) fn of_exporter(sheet: &mut Sheet, own: &OwnState) {
         sheet.set(&all::SCRAPE_COLLECTOR_SUCCESS, &[name], f64::from(u8::from(*is_good)));
     }
     sheet.set(&all::WEB_INSECURE, &[], f64::from(u8::from(own.is_insecure)));
-    let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let build = [
         env!("CARGO_PKG_VERSION"),
         env!("PODPROOF_REVISION"),
         env!("PODPROOF_RUSTVERSION"),
-        &kernel.unwrap_or_default(),
-        mode(),
+        &own.environment.kernel,
+        own.environment.cgroup_mode,
     ];
     sheet.set(&all::BUILD_INFO, &build, 1.0);
     sheet.size(&all::SERIES, &[], sheet.n_series() + 1);

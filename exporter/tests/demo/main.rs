@@ -8,6 +8,8 @@ mod pods;
 mod process;
 mod prometheus;
 mod shrink;
+#[path = "../support/mod.rs"]
+mod support;
 mod values;
 
 use std::collections::BTreeSet;
@@ -17,11 +19,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use pods::{Pods, SCENES};
-use process::{Process, get, until};
+use process::{Process, get};
 use prometheus::Prometheus;
-
-/// Any error, in words.
-type Res<T> = Result<T, Box<dyn std::error::Error>>;
+use support::{Res, until};
 
 /// Where the exporter listens by default.
 const EXPORTER: &str = "127.0.0.1:9478";

@@ -1,16 +1,14 @@
 //! Pods of podrt, and what goes wrong in each.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::all_processes;
 use serde_json::json;
 
-use crate::Res;
+use crate::support::{Res, make_image, podrt};
 
 const NAMESPACE: &str = "demo";
 const CGROUPS: &str = "/sys/fs/cgroup/podrt-pods";
@@ -107,12 +105,7 @@ pub(crate) struct Pods {
 impl Pods {
     /// Makes the image that all of them have.
     pub(crate) fn new(dir: &Path) -> Res<Self> {
-        let image = dir.join("image");
-        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
-            fs::create_dir_all(image.join(name))?;
-        }
-        fs::copy("/bin/busybox", image.join("bin/busybox"))?;
-        symlink("busybox", image.join("bin/sh"))?;
+        make_image(&dir.join("image"))?;
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -155,9 +148,7 @@ impl Pods {
     }
 
     fn podrt(&self, arguments: &[&str]) -> Res<()> {
-        let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
-        let output = Command::new(program).arg("--root").arg(self.root()).args(arguments).output()?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+        podrt(&self.root(), arguments)
     }
 }
 

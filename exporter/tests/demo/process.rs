@@ -1,16 +1,13 @@
-//! Programs that run beside the demo, and waiting for what they do.
+//! Programs that run beside the demo, and what they answer.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollTimeout, poll};
-
-use crate::Res;
+use crate::support::{self, Res};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -46,30 +43,9 @@ impl Drop for Process {
     }
 }
 
-/// Tries until there is something, or the time is over.
-pub(crate) fn until<T>(
-    what: &str,
-    patience: Duration,
-    mut attempt: impl FnMut() -> Res<Option<T>>,
-) -> Res<T> {
-    let began = Instant::now();
-    while began.elapsed() < patience {
-        if let Some(found) = attempt()? {
-            return Ok(found);
-        }
-        poll(&mut [], PollTimeout::from(200u8))?;
-    }
-    Err(format!("waited for {what} in vain").into())
-}
-
 /// Status code and body of a page.
 pub(crate) fn get(address: &str, path: &str) -> Res<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a code")?;
-    Ok((code, body.to_owned()))
+    support::get(&mut stream, path)
 }

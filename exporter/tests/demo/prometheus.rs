@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::process::{Process, get, until};
+use crate::process::{Process, get};
 use crate::shrink::shrink;
+use crate::support::until;
 use crate::{Alert, PATIENCE, Res, values};
 
 const ADDRESS: &str = "127.0.0.1:9090";

@@ -1,19 +1,18 @@
 //! An exporter that runs, and its scrapes.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::privileges::{AS_NOBODY, NOBODY};
+use crate::support;
 use crate::{Res, expect};
 
 /// First argument of this binary when it is to be the exporter.
@@ -88,13 +87,7 @@ impl Exporter {
     /// Status code and body of a page.
     pub(crate) fn get(&self, path: &str) -> Res<(u16, String)> {
         let mut stream = self.connect()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
-        let code =
-            head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a code")?;
-        Ok((code, body.to_owned()))
+        support::get(&mut stream, path)
     }
 
     /// All samples, by the name with its labels as it stands in the text.
@@ -141,13 +134,6 @@ pub(crate) fn raise_loopback() -> Res<()> {
 }
 
 /// Tries until there is something, or a minute is over.
-pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Res<Option<T>>) -> Res<T> {
-    let began = Instant::now();
-    while began.elapsed() < DEADLINE {
-        if let Some(found) = attempt()? {
-            return Ok(found);
-        }
-        poll(&mut [], PollTimeout::from(100u8))?;
-    }
-    Err(format!("waited for {what} in vain").into())
+pub(crate) fn until<T>(what: &str, attempt: impl FnMut() -> Res<Option<T>>) -> Res<T> {
+    support::until(what, DEADLINE, attempt)
 }

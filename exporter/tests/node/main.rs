@@ -13,6 +13,8 @@ mod namespace;
 mod options;
 mod pods;
 mod privileges;
+#[path = "../support/mod.rs"]
+mod support;
 mod systemd;
 mod web;
 
@@ -21,6 +23,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use support::Res;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -56,8 +60,6 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// Any error of a test, in words.
-type Res<T> = Result<T, Box<dyn std::error::Error>>;
 type Case = (&'static str, fn() -> Res<()>);
 
 /// Why these tests cannot run here.

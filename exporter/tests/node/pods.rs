@@ -1,7 +1,6 @@
 //! Pods of podrt as the exporter shows them.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
@@ -10,6 +9,7 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
 use crate::exporter::{Exporter, until};
+use crate::support::{make_image, podrt};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -45,11 +45,7 @@ impl Pod {
     ) -> Res<Self> {
         let dir = tempfile::tempdir()?;
         let image = dir.path().join("image");
-        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] {
-            fs::create_dir_all(image.join(name))?;
-        }
-        fs::copy("/bin/busybox", image.join("bin/busybox"))?;
-        symlink("busybox", image.join("bin/sh"))?;
+        make_image(&image)?;
         let manifest = dir.path().join("pod.json");
         let mut main = json!({ "name": "main", "image": image, "command": ["sh", "-c", script] });
         merge(&mut main, container);
@@ -72,9 +68,7 @@ impl Pod {
     }
 
     fn podrt(&self, arguments: &[&str]) -> Res<()> {
-        let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
-        let output = Command::new(program).arg("--root").arg(self.root()).args(arguments).output()?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+        podrt(&self.root(), arguments)
     }
 
     /// Until the first process of one that runs [`LEAK`] is the program that does not reap.

@@ -18,14 +18,13 @@ mod record;
 mod subject;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::prctl;
 
 use crate::bundle::Bundles;
-use crate::measure::Res;
+use crate::measure::{Res, tell};
 use crate::record::{Case, Record};
 use crate::subject::{FLOOR, Runtime, floor};
 
@@ -83,14 +82,6 @@ fn options(args: &[String]) -> Res<Options> {
         return Err("--rounds, --runtime and --pause are needed".into());
     }
     Ok(options)
-}
-
-/// Prints a record.
-pub(crate) fn tell(record: &Record) -> Res<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, record)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }
 
 fn measure(options: &Options) -> Res<()> {

@@ -1,10 +1,12 @@
-//! What measuring programs have in common: commands that are timed, the memory of processes, and the machine.
+//! What measuring programs have in common: commands that are timed, the memory of processes, the machine, and records.
 
 use std::error::Error;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use serde::Serialize;
 
 /// Any error of a measurement.
 pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
@@ -15,6 +17,14 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) cpu: String,
     pub(crate) n_cpus: usize,
+}
+
+/// Prints a record, one JSON object a line.
+pub(crate) fn tell(record: &impl Serialize) -> Res<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, record)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
 }
 
 /// Runs a command, which must succeed; how long it took from the fork on.

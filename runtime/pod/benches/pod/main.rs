@@ -21,12 +21,11 @@ mod podrt;
 mod record;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::crun::Crun;
-use crate::measure::Res;
+use crate::measure::{Res, tell};
 use crate::podman::Podman;
 use crate::podrt::Podrt;
 use crate::record::{Case, Record};
@@ -94,14 +93,6 @@ fn options(args: &[String]) -> Res<Options> {
         return Err("--rounds, --podrt, --crun, --podman, --busybox and --pause are needed".into());
     }
     Ok(options)
-}
-
-/// Prints a record.
-fn tell(record: &Record) -> Res<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, record)?;
-    out.write_all(b"\n")?;
-    Ok(out.flush()?)
 }
 
 fn measure(options: &Options) -> Res<()> {
