@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER};
+use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER, NamespaceType};
 
 use crate::capabilities::Kept;
 use crate::{check, log};
@@ -68,6 +68,14 @@ pub struct Cli {
     /// Groups of metrics.
     #[command(flatten)]
     pub collectors: Switches,
+    /// Types of namespaces that have series of their own; the others are counted together as `other`
+    #[arg(
+        long = "collector.namespaces.types",
+        value_name = "TYPES",
+        value_delimiter = ',',
+        default_value = "cgroup,ipc,mnt,net,pid,time,user,uts"
+    )]
+    pub namespace_types: Vec<NamespaceType>,
     /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
     /// commas
     #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
@@ -244,6 +252,25 @@ mod tests {
         let less = of(&["--no-collector.cpu", "--no-collector.pids", "--collector.pids"]).unwrap();
         assert!(!less.has(Collector::Cpu) && less.has(Collector::Pids) && less.has(Collector::Forks));
         assert!(of(&["--collector.nothing"]).is_err());
+    }
+
+    #[test]
+    fn types_of_namespaces_are_named_with_commas() {
+        let of = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
+        assert_eq!(of(&[]).unwrap().namespace_types, NamespaceType::ALL);
+        let two = of(&["--collector.namespaces.types=user,mnt"]).unwrap().namespace_types;
+        assert_eq!(two, [NamespaceType::User, NamespaceType::Mnt]);
+        for wrong in ["user,uid", "uid", "", "user,", "User"] {
+            let error = of(&["--collector.namespaces.types", wrong]).unwrap_err().to_string();
+            let wrong = if wrong.starts_with("user") { &wrong["user,".len()..] } else { wrong };
+            let is_told = if wrong.is_empty() {
+                error.contains("a value is required for '--collector.namespaces.types <TYPES>'")
+            } else {
+                error.contains(&format!("invalid value '{wrong}' for '--collector.namespaces.types <TYPES>'"))
+            };
+            let names = "[possible values: cgroup, ipc, mnt, net, pid, time, user, uts]";
+            assert!(is_told && error.contains(names), "{error}");
+        }
     }
 
     #[test]

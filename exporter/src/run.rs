@@ -16,6 +16,7 @@ use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, inherited, router};
 use crate::metadata::cri::Cri;
+use crate::metrics::Choice;
 use crate::observe::{Observer, Options, trace};
 use crate::resolve::Resolver;
 use crate::web::Web;
@@ -90,7 +91,9 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0, cli.dropped);
+    let choice =
+        Choice { collectors: cli.collectors.0, dropped: cli.dropped, namespace_types: cli.namespace_types };
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();

@@ -6,6 +6,7 @@ mod family;
 mod files;
 mod group;
 mod kernel;
+mod namespaces;
 mod own;
 
 pub use catalogue::FAMILIES;
@@ -14,6 +15,7 @@ pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
 pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
+pub use namespaces::NamespaceType;
 pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
 use crate::model::{Names, Role, Series, Sums};
@@ -26,11 +28,23 @@ pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAM
 /// Identity and start, zombies by parent and their age, processes, the sandbox.
 const OWN_SAMPLES: usize = 8;
 
+/// What is shown of all that is known.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Groups of metrics.
+    pub collectors: Collectors,
+    /// A label that is left empty.
+    pub dropped: Option<Dropped>,
+    /// Types of namespaces with series of their own; the others are shown together.
+    pub namespace_types: Vec<NamespaceType>,
+}
+
 /// All samples of the node.
-pub(crate) fn sheet(view: &View<'_>, wanted: Collectors, dropped: Option<Dropped>) -> Sheet {
-    let mut sheet = Sheet::new(wanted);
+pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
+    let mut sheet = Sheet::new(choice.collectors);
+    let dropped = choice.dropped;
     for (names, group) in groups(view, dropped) {
-        kernel::of_container(&mut sheet, &names, &group.sums(view));
+        kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
         of_zombies(&mut sheet, &names, &group.zombies(view));
         // The root's processes are kernel threads too: those of the host are not counted.
         if group.containers().next().is_some() {
