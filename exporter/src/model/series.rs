@@ -144,7 +144,7 @@ impl Model {
         member.is_provisional = is_provisional;
         member.is_top = is_top;
         member.place = match owner.role {
-            Role::App if is_top => Place::Container,
+            Role::App | Role::Init if is_top => Place::Container,
             Role::Sandbox => Place::Sandbox,
             _ => Place::Below,
         };
