@@ -1,6 +1,7 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod processes;
 mod reconcile;
 mod started;
 mod view;

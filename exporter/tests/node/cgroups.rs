@@ -1,7 +1,9 @@
 //! Counts of a cgroup whose every event is known.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command};
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
@@ -11,6 +13,7 @@ pub(crate) const CASES: &[Case] = &[
     ("cgroups::counts_are_exact", counts_are_exact),
     ("cgroups::a_removed_container_ends_after_its_retention", a_removed_container_ends_after_its_retention),
     ("cgroups::the_node_s_forks_are_those_of_the_kernel", the_node_s_forks_are_those_of_the_kernel),
+    ("cgroups::the_host_s_processes_are_those_of_proc", the_host_s_processes_are_those_of_proc),
     ("cgroups::a_second_exporter_says_that_the_address_is_taken", a_taken_address_is_named),
 ];
 
@@ -83,6 +86,72 @@ fn kernel_forks() -> Res<u64> {
     let line =
         text.lines().find_map(|line| line.strip_prefix("processes ")).ok_or("no forks in /proc/stat")?;
     Ok(line.trim().parse()?)
+}
+
+fn the_host_s_processes_are_those_of_proc() -> Res<()> {
+    let container = Container::new("d".repeat(64))?;
+    let service = Path::new("/sys/fs/cgroup/some.service");
+    fs::create_dir_all(service)?;
+    // One in the root beside the kernel's threads, one in a service, one in a container, and a zombie.
+    let mut sleepers = Vec::new();
+    for cgroup in [Path::new("/sys/fs/cgroup"), service, &container.path] {
+        sleepers.push(Sleeper::start(cgroup)?);
+    }
+    sleepers.push(Sleeper::start(service)?);
+    let zombie = &mut sleepers[3].0;
+    zombie.kill()?;
+    let stat = format!("/proc/{}/stat", zombie.id());
+    until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
+
+    let exporter = Exporter::start(&[])?;
+    let series = "podproof_processes{namespace=\"\",pod=\"\",container=\"\"}";
+    // On both sides of a scrape: others may come and go meanwhile.
+    let (listed, found) = until("a moment of rest", || {
+        let (before, scrape, after) = (host_processes()?, exporter.scrape()?, host_processes()?);
+        let found = scrape.get(series).copied().ok_or("the host has no number of processes")?;
+        Ok((before == after).then_some((after, found)))
+    })?;
+    let ids = [&sleepers[0], &sleepers[1], &sleepers[2], &sleepers[3]].map(|sleeper| sleeper.0.id());
+    let expected = [true, true, false, false];
+    expect("what the test lists", ids.map(|id| listed.contains(&id)), expected)?;
+    expect(series, format!("{found}"), listed.len().to_string())?;
+    drop(sleepers);
+    Ok(fs::remove_dir(service)?)
+}
+
+/// A process that stays; ended with the test.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn start(cgroup: &Path) -> Res<Self> {
+        let sleeper = Self(Command::new("/bin/busybox").args(["sleep", "1000"]).spawn()?);
+        fs::write(cgroup.join("cgroup.procs"), sleeper.0.id().to_string())?;
+        Ok(sleeper)
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        // It may have been ended by the test.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// Processes of no container, by proc(5): all with a memory of their own, which neither zombies nor the kernel's threads have.
+fn host_processes() -> Res<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended.
+        let of = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let is_of_host = !["/docker/", "/podrt-pods/"].iter().any(|path| of("cgroup").contains(path));
+        if is_of_host && of("status").contains("\nVmSize:") {
+            found.insert(pid);
+        }
+    }
+    Ok(found)
 }
 
 fn a_taken_address_is_named() -> Res<()> {
