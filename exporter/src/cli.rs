@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
+use crate::http::DEBUG_PAGES;
 use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER, NamespaceType};
 
 use crate::capabilities::Kept;
@@ -34,6 +35,9 @@ pub struct Cli {
     /// Scrapes at once; what is over that gets 503
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_requests: u16,
+    /// Show at /debug/maps and /debug/tables what is behind the metrics, as JSON; only where no other machine can ask
+    #[arg(long = "web.enable-debug")]
+    pub enable_debug: bool,
     /// Where the cgroup v2 hierarchy is mounted; by default the kernel is asked
     #[arg(long = "path.cgroupfs", value_name = "DIR")]
     pub cgroupfs: Option<PathBuf>,
@@ -184,7 +188,8 @@ impl std::fmt::Display for Address {
 fn telemetry_path(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     let taken = ["/", "/livez", "/readyz", "/-/healthy", "/-/ready"];
-    if !text.starts_with('/') || !text.chars().all(is_plain) || taken.contains(&text) {
+    let is_taken = taken.contains(&text) || DEBUG_PAGES.contains(&text);
+    if !text.starts_with('/') || !text.chars().all(is_plain) || is_taken {
         return Err(
             "must begin with /, have no other special characters, and be none of the other pages".into()
         );
@@ -286,7 +291,9 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
         let parsed = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
-        assert!(parsed(&["--web.telemetry-path", "/-/ready"]).is_err());
+        for taken in ["/-/ready", "/debug/maps"] {
+            assert!(parsed(&["--web.telemetry-path", taken]).is_err());
+        }
         let plain = parsed(&[]).unwrap();
         assert_eq!((plain.keep, plain.check), (Kept::default(), None));
         assert_eq!(parsed(&["--check"]).unwrap().check, Some(check::Format::Table));

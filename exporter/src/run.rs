@@ -14,7 +14,7 @@ use crate::capabilities::drop_all_but;
 use crate::cgroups::{hierarchy, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
-use crate::http::{App, answer, bind, inherited, router};
+use crate::http::{App, answer, bind, check_local, inherited, router};
 use crate::metadata::cri::Cri;
 use crate::metrics::Choice;
 use crate::observe::{Observer, Options, trace};
@@ -60,6 +60,9 @@ async fn serve(cli: Cli) -> Result<()> {
             listeners.push((address.clone(), bind(address, allow_insecure).await?));
         }
     }
+    if cli.enable_debug {
+        check_local(listeners.iter().map(|(address, _)| address))?;
+    }
     let is_insecure = !has_tls && listeners.iter().any(|(address, _)| !address.is_local());
     if is_insecure {
         tracing::warn!("the metrics can be read from other machines, without TLS");
@@ -99,7 +102,8 @@ async fn serve(cli: Cli) -> Result<()> {
     let mut servers = Vec::new();
     for (address, listener) in listeners {
         tell(&address, &cli.telemetry_path, has_tls);
-        let pages = router(Arc::clone(&app), Arc::clone(&web), &cli.telemetry_path, address.is_local());
+        let (app, own) = (Arc::clone(&app), Arc::clone(&web));
+        let pages = router(app, own, &cli.telemetry_path, address.is_local(), cli.enable_debug);
         servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
     }
     let mut turns = interval(TURN);

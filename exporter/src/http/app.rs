@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
+use super::debug;
 use super::landing::{self, Row};
 
 /// The exporter: the node, and its own state.
@@ -78,6 +79,16 @@ impl App {
     /// The containers for the landing page. Blocks.
     pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
         Ok(self.observer.view(landing::rows)?)
+    }
+
+    /// The maps of the kernel side as JSON. Blocks.
+    pub(super) fn maps(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(self.observer.view(|view| serde_json::to_vec(&debug::maps(view)))??)
+    }
+
+    /// What is made of them, as JSON. Blocks.
+    pub(super) fn tables(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(self.observer.view(|view| serde_json::to_vec(&debug::tables(view)))??)
     }
 
     /// The exposition, in Prometheus' text format 0.0.4, of these collectors and what is never left out; in parts that follow each

@@ -154,12 +154,15 @@ impl Observer {
         let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
         let root = self.options.namespace_root.as_deref();
         let old = zombies::still(&mut state.old_zombies, &state.ids, root);
+        let n_known = all.len();
         all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
+        let (zombies_of_map, zombies_of_proc) = all.split_at(n_known);
         Ok(show(&View {
             model: &state.model,
             snapshot: &snapshot,
             zombies: view::by_names(&state.model, &all),
-            n_zombies: all.len(),
+            zombies_of_map,
+            zombies_of_proc,
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
             started: self.started,

@@ -22,8 +22,10 @@ pub(crate) struct View<'a> {
     pub(crate) mount_point: &'a Path,
     /// Unix time at which counting began.
     pub(crate) started: Duration,
-    /// Zombies of the whole node.
-    pub(crate) n_zombies: usize,
+    /// Zombies of the whole node that the probes know.
+    pub(crate) zombies_of_map: &'a [ZombieView],
+    /// The others, which only /proc has.
+    pub(crate) zombies_of_proc: &'a [ZombieView],
     /// Samples of containers that there may be.
     pub(crate) max_samples: usize,
     /// Unix time of the last complete comparison.

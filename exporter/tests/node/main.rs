@@ -7,6 +7,7 @@ mod cgroups;
 mod check;
 mod churn;
 mod container;
+mod debug;
 mod exporter;
 mod hostile;
 mod namespace;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         cgroups::CASES,
         check::CASES,
         churn::CASES,
+        debug::CASES,
         hostile::CASES,
         namespace::CASES,
         options::CASES,
