@@ -98,7 +98,7 @@ pub struct Cli {
     pub log_format: log::Format,
 }
 
-/// `--collector.NAME` and `--no-collector.NAME`: the last one counts.
+/// `--collector.NAME` and `--no-collector.NAME`: the last one counts, and without any what most nodes want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switches(pub Collectors);
 
@@ -109,8 +109,15 @@ impl Args for Switches {
             let switch = |name: &'static str, other: &'static str| {
                 Arg::new(name).long(name).action(ArgAction::SetTrue).overrides_with(other)
             };
-            let help = format!("Leave the series of the collector {} out", collector.name());
-            command = command.arg(switch(on, off).hide(true)).arg(switch(off, on).help(help));
+            let name = collector.name();
+            let [put_in, leave_out] = [switch(on, off), switch(off, on)];
+            command = if collector.is_default() {
+                let help = format!("Leave the series of the collector {name} out");
+                command.arg(put_in.hide(true)).arg(leave_out.help(help))
+            } else {
+                let help = format!("Show the series of the collector {name}, which needs probes of its own");
+                command.arg(put_in.help(help)).arg(leave_out.hide(true))
+            };
         }
         command
     }
@@ -122,7 +129,10 @@ impl Args for Switches {
 
 impl FromArgMatches for Switches {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let is_wanted = |collector: &&Collector| !matches.get_flag(collector.options()[1]);
+        let is_wanted = |collector: &&Collector| {
+            let [on, off] = collector.options().map(|option| matches.get_flag(option));
+            on || collector.is_default() && !off
+        };
         let wanted = Collector::OPTIONAL.iter().filter(is_wanted).copied();
         Ok(Self(wanted.fold(Collectors::NONE, Collectors::with)))
     }
@@ -253,7 +263,12 @@ mod tests {
         let of = |arguments: &[&str]| {
             Cli::try_parse_from([&["e"], arguments].concat()).map(|cli| cli.collectors.0).map_err(drop)
         };
-        assert!(Collector::OPTIONAL.iter().all(|collector| of(&[]).unwrap().has(*collector)));
+        for collector in Collector::OPTIONAL {
+            assert_eq!(of(&[]).unwrap().has(*collector), *collector != Collector::ThrottleHistogram);
+        }
+        let throttling = |arguments: &[&str]| of(arguments).unwrap().has(Collector::ThrottleHistogram);
+        assert!(throttling(&["--collector.throttle-histogram"]));
+        assert!(!throttling(&["--collector.throttle-histogram", "--no-collector.throttle-histogram"]));
         let less = of(&["--no-collector.cpu", "--no-collector.pids", "--collector.pids"]).unwrap();
         assert!(!less.has(Collector::Cpu) && less.has(Collector::Pids) && less.has(Collector::Forks));
         assert!(of(&["--collector.nothing"]).is_err());

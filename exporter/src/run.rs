@@ -16,8 +16,8 @@ use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, check_local, inherited, router};
 use crate::metadata::cri::Cri;
-use crate::metrics::Choice;
-use crate::observe::{Observer, Options, trace};
+use crate::metrics::{Choice, Collector};
+use crate::observe::{Kernel, Observer, Options};
 use crate::resolve::Resolver;
 use crate::web::Web;
 
@@ -29,7 +29,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
-        check(format, cli.strict, &trace(cli.max_cgroups, cli.max_processes))
+        check(format, cli.strict, &kernel(&cli).trace())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime
@@ -44,6 +44,15 @@ pub fn main(cli: Cli) -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the kernel side is to do.
+fn kernel(cli: &Cli) -> Kernel {
+    Kernel {
+        max_cgroups: cli.max_cgroups,
+        max_processes: cli.max_processes,
+        throttling: cli.collectors.0.has(Collector::ThrottleHistogram),
     }
 }
 
@@ -75,8 +84,7 @@ async fn serve(cli: Cli) -> Result<()> {
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
-        max_cgroups: cli.max_cgroups,
-        max_processes: cli.max_processes,
+        kernel: kernel(&cli),
         max_samples: cli.max_series,
     };
     let cri = cli.cri_socket.clone().map(Cri::new);

@@ -181,23 +181,60 @@ const REAPS: &[Counter] = &[
 pub(crate) const OOM_KILLS: &[Counter] =
     &[C::OomKillsGlobal, C::OomKillsCpuset, C::OomKillsMempolicy, C::OomKillsMemcg];
 
-const ZOMBIE_BUCKETS: [Counter; 9] = [
-    C::ZombieLe0,
-    C::ZombieLe1,
-    C::ZombieLe2,
-    C::ZombieLe3,
-    C::ZombieLe4,
-    C::ZombieLe5,
-    C::ZombieLe6,
-    C::ZombieLe7,
-    C::ZombieMore,
-];
-/// Seconds; those of `podproof_abi::ZOMBIE_BOUNDS_NS`.
-const ZOMBIE_BOUNDS: [f64; 8] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
+/// A histogram: counters of its buckets, the last one above all bounds, and that of its sum in nanoseconds.
+struct Times {
+    family: &'static Family,
+    /// Seconds; those of `podproof_abi`.
+    bounds: &'static [f64],
+    buckets: &'static [Counter],
+    sum_ns: Counter,
+}
 
-/// As many as a container has once each of them has occurred: buckets, sum and count of the histogram are one each.
+static HISTOGRAMS: &[Times] = &[
+    Times {
+        family: &all::ZOMBIE_DURATION_SECONDS,
+        bounds: &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0],
+        buckets: &[
+            C::ZombieLe0,
+            C::ZombieLe1,
+            C::ZombieLe2,
+            C::ZombieLe3,
+            C::ZombieLe4,
+            C::ZombieLe5,
+            C::ZombieLe6,
+            C::ZombieLe7,
+            C::ZombieMore,
+        ],
+        sum_ns: C::ZombieSumNs,
+    },
+    Times {
+        family: &all::CPU_THROTTLE_DURATION_SECONDS,
+        bounds: &[0.001, 0.01, 0.1, 1.0, 10.0],
+        buckets: &[
+            C::ThrottleLe0,
+            C::ThrottleLe1,
+            C::ThrottleLe2,
+            C::ThrottleLe3,
+            C::ThrottleLe4,
+            C::ThrottleMore,
+        ],
+        sum_ns: C::ThrottleSumNs,
+    },
+];
+
+/// Sum and count of each histogram beside its buckets.
+const N_HISTOGRAM_SAMPLES: usize = {
+    let (mut n, mut i) = (0, 0);
+    while i < HISTOGRAMS.len() {
+        n += HISTOGRAMS[i].buckets.len() + 2;
+        i += 1;
+    }
+    n
+};
+
+/// As many as a container has once each of them has occurred.
 pub(super) const MAX_SAMPLES: usize =
-    LINES.len() + BY_TYPE.len() * NamespaceType::ALL.len() + RARE.len() + ZOMBIE_BUCKETS.len() + 2;
+    LINES.len() + BY_TYPE.len() * NamespaceType::ALL.len() + RARE.len() + N_HISTOGRAM_SAMPLES;
 
 /// All samples of a container that the kernel counts; `types` of namespaces by themselves.
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums, types: &[NamespaceType]) {
@@ -213,10 +250,15 @@ pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums, types:
             sheet.count(line.family, &[&common, line.labels].concat(), value);
         }
     }
-    let buckets: Option<Vec<u64>> = ZOMBIE_BUCKETS.iter().map(|counter| sums.of(&[*counter])).collect();
-    if let (Some(counts), Some(ns)) = (buckets, sums.of(&[C::ZombieSumNs])) {
-        let shown = Distribution { bounds: &ZOMBIE_BOUNDS, counts: &counts, sum: as_f64(ns) / 1e9 };
-        sheet.histogram(&all::ZOMBIE_DURATION_SECONDS, &common, &shown);
+    for Times { family, bounds, buckets, sum_ns } in HISTOGRAMS {
+        let buckets: Option<Vec<u64>> = buckets.iter().map(|counter| sums.of(&[*counter])).collect();
+        if let (Some(counts), Some(ns)) = (buckets, sums.of(&[*sum_ns])) {
+            sheet.histogram(
+                family,
+                &common,
+                &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 },
+            );
+        }
     }
 }
 
@@ -275,8 +317,11 @@ mod tests {
         let mut shown: Vec<Counter> =
             LINES.iter().chain(RARE).flat_map(|line| line.counters).copied().collect();
         shown.extend(BY_TYPE.iter().flat_map(|(_, _, counters)| counters));
-        shown.extend(ZOMBIE_BUCKETS);
-        shown.extend([C::ZombieSumNs, C::CgroupsCreated, C::CgroupsRemoved]);
+        for Times { buckets, sum_ns, .. } in HISTOGRAMS {
+            shown.extend(*buckets);
+            shown.push(*sum_ns);
+        }
+        shown.extend([C::CgroupsCreated, C::CgroupsRemoved]);
         assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len());
         assert_eq!(shown.len(), Counter::ALL.len());
     }
@@ -285,6 +330,9 @@ mod tests {
     fn every_line_has_the_labels_of_its_family() {
         for line in LINES.iter().chain(RARE) {
             assert_eq!(line.family.labels.len(), 3 + line.labels.len(), "{}", line.family.name);
+        }
+        for Times { family, bounds, buckets, .. } in HISTOGRAMS {
+            assert_eq!((family.labels.len(), buckets.len()), (3, bounds.len() + 1), "{}", family.name);
         }
         for (family, ..) in BY_TYPE {
             assert_eq!(family.labels.len(), 3 + 2, "{}", family.name);

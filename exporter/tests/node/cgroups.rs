@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
+use crate::process::Process;
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -18,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const N: u32 = 20;
+const SLEEP: [&str; 2] = ["sleep", "1000"];
 
 fn counts_are_exact() -> Res<()> {
     let exporter = Exporter::start(&[])?;
@@ -95,9 +97,9 @@ fn the_host_s_processes_are_those_of_proc() -> Res<()> {
     // One in the root beside the kernel's threads, one in a service, one in a container, and a zombie.
     let mut sleepers = Vec::new();
     for cgroup in [Path::new("/sys/fs/cgroup"), service, &container.path] {
-        sleepers.push(Sleeper::start(cgroup)?);
+        sleepers.push(Process::start(&SLEEP, cgroup)?);
     }
-    sleepers.push(Sleeper::start(service)?);
+    sleepers.push(Process::start(&SLEEP, service)?);
     let zombie = &mut sleepers[3].0;
     zombie.kill()?;
     let stat = format!("/proc/{}/stat", zombie.id());
@@ -117,25 +119,6 @@ fn the_host_s_processes_are_those_of_proc() -> Res<()> {
     expect(series, format!("{found}"), listed.len().to_string())?;
     drop(sleepers);
     Ok(fs::remove_dir(service)?)
-}
-
-/// A process that stays; ended with the test.
-struct Sleeper(Child);
-
-impl Sleeper {
-    fn start(cgroup: &Path) -> Res<Self> {
-        let sleeper = Self(Command::new("/bin/busybox").args(["sleep", "1000"]).spawn()?);
-        fs::write(cgroup.join("cgroup.procs"), sleeper.0.id().to_string())?;
-        Ok(sleeper)
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        // It may have been ended by the test.
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
 }
 
 /// Processes of no container, by proc(5): all with a memory of their own, which neither zombies nor the kernel's threads have.

@@ -14,9 +14,11 @@ mod namespace;
 mod options;
 mod pods;
 mod privileges;
+mod process;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+mod throttling;
 mod web;
 
 use std::path::Path;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         pods::CASES,
         privileges::CASES,
         systemd::CASES,
+        throttling::CASES,
         web::CASES,
     ];
     let trials = cases.into_iter().flatten().map(|(name, case)| {

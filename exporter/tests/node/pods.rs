@@ -243,7 +243,7 @@ fn every_family_is_there() -> Res<()> {
     let pod = Pod::with_spec("whole", "exec busybox sleep 1000", &[], json!({}), limits)?;
     let cgroup = "/sys/fs/cgroup/podrt-pods/whole/main/pids.max";
     fs::write(cgroup, "100")?;
-    let exporter = pod.exporter()?;
+    let exporter = pod.exporter_with(&["--collector.throttle-histogram"])?;
     // A refusal of this process.
     let own = fs::File::open("/proc/self/ns/uts")?;
     expect("setns", setns(&own, CloneFlags::CLONE_NEWNET).is_err(), true)?;
