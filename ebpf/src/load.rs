@@ -166,7 +166,7 @@ pub(crate) fn load_with(
     let mut programs = Programs::new(ebpf, *options, known);
     let mut missing = None;
     for probe in PROBES {
-        if !probe.serves(options.events, options.counters) || (probe.tier == 2 && !options.syscalls) {
+        if !probe.serves(options) || (probe.tier == 2 && !options.syscalls) {
             continue;
         }
         // Without releases nobody would end a zombie.

@@ -3,6 +3,8 @@
 use podproof_abi::need;
 use serde::{Deserialize, Serialize};
 
+use crate::tracer::TraceOptions;
+
 /// Every program, by tier, without having tried any: none is attached, and none has a reason for that.
 #[must_use]
 pub fn programs() -> Vec<ProbeStatus> {
@@ -33,6 +35,8 @@ pub struct ProbeStatus {
     pub attached: bool,
     /// It is attached only while a scope is open, since it taxes every system call of the machine.
     pub on_demand: bool,
+    /// It is loaded only for counters that have to be asked for by themselves ([`crate::TraceOptions::throttling`]).
+    pub on_request: bool,
     /// Why it is not attached: the step, the error, what the verifier said.
     pub reason: Option<String>,
     /// The kernel's error number, where it was the kernel that refused.
@@ -72,10 +76,12 @@ pub(crate) enum Serves {
     Events,
     Counters,
     Both,
+    /// Counters of CPU bandwidth, which have to be asked for.
+    Throttling,
 }
 
 use Mechanism::{Fentry, Fexit};
-use Serves::{Both, Counters, Events};
+use Serves::{Both, Counters, Events, Throttling};
 
 /// One program.
 #[derive(Debug)]
@@ -95,11 +101,13 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// Whether it is wanted for these outputs.
-    pub(crate) fn serves(&self, events: bool, counters: bool) -> bool {
+    pub(crate) fn serves(&self, options: &TraceOptions) -> bool {
+        let TraceOptions { events, counters, throttling, .. } = *options;
         match self.serves {
             Events => events,
             Counters => counters,
             Both => events || counters,
+            Throttling => counters && throttling,
         }
     }
 
@@ -118,6 +126,7 @@ impl Probe {
             required: self.required,
             attached: false,
             on_demand: self.tier == 2,
+            on_request: self.serves == Throttling,
             reason: None,
             errno: None,
             gives: self.gives.into(),
@@ -316,6 +325,22 @@ pub(crate) const PROBES: &[Probe] = &[
         ("namespaces joined, and refused", "events: sys_exit (setns)"),
     ),
     function("setns", "__x64_sys_setns", Fentry, Counters, (0, 1), ("namespaces before a setns", "")),
+    function(
+        "unthrottle_cfs_rq_return",
+        "unthrottle_cfs_rq",
+        Fexit,
+        Throttling,
+        (need::CPU, 1),
+        ("how long a run queue was throttled", "throttled_usec in cpu.stat of the cgroups"),
+    ),
+    function(
+        "unthrottle_cfs_rq",
+        "unthrottle_cfs_rq",
+        Fentry,
+        Throttling,
+        (need::CPU, 1),
+        ("since when a run queue is throttled", ""),
+    ),
     system_call(
         "sys_exit",
         "results of setns, unshare, wait4, waitid, mount calls, pivot_root, chroot, host names, shared memory, writes to \

@@ -7,6 +7,7 @@ use podproof_abi::Counter;
 use serde::{Deserialize, Serialize};
 
 use crate::probe::{ProbeStatus, by_name};
+use crate::tracer::TraceOptions;
 
 /// Something that can be known of the node.
 #[derive(Debug, Clone, Copy)]
@@ -267,6 +268,12 @@ impl Known {
     }
 }
 
+/// Whether a counter is among those that are asked for when counters are.
+pub(crate) fn is_asked(counter: Counter, options: &TraceOptions) -> bool {
+    let counting = TraceOptions { counters: true, ..*options };
+    counter.programs().iter().filter_map(|name| by_name(name)).all(|probe| probe.serves(&counting))
+}
+
 /// The same for the counters.
 pub(crate) fn resolve_counters(probes: &[ProbeStatus], counters: bool, known: Known) -> Vec<CounterStatus> {
     let one = |counter: &Counter| {
@@ -290,6 +297,23 @@ pub(crate) fn resolve_counters(probes: &[ProbeStatus], counters: bool, known: Kn
 mod tests {
     use super::*;
     use crate::probe::programs;
+
+    const EVENTS: TraceOptions = options(true, false);
+    const COUNTERS: TraceOptions = options(false, true);
+
+    /// With what has to be asked for, too.
+    const fn options(events: bool, counters: bool) -> TraceOptions {
+        let (ring_bytes, max_cgroups, max_processes) = (4096, 1, 1);
+        TraceOptions {
+            events,
+            counters,
+            throttling: true,
+            syscalls: true,
+            ring_bytes,
+            max_cgroups,
+            max_processes,
+        }
+    }
 
     const ALL_KNOWN: Known = Known { oom_victims: true, subreapers: true, host_mnt_ns: true };
 
@@ -315,15 +339,15 @@ mod tests {
             .copied()
             .collect();
         for name in &named {
-            assert!(by_name(name).is_some_and(|probe| probe.serves(true, false)), "{name}");
+            assert!(by_name(name).is_some_and(|probe| probe.serves(&EVENTS)), "{name}");
         }
         for probe in programs() {
-            let is_for_events = by_name(&probe.name).unwrap().serves(true, false);
+            let is_for_events = by_name(&probe.name).unwrap().serves(&EVENTS);
             assert_eq!(named.contains(&probe.name.as_str()), is_for_events, "{}", probe.name);
         }
         for counter in Counter::ALL {
             for name in counter.programs() {
-                assert!(by_name(name).is_some_and(|probe| probe.serves(false, true)), "{counter:?}: {name}");
+                assert!(by_name(name).is_some_and(|probe| probe.serves(&COUNTERS)), "{counter:?}: {name}");
             }
         }
     }
@@ -376,6 +400,17 @@ mod tests {
         assert!(
             resolve_counters(&probes, false, ALL_KNOWN).iter().all(|counter| counter.unavailable.is_some())
         );
+    }
+
+    #[test]
+    fn throttling_is_asked_for_by_itself() {
+        let asked = |throttling| {
+            let options = TraceOptions { throttling, ..COUNTERS };
+            Counter::ALL.iter().filter(move |counter| is_asked(**counter, &options)).count()
+        };
+        assert_eq!((asked(true), asked(true) - asked(false)), (Counter::ALL.len(), 7));
+        let probe = by_name("unthrottle_cfs_rq").unwrap();
+        assert!(probe.status().on_request && !probe.serves(&TraceOptions { throttling: false, ..COUNTERS }));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use aya::programs::{Program, ProgramFd};
 use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, MAX_ZOMBIES, N_COUNTERS, Offsets};
 
 use crate::counters::{
-    self, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
+    self, Counter, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
 };
 use crate::load::{LoadError, load, load_with};
 use crate::missed::Missed;
@@ -42,6 +42,8 @@ pub struct TraceOptions {
     pub events: bool,
     /// Keep counters per cgroup and for the node in kernel maps.
     pub counters: bool,
+    /// Count with them for how long run queues are throttled. The hooks run where the scheduler holds a run queue's lock.
+    pub throttling: bool,
     /// Size of the ring in bytes, a power of two.
     pub ring_bytes: u32,
     /// Cgroups that can be counted at once; the counters of one take some 800 bytes.
@@ -56,6 +58,7 @@ impl Default for TraceOptions {
             syscalls: true,
             events: true,
             counters: false,
+            throttling: false,
             ring_bytes: 8 << 20,
             max_cgroups: MAX_COUNTED,
             max_processes: MAX_ZOMBIES,
@@ -302,10 +305,15 @@ impl Tracer {
         signals::resolve(&self.probes(), events)
     }
 
-    /// Which counters this kernel can give.
+    /// Which counters this kernel can give, of those that were asked for.
     #[must_use]
     pub fn counter_sources(&self) -> Vec<CounterStatus> {
-        lock(&self.shared.programs).as_ref().map(Programs::counter_sources).unwrap_or_default()
+        let programs = lock(&self.shared.programs);
+        let Some(programs) = programs.as_ref() else { return vec![] };
+        let all = programs.counter_sources().into_iter().zip(Counter::ALL);
+        all.filter(|(_, counter)| signals::is_asked(**counter, &programs.options))
+            .map(|(status, _)| status)
+            .collect()
     }
 
     /// Makes the kernel count runs of BPF programs and their time from here on until the tracer is dropped, which costs every

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER};
+use crate::http::DEBUG_PAGES;
+use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER, NamespaceType};
 
 use crate::capabilities::Kept;
 use crate::{check, log};
@@ -34,6 +35,9 @@ pub struct Cli {
     /// Scrapes at once; what is over that gets 503
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_requests: u16,
+    /// Show at /debug/maps and /debug/tables what is behind the metrics, as JSON; only where no other machine can ask
+    #[arg(long = "web.enable-debug")]
+    pub enable_debug: bool,
     /// Where the cgroup v2 hierarchy is mounted; by default the kernel is asked
     #[arg(long = "path.cgroupfs", value_name = "DIR")]
     pub cgroupfs: Option<PathBuf>,
@@ -68,6 +72,14 @@ pub struct Cli {
     /// Groups of metrics.
     #[command(flatten)]
     pub collectors: Switches,
+    /// Types of namespaces that have series of their own; the others are counted together as `other`
+    #[arg(
+        long = "collector.namespaces.types",
+        value_name = "TYPES",
+        value_delimiter = ',',
+        default_value = "cgroup,ipc,mnt,net,pid,time,user,uts"
+    )]
+    pub namespace_types: Vec<NamespaceType>,
     /// Capabilities that stay after the start, as CAP_DAC_READ_SEARCH for names below directories of others; several with
     /// commas
     #[arg(long = "capabilities.keep", value_name = "NAMES", default_value_t)]
@@ -86,7 +98,7 @@ pub struct Cli {
     pub log_format: log::Format,
 }
 
-/// `--collector.NAME` and `--no-collector.NAME`: the last one counts.
+/// `--collector.NAME` and `--no-collector.NAME`: the last one counts, and without any what most nodes want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Switches(pub Collectors);
 
@@ -97,8 +109,15 @@ impl Args for Switches {
             let switch = |name: &'static str, other: &'static str| {
                 Arg::new(name).long(name).action(ArgAction::SetTrue).overrides_with(other)
             };
-            let help = format!("Leave the series of the collector {} out", collector.name());
-            command = command.arg(switch(on, off).hide(true)).arg(switch(off, on).help(help));
+            let name = collector.name();
+            let [put_in, leave_out] = [switch(on, off), switch(off, on)];
+            command = if collector.is_default() {
+                let help = format!("Leave the series of the collector {name} out");
+                command.arg(put_in.hide(true)).arg(leave_out.help(help))
+            } else {
+                let help = format!("Show the series of the collector {name}, which needs probes of its own");
+                command.arg(put_in.help(help)).arg(leave_out.hide(true))
+            };
         }
         command
     }
@@ -110,7 +129,10 @@ impl Args for Switches {
 
 impl FromArgMatches for Switches {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let is_wanted = |collector: &&Collector| !matches.get_flag(collector.options()[1]);
+        let is_wanted = |collector: &&Collector| {
+            let [on, off] = collector.options().map(|option| matches.get_flag(option));
+            on || collector.is_default() && !off
+        };
         let wanted = Collector::OPTIONAL.iter().filter(is_wanted).copied();
         Ok(Self(wanted.fold(Collectors::NONE, Collectors::with)))
     }
@@ -176,7 +198,8 @@ impl std::fmt::Display for Address {
 fn telemetry_path(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
     let taken = ["/", "/livez", "/readyz", "/-/healthy", "/-/ready"];
-    if !text.starts_with('/') || !text.chars().all(is_plain) || taken.contains(&text) {
+    let is_taken = taken.contains(&text) || DEBUG_PAGES.contains(&text);
+    if !text.starts_with('/') || !text.chars().all(is_plain) || is_taken {
         return Err(
             "must begin with /, have no other special characters, and be none of the other pages".into()
         );
@@ -240,10 +263,34 @@ mod tests {
         let of = |arguments: &[&str]| {
             Cli::try_parse_from([&["e"], arguments].concat()).map(|cli| cli.collectors.0).map_err(drop)
         };
-        assert!(Collector::OPTIONAL.iter().all(|collector| of(&[]).unwrap().has(*collector)));
+        for collector in Collector::OPTIONAL {
+            assert_eq!(of(&[]).unwrap().has(*collector), *collector != Collector::ThrottleHistogram);
+        }
+        let throttling = |arguments: &[&str]| of(arguments).unwrap().has(Collector::ThrottleHistogram);
+        assert!(throttling(&["--collector.throttle-histogram"]));
+        assert!(!throttling(&["--collector.throttle-histogram", "--no-collector.throttle-histogram"]));
         let less = of(&["--no-collector.cpu", "--no-collector.pids", "--collector.pids"]).unwrap();
         assert!(!less.has(Collector::Cpu) && less.has(Collector::Pids) && less.has(Collector::Forks));
         assert!(of(&["--collector.nothing"]).is_err());
+    }
+
+    #[test]
+    fn types_of_namespaces_are_named_with_commas() {
+        let of = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
+        assert_eq!(of(&[]).unwrap().namespace_types, NamespaceType::ALL);
+        let two = of(&["--collector.namespaces.types=user,mnt"]).unwrap().namespace_types;
+        assert_eq!(two, [NamespaceType::User, NamespaceType::Mnt]);
+        for wrong in ["user,uid", "uid", "", "user,", "User"] {
+            let error = of(&["--collector.namespaces.types", wrong]).unwrap_err().to_string();
+            let wrong = if wrong.starts_with("user") { &wrong["user,".len()..] } else { wrong };
+            let is_told = if wrong.is_empty() {
+                error.contains("a value is required for '--collector.namespaces.types <TYPES>'")
+            } else {
+                error.contains(&format!("invalid value '{wrong}' for '--collector.namespaces.types <TYPES>'"))
+            };
+            let names = "[possible values: cgroup, ipc, mnt, net, pid, time, user, uts]";
+            assert!(is_told && error.contains(names), "{error}");
+        }
     }
 
     #[test]
@@ -259,7 +306,9 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
         let parsed = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
-        assert!(parsed(&["--web.telemetry-path", "/-/ready"]).is_err());
+        for taken in ["/-/ready", "/debug/maps"] {
+            assert!(parsed(&["--web.telemetry-path", taken]).is_err());
+        }
         let plain = parsed(&[]).unwrap();
         assert_eq!((plain.keep, plain.check), (Kept::default(), None));
         assert_eq!(parsed(&["--check"]).unwrap().check, Some(check::Format::Table));

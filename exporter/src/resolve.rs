@@ -139,13 +139,14 @@ fn of_podrt(pod: &PodrtPod, part: Part<'_>, path: &Path) -> Found {
         Part::Pod => ("", Role::Pod, pod.cgroup.clone()),
         Part::Sandbox => (Names::SANDBOX, Role::Sandbox, own(podrt::SANDBOX)),
         Part::Container(container) => {
-            (container.names.container.as_str(), Role::App, container.cgroup.clone())
+            let role = if container.is_init { Role::Init } else { Role::App };
+            (container.names.container.as_str(), role, container.cgroup.clone())
         }
     };
     let owner = Owner {
         names: Names::new(&pod.namespace, &pod.name, container),
         role,
-        container_id: if role == Role::App { container.to_owned() } else { String::new() },
+        container_id: if matches!(part, Part::Container(_)) { container.to_owned() } else { String::new() },
         pod_uid: pod.uid.clone(),
         runtime: "podrt".to_owned(),
         qos_class: String::new(),
@@ -158,6 +159,7 @@ fn owner(identity: &Identity, names: Names) -> Owner {
     let role = match identity.kind {
         Kind::Pod => Role::Pod,
         Kind::Sandbox => Role::Sandbox,
+        // Neither a path, nor the kubelet's logs, nor CRI tells an init container from the others.
         Kind::Container => Role::App,
     };
     let qos_class = match identity.qos_class {
@@ -217,6 +219,28 @@ mod tests {
         assert_eq!((&below.owner, below.is_top), (&late.owner, false));
         let pod = read(root.path()).resolve(Path::new(&path).parent().unwrap());
         assert_eq!((pod.owner.names, pod.owner.role), (Names::new("shop", "web-0", ""), Role::Pod));
+    }
+
+    #[test]
+    fn podrt_tells_which_containers_come_first() {
+        let root = tempfile::tempdir().unwrap();
+        let pod = root.path().join("podrt/pods/web");
+        fs::create_dir_all(&pod).unwrap();
+        let record = format!(
+            r#"{{"spec": {{"name": "web", "namespace": "shop", "containers": [
+                {{"name": "migrate", "kind": "Init"}}, {{"name": "main", "kind": "Main"}}]}},
+                "uid": "{UID}", "cgroup_parent": "/podrt-pods"}}"#
+        );
+        fs::write(pod.join("pod.json"), record).unwrap();
+        let directory = read(root.path());
+        let of = |path: &str| {
+            let owner = directory.resolve(Path::new(path)).owner;
+            (owner.role, owner.container_id)
+        };
+        assert_eq!(of("podrt-pods/web/migrate"), (Role::Init, "migrate".to_owned()));
+        assert_eq!(of("podrt-pods/web/main"), (Role::App, "main".to_owned()));
+        assert_eq!(of("podrt-pods/web/_sandbox"), (Role::Sandbox, String::new()));
+        assert_eq!(Role::Init.label(), "init");
     }
 
     #[test]

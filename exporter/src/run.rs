@@ -14,9 +14,10 @@ use crate::capabilities::drop_all_but;
 use crate::cgroups::{hierarchy, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
-use crate::http::{App, answer, bind, inherited, router};
+use crate::http::{App, answer, bind, check_local, inherited, router};
 use crate::metadata::cri::Cri;
-use crate::observe::{Observer, Options, trace};
+use crate::metrics::{Choice, Collector};
+use crate::observe::{Kernel, Observer, Options};
 use crate::resolve::Resolver;
 use crate::web::Web;
 
@@ -28,7 +29,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
-        check(format, cli.strict, &trace(cli.max_cgroups, cli.max_processes))
+        check(format, cli.strict, &kernel(&cli).trace())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime
@@ -46,6 +47,15 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
+/// What the kernel side is to do.
+fn kernel(cli: &Cli) -> Kernel {
+    Kernel {
+        max_cgroups: cli.max_cgroups,
+        max_processes: cli.max_processes,
+        throttling: cli.collectors.0.has(Collector::ThrottleHistogram),
+    }
+}
+
 async fn serve(cli: Cli) -> Result<()> {
     let web = Arc::new(Web::read(cli.web_config.as_deref())?);
     let has_tls = web.tls().is_some();
@@ -59,6 +69,9 @@ async fn serve(cli: Cli) -> Result<()> {
             listeners.push((address.clone(), bind(address, allow_insecure).await?));
         }
     }
+    if cli.enable_debug {
+        check_local(listeners.iter().map(|(address, _)| address))?;
+    }
     let is_insecure = !has_tls && listeners.iter().any(|(address, _)| !address.is_local());
     if is_insecure {
         tracing::warn!("the metrics can be read from other machines, without TLS");
@@ -71,8 +84,7 @@ async fn serve(cli: Cli) -> Result<()> {
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
-        max_cgroups: cli.max_cgroups,
-        max_processes: cli.max_processes,
+        kernel: kernel(&cli),
         max_samples: cli.max_series,
     };
     let cri = cli.cri_socket.clone().map(Cri::new);
@@ -90,13 +102,16 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, cli.collectors.0, cli.dropped);
+    let choice =
+        Choice { collectors: cli.collectors.0, dropped: cli.dropped, namespace_types: cli.namespace_types };
+    let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();
     for (address, listener) in listeners {
         tell(&address, &cli.telemetry_path, has_tls);
-        let pages = router(Arc::clone(&app), Arc::clone(&web), &cli.telemetry_path, address.is_local());
+        let (app, own) = (Arc::clone(&app), Arc::clone(&web));
+        let pages = router(app, own, &cli.telemetry_path, address.is_local(), cli.enable_debug);
         servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
     }
     let mut turns = interval(TURN);

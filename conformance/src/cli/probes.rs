@@ -102,6 +102,7 @@ struct ListedProgram {
     mechanism: String,
     required: bool,
     on_demand: bool,
+    on_request: bool,
     gives: String,
     fallback: String,
 }
@@ -170,6 +171,7 @@ fn listed_program(program: ProbeStatus) -> ListedProgram {
         mechanism: program.mechanism,
         required: program.required,
         on_demand: program.on_demand,
+        on_request: program.on_request,
         gives: program.gives,
         fallback: program.fallback,
     }
@@ -217,7 +219,7 @@ fn check(args: &ProbesArgs) -> Result<Checked> {
         signals: vec![],
         counters: vec![],
     };
-    let options = TraceOptions { counters: true, ..TraceOptions::default() };
+    let options = TraceOptions { counters: true, throttling: true, ..TraceOptions::default() };
     let tracer = match Tracer::start(&options) {
         Ok(tracer) => tracer,
         Err(error @ LoadError::Required { .. }) => {

@@ -28,6 +28,9 @@ pub const ZOMBIE_BOUNDS_NS: [u64; 8] = [
     3_600_000_000_000,
 ];
 
+/// The same for the times that a run queue is throttled without a break.
+pub const THROTTLE_BOUNDS_NS: [u64; 5] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
+
 /// Kernel threads have this in `task_struct.flags`.
 pub const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -172,6 +175,14 @@ counters! {
     OomKillsCpuset = "oom_kills_cpuset", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
     OomKillsMempolicy = "oom_kills_mempolicy", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
     OomKillsMemcg = "oom_kills_memcg", "oom_kill_victim" "oom_kill_process" "oom_kill_process_return";
+    /// How long a run queue of the cgroup was throttled, not cumulative.
+    ThrottleLe0 = "throttle_le_1ms", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleLe1 = "throttle_le_10ms", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleLe2 = "throttle_le_100ms", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleLe3 = "throttle_le_1s", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleLe4 = "throttle_le_10s", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleMore = "throttle_more", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
+    ThrottleSumNs = "throttle_sum_ns", "unthrottle_cfs_rq_return" "unthrottle_cfs_rq";
     /// Processes moved into the cgroup after their birth.
     MigrationsIn = "migrations_in", "cgroup_attach_task";
     /// Processes moved out of it.

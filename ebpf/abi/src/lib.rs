@@ -14,7 +14,8 @@ mod offsets;
 mod record;
 
 pub use counter::{
-    Counter, Counts, N_COUNTERS, N_NS, NS_FLAGS, NS_MASK, PF_KTHREAD, ZOMBIE_BOUNDS_NS, Zombie,
+    Counter, Counts, N_COUNTERS, N_NS, NS_FLAGS, NS_MASK, PF_KTHREAD, THROTTLE_BOUNDS_NS, ZOMBIE_BOUNDS_NS,
+    Zombie,
 };
 pub use map::{
     Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES, MAX_TAGS,

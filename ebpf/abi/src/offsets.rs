@@ -27,6 +27,8 @@ pub mod need {
     pub const WAIT: u32 = 1 << 7;
     /// The arguments of a clone.
     pub const CLONE: u32 = 1 << 8;
+    /// Run queues and CPU bandwidth.
+    pub const CPU: u32 = 1 << 9;
     /// Nothing breaks without it: the value is absent from the records.
     pub const OPTIONAL: u32 = 0;
 }
@@ -173,6 +175,13 @@ offsets! {
     waitid_cause: "waitid_info"."cause", 4, WAIT;
 
     clone_args_flags: "kernel_clone_args"."flags", 8, CLONE;
+
+    cfs_rq_tg: "cfs_rq"."tg", 8, CPU;
+    cfs_rq_rq: "cfs_rq"."rq", 8, CPU;
+    cfs_rq_throttled: "cfs_rq"."throttled", 4, CPU;
+    cfs_rq_throttled_clock: "cfs_rq"."throttled_clock", 8, CPU;
+    rq_clock: "rq"."clock", 8, CPU;
+    task_group_cgroup: "task_group"."css.cgroup", 8, CPU;
 
     task_files: "task_struct"."files", 8, OPTIONAL;
     files_fdt: "files_struct"."fdt", 8, OPTIONAL;

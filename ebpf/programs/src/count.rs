@@ -42,6 +42,20 @@ impl Counting {
         }
     }
 
+    /// Adds a time to its bucket, which is one of `LEN` from `first` on, the last of them above all `bounds`; and to `sum_ns`.
+    #[inline(always)]
+    pub(crate) fn time<const LEN: u32>(self, first: Counter, bounds: &[u64], sum_ns: Counter, ns: u64) {
+        let mut bucket = 0;
+        while bucket < bounds.len() {
+            if ns <= bounds[bucket] {
+                break;
+            }
+            bucket += 1;
+        }
+        self.count_in::<LEN>(first, bucket as u32);
+        self.add(sum_ns, ns);
+    }
+
     /// Adds one to the counter at `index` of a range of `LEN` that begins with `first`; nothing beyond it.
     #[inline(always)]
     pub(crate) fn count_in<const LEN: u32>(self, first: Counter, index: u32) {

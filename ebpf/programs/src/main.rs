@@ -32,6 +32,7 @@ mod scope;
 mod signal;
 mod syscall;
 mod task;
+mod throttle;
 mod wait;
 
 use podproof_abi::{Mode, Offsets};

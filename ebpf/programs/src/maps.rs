@@ -89,6 +89,10 @@ pub(crate) static OOM_KILLS: HashMap<u64, OomKill> =
 #[map]
 pub(crate) static MOVING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_PENDING, 0);
 
+/// Since when the run queue is throttled that this CPU is releasing, by that run queue's clock; 0 for not at all.
+#[map]
+pub(crate) static THROTTLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 /// Inode of a pid namespace that is ending to a mark.
 #[map]
 pub(crate) static DYING: HashMap<u32, u8> = HashMap::with_max_entries(MAX_PENDING, BPF_F_NO_PREALLOC);

@@ -119,13 +119,5 @@ fn count(task: Task, id: TaskId, role: u32) {
     }
     // SAFETY: the helper has no preconditions.
     let age = unsafe { bpf_ktime_get_boot_ns() }.saturating_sub(zombie.since_ns);
-    let mut bucket = 0;
-    while bucket < ZOMBIE_BOUNDS_NS.len() {
-        if age <= ZOMBIE_BOUNDS_NS[bucket] {
-            break;
-        }
-        bucket += 1;
-    }
-    counting.count_in::<9>(Counter::ZombieLe0, bucket as u32);
-    counting.add(Counter::ZombieSumNs, age);
+    counting.time::<9>(Counter::ZombieLe0, &ZOMBIE_BOUNDS_NS, Counter::ZombieSumNs, age);
 }

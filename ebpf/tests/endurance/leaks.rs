@@ -22,6 +22,7 @@ const OPTIONS: TraceOptions = TraceOptions {
     syscalls: true,
     events: true,
     counters: true,
+    throttling: true,
     ring_bytes: 8 << 20,
     max_cgroups: 1024,
     max_processes: 1024,

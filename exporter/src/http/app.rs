@@ -11,9 +11,10 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use tokio::sync::Semaphore;
 
-use crate::metrics::{self, Collectors, Dropped, Environment, OwnState, Requests, Sheet};
+use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
+use super::debug;
 use super::landing::{self, Row};
 
 /// The exporter: the node, and its own state.
@@ -26,8 +27,7 @@ pub struct App {
     requests: Mutex<Requests>,
     environment: Environment,
     is_insecure: bool,
-    wanted: Collectors,
-    dropped: Option<Dropped>,
+    choice: Choice,
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
 }
@@ -38,13 +38,7 @@ const STALL: u64 = 30;
 impl App {
     /// So many scrapes may run at once.
     #[must_use]
-    pub fn new(
-        observer: Arc<Observer>,
-        max_scrapes: u16,
-        is_insecure: bool,
-        wanted: Collectors,
-        dropped: Option<Dropped>,
-    ) -> Arc<Self> {
+    pub fn new(observer: Arc<Observer>, max_scrapes: u16, is_insecure: bool, choice: Choice) -> Arc<Self> {
         Arc::new(Self {
             observer,
             process: ProcessCollector::for_self(),
@@ -52,8 +46,7 @@ impl App {
             requests: Mutex::default(),
             environment: Environment::read(),
             is_insecure,
-            wanted,
-            dropped,
+            choice,
             turned_at: AtomicU64::new(boot().as_secs()),
         })
     }
@@ -88,24 +81,35 @@ impl App {
         Ok(self.observer.view(landing::rows)?)
     }
 
+    /// The maps of the kernel side as JSON. Blocks.
+    pub(super) fn maps(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(self.observer.view(|view| serde_json::to_vec(&debug::maps(view)))??)
+    }
+
+    /// What is made of them, as JSON. Blocks.
+    pub(super) fn tables(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(self.observer.view(|view| serde_json::to_vec(&debug::tables(view)))??)
+    }
+
     /// The exposition, in Prometheus' text format 0.0.4, of these collectors and what is never left out; in parts that follow each
     /// other. Blocks.
     pub(super) fn exposition(&self, asked: Collectors) -> anyhow::Result<Vec<String>> {
-        let mut parts: Vec<String> = self.sheet(self.wanted.and(asked)).into_parts().collect();
+        let mut parts: Vec<String> = self.sheet(asked).into_parts().collect();
         parts.push(TextEncoder::new().encode_to_string(&self.process.collect())?);
         Ok(parts)
     }
 
-    fn sheet(&self, shown: Collectors) -> Sheet {
+    fn sheet(&self, asked: Collectors) -> Sheet {
         let began = Instant::now();
-        let node = self.observer.view(|view| metrics::sheet(view, shown, self.dropped));
+        let choice = Choice { collectors: self.choice.collectors.and(asked), ..self.choice.clone() };
+        let node = self.observer.view(|view| metrics::sheet(view, &choice));
         let is_good = node.is_ok();
         let mut sheet = node.unwrap_or_else(|error| {
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::new(error)),
                 "the node cannot be read for a scrape"
             );
-            Sheet::new(shown)
+            Sheet::new(choice.collectors)
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collectors = BTreeMap::from([("node", (began.elapsed(), is_good))]);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use podproof_ebpf::ProbeStatus;
 
 use crate::metrics::OOM_KILLS;
-use crate::model::Role;
 use crate::observe::View;
 
 /// Seconds after which a page with pods asks for itself again.
@@ -32,8 +31,7 @@ pub(super) struct Row {
 
 /// The containers of the node in the order of their names.
 pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
-    let series =
-        view.model.series().filter(|(_, series)| matches!(series.owner.role, Role::App | Role::Sandbox));
+    let series = view.model.series().filter(|(_, series)| series.owner.role.is_container());
     let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
         let zombies = view.zombies(names);
         Row {

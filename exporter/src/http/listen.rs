@@ -31,6 +31,11 @@ pub enum ListenError {
         "{0} can be reached from other machines without TLS; name a certificate with --web.config.file, or add --web.insecure-listen"
     )]
     Insecure(Address),
+    /// It would show more than metrics to the network.
+    #[error(
+        "--web.enable-debug: {0} can be reached from other machines; listen on the loopback interface or on unix sockets only, or leave the option out"
+    )]
+    Exposed(Address),
     /// There is none.
     #[error(
         "--web.systemd-socket: systemd hands no socket over; start the socket unit instead of the service"
@@ -88,6 +93,15 @@ pub async fn bind(address: &Address, allow_insecure: bool) -> Result<Listener, L
 
 fn check(address: &Address, allow_insecure: bool) -> Result<(), ListenError> {
     if address.is_local() || allow_insecure { Ok(()) } else { Err(ListenError::Insecure(address.clone())) }
+}
+
+/// Whether all of these are this machine's alone, whatever else is allowed.
+///
+/// # Errors
+/// Names the first one that is not.
+pub fn check_local<'a>(mut addresses: impl Iterator<Item = &'a Address>) -> Result<(), ListenError> {
+    let exposed = addresses.find(|address| !address.is_local());
+    exposed.map_or(Ok(()), |address| Err(ListenError::Exposed(address.clone())))
 }
 
 /// The sockets that systemd listens on for this program (sd_listen_fds(3)), each with its own address. To be called before there
@@ -149,6 +163,17 @@ mod tests {
         let error = bind(&address, false).await.unwrap_err().to_string();
         assert!(error.starts_with("0.0.0.0:0 can be reached"), "{error}");
         assert!(bind(&address, true).await.is_ok());
+    }
+
+    #[test]
+    fn debug_pages_are_for_this_machine() {
+        let check = |addresses: &[&str]| {
+            let addresses: Vec<Address> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            check_local(addresses.iter()).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&["127.0.0.1:9478", "[::1]:9478", "unix:///run/p.sock"]), Ok(()));
+        let error = check(&["127.0.0.1:9478", ":9478"]).unwrap_err();
+        assert!(error.starts_with("--web.enable-debug: [::]:9478 can be reached"), "{error}");
     }
 
     #[tokio::test]

@@ -18,9 +18,12 @@ use super::landing;
 use crate::metrics::{Collector, Collectors};
 use crate::web::{Decision, Web};
 
+/// What is behind the metrics: the maps of the kernel side, and the tables made of them.
+pub(crate) const DEBUG_PAGES: [&str; 2] = ["/debug/maps", "/debug/tables"];
+
 /// All pages. `telemetry_path` is that of the metrics. The landing page shows pods to this machine alone (`is_local`), and to who has
-/// a password.
-pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool) -> Router {
+/// a password. `has_debug` adds the pages that show what is behind the metrics.
+pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool, has_debug: bool) -> Router {
     let path = telemetry_path.to_owned();
     let who = Arc::clone(&web);
     let landing = move |State(app): State<Arc<App>>| async move {
@@ -29,9 +32,14 @@ pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool
         answer
     };
     let own = Arc::clone(&web);
+    let [maps, tables] = DEBUG_PAGES;
+    let debug = Router::new()
+        .route(maps, get(async |State(app): State<Arc<App>>| debug(&app, App::maps).await))
+        .route(tables, get(async |State(app): State<Arc<App>>| debug(&app, App::tables).await));
     let guarded = Router::new()
         .route(telemetry_path, get(metrics))
         .route("/", get(landing))
+        .merge(if has_debug { debug } else { Router::new() })
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(from_fn(move |request, next| guard(Arc::clone(&own), request, next)));
     Router::new()
@@ -94,6 +102,17 @@ async fn read<T: Send + 'static>(
         tracing::error!(error = format!("{error:#}"), "the node is not shown");
         (StatusCode::INTERNAL_SERVER_ERROR, "the node cannot be shown; see the log\n").into_response()
     })
+}
+
+async fn debug(
+    app: &Arc<App>,
+    page: impl FnOnce(&App) -> anyhow::Result<Vec<u8>> + Send + 'static,
+) -> Response {
+    let answer = read(app, page).await;
+    let answer = answer.map(|json| ([(CONTENT_TYPE, "application/json")], json).into_response());
+    let answer = answer.unwrap_or_else(|failure| failure);
+    app.count("debug", answer.status().as_u16());
+    answer
 }
 
 async fn metrics(State(app): State<Arc<App>>, Query(query): Query<Vec<(String, String)>>) -> Response {

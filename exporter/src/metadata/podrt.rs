@@ -50,6 +50,8 @@ pub struct PodrtContainer {
     pub names: Names,
     /// Its cgroup, absolute in the hierarchy.
     pub cgroup: PathBuf,
+    /// It runs to its end before the next begins. A sidecar, which goes on beside the others, is none.
+    pub is_init: bool,
     /// How often it was started again; `None` before the supervisor tells.
     pub restart_count: Option<u32>,
 }
@@ -119,6 +121,9 @@ struct Spec {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+    /// `Init`, `Sidecar` or `Main`.
+    #[serde(default)]
+    kind: String,
 }
 
 /// `status.json`.
@@ -160,8 +165,9 @@ fn pod(
         .collect();
     // Without doubled slashes, so that it is found by comparison.
     let cgroup: PathBuf = cgroup_parent.join(&spec.name).components().collect();
-    let containers = spec.containers.into_iter().map(|Named { name: container }| PodrtContainer {
+    let containers = spec.containers.into_iter().map(|Named { name: container, kind }| PodrtContainer {
         cgroup: cgroup.join(&container),
+        is_init: kind == "Init",
         restart_count: restarts.get(&container).copied(),
         names: Names { namespace: spec.namespace.clone(), pod: spec.name.clone(), container },
     });

@@ -79,6 +79,23 @@ fn a_cgroup_leads_to_names_and_restarts() {
 }
 
 #[test]
+fn init_containers_are_told_from_those_that_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let mut record = record("staged", &["migrate", "proxy", "web", "older", "newer"]);
+    let containers = record["spec"]["containers"].as_array_mut().unwrap();
+    for (container, kind) in containers.iter_mut().zip([json!("Init"), json!("Sidecar"), json!("Main")]) {
+        container["kind"] = kind;
+    }
+    containers[3].as_object_mut().unwrap().remove("kind");
+    containers[4]["kind"] = json!("Ephemeral");
+    write(&root, "staged", "pod.json", record);
+    let pods = read(root.path());
+    assert!(pods.faults.is_empty(), "{:?}", pods.faults);
+    let init = pods.pods[0].containers.iter().map(|container| container.is_init);
+    assert_eq!(init.collect::<Vec<_>>(), [true, false, false, false, false]);
+}
+
+#[test]
 fn a_damaged_file_does_not_hide_others() {
     let root = tempfile::tempdir().unwrap();
     write(&root, "a", "pod.json", "{");

@@ -46,6 +46,7 @@ families! {
     CPU_PERIODS: Counter Cpu "cpu_periods_total" ["namespace", "pod", "container"] "CPU bandwidth periods that have passed";
     CPU_THROTTLED_PERIODS: Counter Cpu "cpu_throttled_periods_total" ["namespace", "pod", "container"] "Periods in which the container ran out of quota";
     CPU_THROTTLED_SECONDS: Counter Cpu "cpu_throttled_seconds_total" ["namespace", "pod", "container"] "Time the container's runnable tasks were held back";
+    CPU_THROTTLE_DURATION_SECONDS: Histogram ThrottleHistogram "cpu_throttle_duration_seconds" ["namespace", "pod", "container"] "Length of single throttling episodes per run queue";
     PIDS: Gauge Pids "pids" ["namespace", "pod", "container"] "Tasks charged to the pids controller, zombies included";
     PIDS_LIMIT: Gauge Pids "pids_limit" ["namespace", "pod", "container"] "Limit of the pids controller; absent when unlimited";
     PIDS_LIMIT_HITS: Counter Pids "pids_limit_hits_total" ["namespace", "pod", "container"] "Forks the pids controller refused";

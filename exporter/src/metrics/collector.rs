@@ -52,8 +52,18 @@ collectors! {
     Oom "oom";
     /// CPU bandwidth.
     Cpu "cpu";
+    /// How long run queues were throttled: two probes more, and so off unless it is asked for.
+    ThrottleHistogram "throttle-histogram";
     /// Limits of tasks.
     Pids "pids";
+}
+
+impl Collector {
+    /// Whether it is there unless it is left out.
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        !matches!(self, Self::ThrottleHistogram)
+    }
 }
 
 impl FromStr for Collector {

@@ -41,10 +41,15 @@ fn shown(names: &Names, dropped: Option<Dropped>) -> Cow<'_, Names> {
 }
 
 impl<'a> Group<'a> {
+    /// All of them.
+    pub(super) fn series(&self) -> impl Iterator<Item = &'a Series> {
+        self.0.iter().map(|(_, series)| *series)
+    }
+
     /// Those of containers and pods.
     pub(super) fn containers(&self) -> impl Iterator<Item = &'a Series> {
         let is_one = |series: &&Series| !matches!(series.owner.role, Role::Host | Role::Overflow);
-        self.0.iter().map(|(_, series)| *series).filter(is_one)
+        self.series().filter(is_one)
     }
 
     pub(super) fn sums(&self, view: &View<'_>) -> Sums {

@@ -5,6 +5,7 @@ use podproof_ebpf::counters::{Counter as C, FlagSet};
 
 use super::catalogue as all;
 use super::family::{Distribution, Family, Sheet, as_f64};
+use super::namespaces::NamespaceType;
 use crate::model::{Names, Sums};
 
 /// A sample: the sum of these counters, under these values of the family's own labels.
@@ -58,44 +59,72 @@ static LINES: &[Line] = &[
     line(&all::INIT_EXITS, &["signal"], &[C::InitExitsSignal]),
     line(&all::INIT_EXITS, &["oom"], &[C::InitExitsOom]),
     line(&all::NAMESPACE_KILLED_PROCESSES, &[], &[C::NsKilled]),
-    line(&all::NAMESPACES_CREATED, &["cgroup", "clone"], &[C::NsClonedCgroup]),
-    line(&all::NAMESPACES_CREATED, &["ipc", "clone"], &[C::NsClonedIpc]),
-    line(&all::NAMESPACES_CREATED, &["mnt", "clone"], &[C::NsClonedMnt]),
-    line(&all::NAMESPACES_CREATED, &["net", "clone"], &[C::NsClonedNet]),
-    line(&all::NAMESPACES_CREATED, &["pid", "clone"], &[C::NsClonedPid]),
-    line(&all::NAMESPACES_CREATED, &["time", "clone"], &[C::NsClonedTime]),
-    line(&all::NAMESPACES_CREATED, &["user", "clone"], &[C::NsClonedUser]),
-    line(&all::NAMESPACES_CREATED, &["uts", "clone"], &[C::NsClonedUts]),
-    line(&all::NAMESPACES_CREATED, &["cgroup", "unshare"], &[C::NsUnsharedCgroup]),
-    line(&all::NAMESPACES_CREATED, &["ipc", "unshare"], &[C::NsUnsharedIpc]),
-    line(&all::NAMESPACES_CREATED, &["mnt", "unshare"], &[C::NsUnsharedMnt]),
-    line(&all::NAMESPACES_CREATED, &["net", "unshare"], &[C::NsUnsharedNet]),
-    line(&all::NAMESPACES_CREATED, &["pid", "unshare"], &[C::NsUnsharedPid]),
-    line(&all::NAMESPACES_CREATED, &["time", "unshare"], &[C::NsUnsharedTime]),
-    line(&all::NAMESPACES_CREATED, &["user", "unshare"], &[C::NsUnsharedUser]),
-    line(&all::NAMESPACES_CREATED, &["uts", "unshare"], &[C::NsUnsharedUts]),
-    line(&all::NAMESPACES_JOINED, &["cgroup", "inside"], &[C::NsJoinedInsideCgroup]),
-    line(&all::NAMESPACES_JOINED, &["ipc", "inside"], &[C::NsJoinedInsideIpc]),
-    line(&all::NAMESPACES_JOINED, &["mnt", "inside"], &[C::NsJoinedInsideMnt]),
-    line(&all::NAMESPACES_JOINED, &["net", "inside"], &[C::NsJoinedInsideNet]),
-    line(&all::NAMESPACES_JOINED, &["pid", "inside"], &[C::NsJoinedInsidePid]),
-    line(&all::NAMESPACES_JOINED, &["time", "inside"], &[C::NsJoinedInsideTime]),
-    line(&all::NAMESPACES_JOINED, &["user", "inside"], &[C::NsJoinedInsideUser]),
-    line(&all::NAMESPACES_JOINED, &["uts", "inside"], &[C::NsJoinedInsideUts]),
-    line(&all::NAMESPACES_JOINED, &["cgroup", "outside"], &[C::NsJoinedOutsideCgroup]),
-    line(&all::NAMESPACES_JOINED, &["ipc", "outside"], &[C::NsJoinedOutsideIpc]),
-    line(&all::NAMESPACES_JOINED, &["mnt", "outside"], &[C::NsJoinedOutsideMnt]),
-    line(&all::NAMESPACES_JOINED, &["net", "outside"], &[C::NsJoinedOutsideNet]),
-    line(&all::NAMESPACES_JOINED, &["pid", "outside"], &[C::NsJoinedOutsidePid]),
-    line(&all::NAMESPACES_JOINED, &["time", "outside"], &[C::NsJoinedOutsideTime]),
-    line(&all::NAMESPACES_JOINED, &["user", "outside"], &[C::NsJoinedOutsideUser]),
-    line(&all::NAMESPACES_JOINED, &["uts", "outside"], &[C::NsJoinedOutsideUts]),
     line(&all::OOM_KILLS, &["memcg"], &[C::OomKillsMemcg]),
     line(&all::OOM_KILLS, &["global"], &[C::OomKillsGlobal]),
     line(&all::OOM_KILLS, &["cpuset"], &[C::OomKillsCpuset]),
     line(&all::OOM_KILLS, &["mempolicy"], &[C::OomKillsMempolicy]),
     line(&all::CGROUP_MIGRATIONS, &["in"], &[C::MigrationsIn]),
     line(&all::CGROUP_MIGRATIONS, &["out"], &[C::MigrationsOut]),
+];
+
+/// The same by type of namespace, in the order of [`NamespaceType::ALL`]; the label after it.
+static BY_TYPE: &[(&Family, &str, [Counter; NamespaceType::ALL.len()])] = &[
+    (
+        &all::NAMESPACES_CREATED,
+        "clone",
+        [
+            C::NsClonedCgroup,
+            C::NsClonedIpc,
+            C::NsClonedMnt,
+            C::NsClonedNet,
+            C::NsClonedPid,
+            C::NsClonedTime,
+            C::NsClonedUser,
+            C::NsClonedUts,
+        ],
+    ),
+    (
+        &all::NAMESPACES_CREATED,
+        "unshare",
+        [
+            C::NsUnsharedCgroup,
+            C::NsUnsharedIpc,
+            C::NsUnsharedMnt,
+            C::NsUnsharedNet,
+            C::NsUnsharedPid,
+            C::NsUnsharedTime,
+            C::NsUnsharedUser,
+            C::NsUnsharedUts,
+        ],
+    ),
+    (
+        &all::NAMESPACES_JOINED,
+        "inside",
+        [
+            C::NsJoinedInsideCgroup,
+            C::NsJoinedInsideIpc,
+            C::NsJoinedInsideMnt,
+            C::NsJoinedInsideNet,
+            C::NsJoinedInsidePid,
+            C::NsJoinedInsideTime,
+            C::NsJoinedInsideUser,
+            C::NsJoinedInsideUts,
+        ],
+    ),
+    (
+        &all::NAMESPACES_JOINED,
+        "outside",
+        [
+            C::NsJoinedOutsideCgroup,
+            C::NsJoinedOutsideIpc,
+            C::NsJoinedOutsideMnt,
+            C::NsJoinedOutsideNet,
+            C::NsJoinedOutsidePid,
+            C::NsJoinedOutsideTime,
+            C::NsJoinedOutsideUser,
+            C::NsJoinedOutsideUts,
+        ],
+    ),
 ];
 
 /// Samples that begin with their first event: no alert looks at it.
@@ -152,40 +181,101 @@ const REAPS: &[Counter] = &[
 pub(crate) const OOM_KILLS: &[Counter] =
     &[C::OomKillsGlobal, C::OomKillsCpuset, C::OomKillsMempolicy, C::OomKillsMemcg];
 
-const ZOMBIE_BUCKETS: [Counter; 9] = [
-    C::ZombieLe0,
-    C::ZombieLe1,
-    C::ZombieLe2,
-    C::ZombieLe3,
-    C::ZombieLe4,
-    C::ZombieLe5,
-    C::ZombieLe6,
-    C::ZombieLe7,
-    C::ZombieMore,
+/// A histogram: counters of its buckets, the last one above all bounds, and that of its sum in nanoseconds.
+struct Times {
+    family: &'static Family,
+    /// Seconds; those of `podproof_abi`.
+    bounds: &'static [f64],
+    buckets: &'static [Counter],
+    sum_ns: Counter,
+}
+
+static HISTOGRAMS: &[Times] = &[
+    Times {
+        family: &all::ZOMBIE_DURATION_SECONDS,
+        bounds: &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0],
+        buckets: &[
+            C::ZombieLe0,
+            C::ZombieLe1,
+            C::ZombieLe2,
+            C::ZombieLe3,
+            C::ZombieLe4,
+            C::ZombieLe5,
+            C::ZombieLe6,
+            C::ZombieLe7,
+            C::ZombieMore,
+        ],
+        sum_ns: C::ZombieSumNs,
+    },
+    Times {
+        family: &all::CPU_THROTTLE_DURATION_SECONDS,
+        bounds: &[0.001, 0.01, 0.1, 1.0, 10.0],
+        buckets: &[
+            C::ThrottleLe0,
+            C::ThrottleLe1,
+            C::ThrottleLe2,
+            C::ThrottleLe3,
+            C::ThrottleLe4,
+            C::ThrottleMore,
+        ],
+        sum_ns: C::ThrottleSumNs,
+    },
 ];
-/// Seconds; those of `podproof_abi::ZOMBIE_BOUNDS_NS`.
-const ZOMBIE_BOUNDS: [f64; 8] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0];
 
-/// As many as a container has once each of them has occurred: buckets, sum and count of the histogram are one each.
-pub(super) const MAX_SAMPLES: usize = LINES.len() + RARE.len() + ZOMBIE_BUCKETS.len() + 2;
+/// Sum and count of each histogram beside its buckets.
+const N_HISTOGRAM_SAMPLES: usize = {
+    let (mut n, mut i) = (0, 0);
+    while i < HISTOGRAMS.len() {
+        n += HISTOGRAMS[i].buckets.len() + 2;
+        i += 1;
+    }
+    n
+};
 
-/// All samples of a container that the kernel counts.
-pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums) {
+/// As many as a container has once each of them has occurred.
+pub(super) const MAX_SAMPLES: usize =
+    LINES.len() + BY_TYPE.len() * NamespaceType::ALL.len() + RARE.len() + N_HISTOGRAM_SAMPLES;
+
+/// All samples of a container that the kernel counts; `types` of namespaces by themselves.
+pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums, types: &[NamespaceType]) {
     let common = names.labels();
     for line in LINES {
         if let Some(value) = sums.of(line.counters) {
             sheet.count(line.family, &[&common, line.labels].concat(), value);
         }
     }
+    of_namespaces(sheet, &common, sums, types);
     for line in RARE {
         if let Some(value) = sums.of(line.counters).filter(|value| *value > 0) {
             sheet.count(line.family, &[&common, line.labels].concat(), value);
         }
     }
-    let buckets: Option<Vec<u64>> = ZOMBIE_BUCKETS.iter().map(|counter| sums.of(&[*counter])).collect();
-    if let (Some(counts), Some(ns)) = (buckets, sums.of(&[C::ZombieSumNs])) {
-        let shown = Distribution { bounds: &ZOMBIE_BOUNDS, counts: &counts, sum: as_f64(ns) / 1e9 };
-        sheet.histogram(&all::ZOMBIE_DURATION_SECONDS, &common, &shown);
+    for Times { family, bounds, buckets, sum_ns } in HISTOGRAMS {
+        let buckets: Option<Vec<u64>> = buckets.iter().map(|counter| sums.of(&[*counter])).collect();
+        if let (Some(counts), Some(ns)) = (buckets, sums.of(&[*sum_ns])) {
+            sheet.histogram(
+                family,
+                &common,
+                &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 },
+            );
+        }
+    }
+}
+
+/// The types that are shown by themselves, and the sum of the others.
+fn of_namespaces(sheet: &mut Sheet, common: &[&str], sums: &Sums, types: &[NamespaceType]) {
+    for (family, label, counters) in BY_TYPE {
+        let mut others = Vec::new();
+        for (kind, counter) in NamespaceType::ALL.iter().zip(counters) {
+            if !types.contains(kind) {
+                others.push(*counter);
+            } else if let Some(value) = sums.of(&[*counter]) {
+                sheet.count(family, &[common, &[kind.label(), label]].concat(), value);
+            }
+        }
+        if let Some(value) = sums.of(&others).filter(|_| !others.is_empty()) {
+            sheet.count(family, &[common, &[NamespaceType::OTHER, label]].concat(), value);
+        }
     }
 }
 
@@ -217,14 +307,21 @@ pub(super) fn of_flag_sets(sheet: &mut Sheet, sets: &[FlagSet]) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use podproof_ebpf::counters::Counts;
+
     use super::*;
+    use crate::metrics::Collectors;
 
     #[test]
     fn no_counter_is_forgotten_or_shown_twice() {
         let mut shown: Vec<Counter> =
             LINES.iter().chain(RARE).flat_map(|line| line.counters).copied().collect();
-        shown.extend(ZOMBIE_BUCKETS);
-        shown.extend([C::ZombieSumNs, C::CgroupsCreated, C::CgroupsRemoved]);
+        shown.extend(BY_TYPE.iter().flat_map(|(_, _, counters)| counters));
+        for Times { buckets, sum_ns, .. } in HISTOGRAMS {
+            shown.extend(*buckets);
+            shown.push(*sum_ns);
+        }
+        shown.extend([C::CgroupsCreated, C::CgroupsRemoved]);
         assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len());
         assert_eq!(shown.len(), Counter::ALL.len());
     }
@@ -234,8 +331,34 @@ mod tests {
         for line in LINES.iter().chain(RARE) {
             assert_eq!(line.family.labels.len(), 3 + line.labels.len(), "{}", line.family.name);
         }
+        for Times { family, bounds, buckets, .. } in HISTOGRAMS {
+            assert_eq!((family.labels.len(), buckets.len()), (3, bounds.len() + 1), "{}", family.name);
+        }
+        for (family, ..) in BY_TYPE {
+            assert_eq!(family.labels.len(), 3 + 2, "{}", family.name);
+        }
         for line in NODE {
             assert_eq!(line.family.labels.len(), line.labels.len(), "{}", line.family.name);
         }
+    }
+
+    #[test]
+    fn types_that_are_not_named_are_counted_together() {
+        let counted = [(C::NsClonedUser, 1), (C::NsClonedMnt, 2), (C::NsClonedNet, 4), (C::NsClonedUts, 8)];
+        let counts: Counts = BY_TYPE[0].2.map(|counter| (counter, 0)).into_iter().chain(counted).collect();
+        let shown = |types: &[NamespaceType]| {
+            let mut sheet = Sheet::new(Collectors::ALL);
+            of_namespaces(&mut sheet, &["", "", "c"], &Sums::from(&counts), types);
+            let text: String = sheet.into_parts().collect();
+            let sample = |line: &str| {
+                let kind = line.split("namespace_type=\"").nth(1)?.split('"').next()?;
+                Some(format!("{kind} {}", line.rsplit(' ').next()?))
+            };
+            text.lines().filter_map(sample).collect::<Vec<_>>()
+        };
+        let all = ["cgroup 0", "ipc 0", "mnt 2", "net 4", "pid 0", "time 0", "user 1", "uts 8"];
+        assert_eq!(shown(&NamespaceType::ALL), all);
+        assert_eq!(shown(&[NamespaceType::User, NamespaceType::Mnt]), ["mnt 2", "user 1", "other 12"]);
+        assert_eq!(shown(&NamespaceType::ALL[1..]).last().map(String::as_str), Some("other 0"));
     }
 }

@@ -6,6 +6,7 @@ mod family;
 mod files;
 mod group;
 mod kernel;
+mod namespaces;
 mod own;
 
 pub use catalogue::FAMILIES;
@@ -14,6 +15,7 @@ pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
 pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
+pub use namespaces::NamespaceType;
 pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
 use crate::model::{Names, Role, Series, Sums};
@@ -26,16 +28,27 @@ pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAM
 /// Identity and start, zombies by parent and their age, processes, the sandbox.
 const OWN_SAMPLES: usize = 8;
 
+/// What is shown of all that is known.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Groups of metrics.
+    pub collectors: Collectors,
+    /// A label that is left empty.
+    pub dropped: Option<Dropped>,
+    /// Types of namespaces with series of their own; the others are shown together.
+    pub namespace_types: Vec<NamespaceType>,
+}
+
 /// All samples of the node.
-pub(crate) fn sheet(view: &View<'_>, wanted: Collectors, dropped: Option<Dropped>) -> Sheet {
-    let mut sheet = Sheet::new(wanted);
+pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
+    let mut sheet = Sheet::new(choice.collectors);
+    let dropped = choice.dropped;
     for (names, group) in groups(view, dropped) {
-        kernel::of_container(&mut sheet, &names, &group.sums(view));
+        kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
         of_zombies(&mut sheet, &names, &group.zombies(view));
-        // The root's processes are kernel threads too: those of the host are not counted.
+        of_processes(&mut sheet, view, &names, &group, dropped);
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
-            of_processes(&mut sheet, view, &names, &group, dropped);
         }
         // What has other names than its own is not one container.
         if let Some(series) = group.containers().find(|series| series.owner.names == *names) {
@@ -67,16 +80,20 @@ fn of_processes(
     group: &Group<'_>,
     dropped: Option<Dropped>,
 ) {
-    let mut all = 0;
-    for series in group.containers() {
-        let own = view.n_processes(series);
-        all += own;
-        if series.owner.role == Role::Sandbox && dropped != Some(Dropped::Pod) {
-            let is_up = f64::from(u8::from(own > 0));
+    let mut all = Some(0);
+    for series in group.series() {
+        let role = series.owner.role;
+        let own =
+            if role == Role::Host { view.n_host_processes(series) } else { Some(view.n_processes(series)) };
+        if role == Role::Sandbox && dropped != Some(Dropped::Pod) {
+            let is_up = f64::from(u8::from(own > Some(0)));
             sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
         }
+        all = all.zip(own).map(|(all, own)| all + own);
     }
-    sheet.size(&catalogue::PROCESSES, &names.labels(), all);
+    if let Some(all) = all {
+        sheet.size(&catalogue::PROCESSES, &names.labels(), all);
+    }
 }
 
 /// What only one container has.

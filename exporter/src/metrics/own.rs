@@ -48,11 +48,9 @@ pub(super) fn of_maps(sheet: &mut Sheet, view: &View<'_>) {
         sheet.count(&all::MAP_CAPACITY, &[fill.map], fill.capacity);
     }
     let n_orphans = view.fill.iter().find(|fill| fill.map == "orphans").map_or(0, |fill| fill.entries);
-    sheet.count(
-        &all::TRACKED_PROCESSES,
-        &[],
-        n_orphans.saturating_add(u64::try_from(view.n_zombies).unwrap_or(u64::MAX)),
-    );
+    let n_zombies = view.zombies_of_map.len() + view.zombies_of_proc.len();
+    let n_tracked = n_orphans.saturating_add(u64::try_from(n_zombies).unwrap_or(u64::MAX));
+    sheet.count(&all::TRACKED_PROCESSES, &[], n_tracked);
 }
 
 pub(super) fn of_tables(sheet: &mut Sheet, view: &View<'_>) {

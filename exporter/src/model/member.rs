@@ -8,26 +8,28 @@ use crate::cgroups::FileCounters;
 
 /// One cgroup, and the series that it counts for.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// `None` when it was gone before anybody saw its path.
-    pub(super) path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// The series that it counts for; `None` while it waits for its names, and for who has none.
-    pub(super) names: Option<Names>,
+    pub(crate) names: Option<Names>,
     /// These are ids, shown since nothing better was known.
-    pub(super) is_provisional: bool,
-    pub(super) seen_at: Duration,
+    pub(crate) is_provisional: bool,
+    /// Since boot.
+    pub(crate) seen_at: Duration,
     /// It is the container's or the pod's own, not one below.
-    pub(super) is_top: bool,
-    pub(super) place: Place,
+    pub(crate) is_top: bool,
+    pub(crate) place: Place,
     /// What its files said last.
     pub(super) files: FileCounters,
     /// Unix time at which its first process started.
     pub(super) started_at: Option<Duration>,
-    pub(super) removed_at: Option<Duration>,
+    /// Since boot.
+    pub(crate) removed_at: Option<Duration>,
 }
 
 impl Member {
-    pub(super) fn new(now: Duration) -> Self {
+    pub(crate) fn new(now: Duration) -> Self {
         Self {
             path: None,
             names: None,

@@ -19,6 +19,7 @@ mod tests;
 
 pub(crate) use counts::{Place, Sums};
 pub(crate) use flags::FlagSets;
+pub(crate) use member::Member;
 pub use names::Names;
 pub use owner::{Owner, Role};
 pub(crate) use series::{Model, Series, Times};

@@ -7,6 +7,8 @@ use super::Names;
 pub enum Role {
     /// A container of its own, or of a pod.
     App,
+    /// A container of a pod that runs to its end before the others begin.
+    Init,
     /// The sandbox of a pod.
     Sandbox,
     /// The cgroup of a pod, around those of its containers.
@@ -18,11 +20,18 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether it is one container, with an id of its own.
+    #[must_use]
+    pub fn is_container(self) -> bool {
+        matches!(self, Self::App | Self::Init | Self::Sandbox)
+    }
+
     /// As the label `container_type` has it.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::App => "app",
+            Self::Init => "init",
             Self::Sandbox => "sandbox",
             Self::Pod | Self::Overflow | Self::Host => "other",
         }

@@ -48,6 +48,10 @@ impl Series {
     fn new(owner: Owner) -> Self {
         Self { owner, n_runs: 0, base: None, base_files: FileCounters::default(), members: BTreeSet::new() }
     }
+
+    pub(crate) fn cgroup_ids(&self) -> impl Iterator<Item = u64> {
+        self.members.iter().copied()
+    }
 }
 
 /// All series.
@@ -144,7 +148,7 @@ impl Model {
         member.is_provisional = is_provisional;
         member.is_top = is_top;
         member.place = match owner.role {
-            Role::App if is_top => Place::Container,
+            Role::App | Role::Init if is_top => Place::Container,
             Role::Sandbox => Place::Sandbox,
             _ => Place::Below,
         };
@@ -233,6 +237,11 @@ impl Model {
 
     pub(crate) fn series(&self) -> impl Iterator<Item = (&Names, &Series)> {
         self.series.iter()
+    }
+
+    /// All cgroups, by id.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.members.iter().map(|(id, member)| (*id, member))
     }
 
     /// The series that a cgroup counts for, and what it is to it.

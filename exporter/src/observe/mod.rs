@@ -1,6 +1,7 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod processes;
 mod reconcile;
 mod started;
 mod view;
@@ -51,10 +52,8 @@ pub struct Options {
     pub retention: Duration,
     /// How long a new container waits for its names before it is shown by its ids.
     pub metadata_wait: Duration,
-    /// Cgroups that can be counted at once.
-    pub max_cgroups: u32,
-    /// Zombies, and orphans, that can be known at once.
-    pub max_processes: u32,
+    /// The kernel side.
+    pub kernel: Kernel,
     /// Samples of containers and pods that there may be; who comes then is folded into one series.
     pub max_samples: usize,
 }
@@ -90,10 +89,30 @@ struct State {
     flag_sets: FlagSets,
 }
 
-/// Counters of at most so many cgroups and processes, and no events.
-pub(crate) fn trace(max_cgroups: u32, max_processes: u32) -> TraceOptions {
-    let counters = TraceOptions { max_cgroups, max_processes, counters: true, ..TraceOptions::default() };
-    TraceOptions { syscalls: false, events: false, ..counters }
+/// The kernel side: how many it can know, and what is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    /// Cgroups that can be counted at once.
+    pub max_cgroups: u32,
+    /// Zombies, and orphans, that can be known at once.
+    pub max_processes: u32,
+    /// Count how long run queues are throttled.
+    pub throttling: bool,
+}
+
+impl Kernel {
+    /// Counters, and no events.
+    pub(crate) fn trace(self) -> TraceOptions {
+        let Self { max_cgroups, max_processes, throttling } = self;
+        let counters = TraceOptions {
+            counters: true,
+            throttling,
+            max_cgroups,
+            max_processes,
+            ..TraceOptions::default()
+        };
+        TraceOptions { syscalls: false, events: false, ..counters }
+    }
 }
 
 impl Observer {
@@ -102,7 +121,7 @@ impl Observer {
     /// # Errors
     /// When a required probe cannot be attached, or the hierarchy cannot be read.
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
-        let tracer = Tracer::start(&trace(options.max_cgroups, options.max_processes))?;
+        let tracer = Tracer::start(&options.kernel.trace())?;
         let state = State {
             model: Model::new(options.max_samples / MAX_PER_CONTAINER),
             seen: None,
@@ -153,12 +172,15 @@ impl Observer {
         let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
         let root = self.options.namespace_root.as_deref();
         let old = zombies::still(&mut state.old_zombies, &state.ids, root);
+        let n_known = all.len();
         all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
+        let (zombies_of_map, zombies_of_proc) = all.split_at(n_known);
         Ok(show(&View {
             model: &state.model,
             snapshot: &snapshot,
             zombies: view::by_names(&state.model, &all),
-            n_zombies: all.len(),
+            zombies_of_map,
+            zombies_of_proc,
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
             started: self.started,

@@ -8,6 +8,7 @@ use podproof_ebpf::ProbeStatus;
 use podproof_ebpf::counters::{FlagSet, MapFill, Refusals, Snapshot, ZombieParent, ZombieView};
 
 use super::clock::boot_ns;
+use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
 use crate::cgroups::{FileGauges, processes, read_gauges};
 use crate::model::{Model, Names, Place, Series};
@@ -21,8 +22,10 @@ pub(crate) struct View<'a> {
     pub(crate) mount_point: &'a Path,
     /// Unix time at which counting began.
     pub(crate) started: Duration,
-    /// Zombies of the whole node.
-    pub(crate) n_zombies: usize,
+    /// Zombies of the whole node that the probes know.
+    pub(crate) zombies_of_map: &'a [ZombieView],
+    /// The others, which only /proc has.
+    pub(crate) zombies_of_proc: &'a [ZombieView],
     /// Samples of containers that there may be.
     pub(crate) max_samples: usize,
     /// Unix time of the last complete comparison.
@@ -65,13 +68,19 @@ impl View<'_> {
         self.zombies.get(names).copied().unwrap_or_default()
     }
 
-    /// Processes alive in the cgroups of a series.
+    /// Processes alive in the cgroups of a container or a pod.
     pub(crate) fn n_processes(&self, series: &Series) -> usize {
         self.model
             .live(series)
             .filter_map(|(path, _)| processes(&self.mount_point.join(path)))
             .map(|all| all.len())
             .sum()
+    }
+
+    /// Processes alive in the cgroups of the host; `None` when /proc hides some.
+    pub(crate) fn n_host_processes(&self, series: &Series) -> Option<usize> {
+        let cgroups = self.model.live(series);
+        cgroups.map(|(path, _)| without_kernel_threads(&self.mount_point.join(path))).sum()
     }
 
     /// What the files of the container's own cgroup say.

@@ -1,20 +1,25 @@
 //! Counts of a cgroup whose every event is known.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
+use crate::process::Process;
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
     ("cgroups::counts_are_exact", counts_are_exact),
     ("cgroups::a_removed_container_ends_after_its_retention", a_removed_container_ends_after_its_retention),
     ("cgroups::the_node_s_forks_are_those_of_the_kernel", the_node_s_forks_are_those_of_the_kernel),
+    ("cgroups::the_host_s_processes_are_those_of_proc", the_host_s_processes_are_those_of_proc),
     ("cgroups::a_second_exporter_says_that_the_address_is_taken", a_taken_address_is_named),
 ];
 
 const N: u32 = 20;
+const SLEEP: [&str; 2] = ["sleep", "1000"];
 
 fn counts_are_exact() -> Res<()> {
     let exporter = Exporter::start(&[])?;
@@ -83,6 +88,53 @@ fn kernel_forks() -> Res<u64> {
     let line =
         text.lines().find_map(|line| line.strip_prefix("processes ")).ok_or("no forks in /proc/stat")?;
     Ok(line.trim().parse()?)
+}
+
+fn the_host_s_processes_are_those_of_proc() -> Res<()> {
+    let container = Container::new("d".repeat(64))?;
+    let service = Path::new("/sys/fs/cgroup/some.service");
+    fs::create_dir_all(service)?;
+    // One in the root beside the kernel's threads, one in a service, one in a container, and a zombie.
+    let mut sleepers = Vec::new();
+    for cgroup in [Path::new("/sys/fs/cgroup"), service, &container.path] {
+        sleepers.push(Process::start(&SLEEP, cgroup)?);
+    }
+    sleepers.push(Process::start(&SLEEP, service)?);
+    let zombie = &mut sleepers[3].0;
+    zombie.kill()?;
+    let stat = format!("/proc/{}/stat", zombie.id());
+    until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
+
+    let exporter = Exporter::start(&[])?;
+    let series = "podproof_processes{namespace=\"\",pod=\"\",container=\"\"}";
+    // On both sides of a scrape: others may come and go meanwhile.
+    let (listed, found) = until("a moment of rest", || {
+        let (before, scrape, after) = (host_processes()?, exporter.scrape()?, host_processes()?);
+        let found = scrape.get(series).copied().ok_or("the host has no number of processes")?;
+        Ok((before == after).then_some((after, found)))
+    })?;
+    let ids = [&sleepers[0], &sleepers[1], &sleepers[2], &sleepers[3]].map(|sleeper| sleeper.0.id());
+    let expected = [true, true, false, false];
+    expect("what the test lists", ids.map(|id| listed.contains(&id)), expected)?;
+    expect(series, format!("{found}"), listed.len().to_string())?;
+    drop(sleepers);
+    Ok(fs::remove_dir(service)?)
+}
+
+/// Processes of no container, by proc(5): all with a memory of their own, which neither zombies nor the kernel's threads have.
+fn host_processes() -> Res<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // It may have ended.
+        let of = |name: &str| fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let is_of_host = !["/docker/", "/podrt-pods/"].iter().any(|path| of("cgroup").contains(path));
+        if is_of_host && of("status").contains("\nVmSize:") {
+            found.insert(pid);
+        }
+    }
+    Ok(found)
 }
 
 fn a_taken_address_is_named() -> Res<()> {

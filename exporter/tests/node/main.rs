@@ -7,15 +7,18 @@ mod cgroups;
 mod check;
 mod churn;
 mod container;
+mod debug;
 mod exporter;
 mod hostile;
 mod namespace;
 mod options;
 mod pods;
 mod privileges;
+mod process;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+mod throttling;
 mod web;
 
 use std::path::Path;
@@ -43,12 +46,14 @@ fn main() -> ExitCode {
         cgroups::CASES,
         check::CASES,
         churn::CASES,
+        debug::CASES,
         hostile::CASES,
         namespace::CASES,
         options::CASES,
         pods::CASES,
         privileges::CASES,
         systemd::CASES,
+        throttling::CASES,
         web::CASES,
     ];
     let trials = cases.into_iter().flatten().map(|(name, case)| {

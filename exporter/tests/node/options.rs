@@ -1,11 +1,12 @@
 //! What an exporter leaves out, and what it folds together.
 
-use crate::container::Container;
+use crate::container::{Container, run};
 use crate::exporter::{Exporter, until};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
     ("options::containers_beyond_the_limit_are_counted_together", the_limit_of_series),
+    ("options::types_of_namespaces_that_are_not_named_are_counted_together", types_of_namespaces),
     ("options::collectors_are_left_out_for_good_or_for_a_scrape", collectors),
 ];
 
@@ -25,6 +26,26 @@ fn the_limit_of_series() -> Res<()> {
     let shown = [&own, &others, overflow].map(|name| scrape.get(name).copied());
     expect("execs", shown, [Some(10.0), None, Some(10.0)])?;
     expect("limit", scrape.get("podproof_series_limit").copied(), Some(200.0))
+}
+
+fn types_of_namespaces() -> Res<()> {
+    let container = Container::new("4".repeat(64))?;
+    let exporter = Exporter::start(&["--collector.namespaces.types=uts"])?;
+    let created = |kind: &str, operation: &str| {
+        let labels = format!("namespace_type=\"{kind}\",operation=\"{operation}\"");
+        container.series("namespaces_created_total", &labels)
+    };
+    until("the container", || Ok(exporter.scrape()?.get(&created("uts", "clone")).copied()))?;
+    run(
+        &container.path,
+        "/bin/busybox unshare -u -i /bin/busybox true && /bin/busybox unshare -n /bin/busybox true",
+    )?;
+    let scrape = exporter.scrape()?;
+    let shown = ["uts", "other", "ipc", "net"].map(|kind| scrape.get(&created(kind, "unshare")).copied());
+    expect("namespaces by unshare", shown, [Some(1.0), Some(2.0), None, None])?;
+    let joined = container.series("namespaces_joined_total", "");
+    let joined = scrape.keys().filter(|name| name.starts_with(joined.trim_end_matches('}')));
+    expect("series of joined namespaces", joined.count(), 4)
 }
 
 fn collectors() -> Res<()> {

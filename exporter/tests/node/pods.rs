@@ -1,8 +1,9 @@
 //! Pods of podrt as the exporter shows them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
@@ -17,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("pods::zombies_older_than_the_exporter_are_in_the_first_scrape", old_zombies_are_in_the_first_scrape),
     ("pods::a_restarted_container_goes_on_counting", a_restarted_container_goes_on_counting),
     ("pods::pause_reaps_where_pids_are_shared", pause_reaps_where_pids_are_shared),
+    ("pods::an_init_container_is_told_from_the_others", init_containers_are_told),
     ("pods::every_family_is_there", every_family_is_there),
     ("pods::containers_are_shown_together_when_their_label_is_dropped", a_label_is_dropped),
 ];
@@ -43,6 +45,13 @@ impl Pod {
         pod: Value,
         container: Value,
     ) -> Res<Self> {
+        let (pod, manifest) = Self::written(name, script, pod, container)?;
+        pod.podrt(&[&["run", "--network", "none"], options, &[&manifest]].concat())?;
+        Ok(pod)
+    }
+
+    /// One that does not run yet, and its manifest.
+    fn written(name: &'static str, script: &str, pod: Value, container: Value) -> Res<(Self, String)> {
         let dir = tempfile::tempdir()?;
         let image = dir.path().join("image");
         make_image(&image)?;
@@ -54,13 +63,7 @@ impl Pod {
         let metadata = json!({ "name": name, "namespace": "shop" });
         let document = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
         fs::write(&manifest, document.to_string())?;
-        let pod = Self { dir, name };
-        let mut arguments = vec!["run", "--network", "none"];
-        arguments.extend(options);
-        let manifest = manifest.display().to_string();
-        arguments.push(&manifest);
-        pod.podrt(&arguments)?;
-        Ok(pod)
+        Ok((Self { dir, name }, manifest.display().to_string()))
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -196,6 +199,42 @@ fn pause_reaps_where_pids_are_shared() -> Res<()> {
     if is_recent { Ok(()) } else { Err(format!("started at {started:?}, now it is {now}").into()) }
 }
 
+fn init_containers_are_told() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let image = dir.path().join("image");
+    make_image(&image)?;
+    let stays = |name: &str| json!({ "name": name, "image": image, "command": ["busybox", "sleep", "1000"] });
+    let mut sidecar = stays("proxy");
+    merge(&mut sidecar, json!({ "restartPolicy": "Always" }));
+    // The last of these keeps `main` from its begin, which `podrt run` waits for.
+    let init = json!({ "initContainers": [sidecar, stays("migrate")] });
+    let (pod, manifest) = Pod::written("staged", "exit 0", init, json!({}))?;
+    let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
+    let mut run = Command::new(program)
+        .arg("--root")
+        .arg(pod.root())
+        .args(["run", "--network", "none", &manifest])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let exporter = pod.exporter()?;
+    let kind = |scrape: &BTreeMap<String, f64>, container: &str| {
+        let info = pod.series("container_info", "").replace("\"main\"}", &format!("\"{container}\","));
+        let labels = scrape.keys().find_map(|name| name.strip_prefix(&info))?;
+        Some(labels.split("container_type=\"").nth(1)?.split('"').next()?.to_owned())
+    };
+    let kinds = until("the containers", || {
+        let scrape = exporter.scrape()?;
+        Ok(["migrate", "proxy", "POD"]
+            .map(|name| kind(&scrape, name))
+            .into_iter()
+            .collect::<Option<Vec<_>>>())
+    })?;
+    drop(pod);
+    run.wait()?;
+    expect("types of containers", kinds, ["init", "app", "sandbox"].map(str::to_owned).to_vec())
+}
+
 /// The kernel's BPF statistics are off.
 const ABSENT: [&str; 2] = ["podproof_probe_runs_total", "podproof_probe_run_seconds_total"];
 
@@ -204,7 +243,7 @@ fn every_family_is_there() -> Res<()> {
     let pod = Pod::with_spec("whole", "exec busybox sleep 1000", &[], json!({}), limits)?;
     let cgroup = "/sys/fs/cgroup/podrt-pods/whole/main/pids.max";
     fs::write(cgroup, "100")?;
-    let exporter = pod.exporter()?;
+    let exporter = pod.exporter_with(&["--collector.throttle-histogram"])?;
     // A refusal of this process.
     let own = fs::File::open("/proc/self/ns/uts")?;
     expect("setns", setns(&own, CloneFlags::CLONE_NEWNET).is_err(), true)?;

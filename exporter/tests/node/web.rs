@@ -30,7 +30,8 @@ fn a_password_is_needed() -> Res<()> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("web.yml");
     fs::write(&file, format!("basic_auth_users:\n  prom: {}\n", bcrypt::hash("secret", 4)?))?;
-    let exporter = Exporter::start(&["--web.config.file", &file.display().to_string()])?;
+    let exporter =
+        Exporter::start(&["--web.enable-debug", "--web.config.file", &file.display().to_string()])?;
     let ask = |path: &str, user: Option<&str>| -> Res<u16> {
         let mut stream = exporter.connect()?;
         let header = user.map_or_else(String::new, |user| {
@@ -44,6 +45,9 @@ fn a_password_is_needed() -> Res<()> {
         ("/metrics", None, 401),
         ("/", None, 401),
         ("/none", None, 401),
+        ("/debug/maps", None, 401),
+        ("/debug/tables", Some("prom:wrong"), 401),
+        ("/debug/tables", Some("prom:secret"), 200),
         ("/metrics", Some("prom:wrong"), 401),
         ("/metrics", Some("other:secret"), 401),
         ("/metrics", Some("prom:secret"), 200),

@@ -14,7 +14,11 @@ pub(super) fn tables(all: &Listed) -> String {
                 &program.tier.to_string(),
                 &code(&format!("{}/{}", program.mechanism, program.hook)),
                 if program.required { "required" } else { "optional" },
-                if program.on_demand { "while a scope is open" } else { "always" },
+                match (program.on_demand, program.on_request) {
+                    (true, _) => "while a scope is open",
+                    (_, true) => "on request",
+                    _ => "always",
+                },
                 &program.gives,
                 &program.fallback,
             ],

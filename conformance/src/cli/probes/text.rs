@@ -33,7 +33,11 @@ pub(super) fn listed(all: &Listed) -> String {
     let mut rows = vec![row(["PROGRAM", "TIER", "SOURCE", "NEED", "ATTACHED", "GIVES"])];
     for program in &all.probes {
         let (tier, source) = (program.tier.to_string(), format!("{}/{}", program.mechanism, program.hook));
-        let attached = if program.on_demand { "on demand" } else { "always" };
+        let attached = match (program.on_demand, program.on_request) {
+            (true, _) => "on demand",
+            (_, true) => "on request",
+            _ => "always",
+        };
         rows.push(row([&program.name, &tier, &source, need(program.required), attached, &program.gives]));
         if !program.fallback.is_empty() {
             rows.push(row(["", "", "", "", "", &format!("instead: {}", program.fallback)]));

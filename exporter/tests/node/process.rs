@@ -1,0 +1,27 @@
+//! A process in a cgroup.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use crate::Res;
+
+/// A program of busybox; ended and reaped with the test.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Starts it, and moves it into the cgroup.
+    pub(crate) fn start(command: &[&str], cgroup: &Path) -> Res<Self> {
+        let process = Self(Command::new("/bin/busybox").args(command).spawn()?);
+        fs::write(cgroup.join("cgroup.procs"), process.0.id().to_string())?;
+        Ok(process)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have been ended by the test.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
