@@ -57,7 +57,7 @@ const STAGES: [Stage; 10] = [
     Stage { name: "examples", run: Run::Alone(guest::examples) },
     Stage { name: "alerts of the exporter", run: Run::Alone(guest::alerts) },
     Stage { name: "conformance of podrt", run: Run::Alone(guest::conformance) },
-    Stage { name: "report in a browser", run: Run::Alone(browser::run) },
+    Stage { name: "report in a browser", run: Run::Alone(browser::report) },
     Stage { name: "crash sweep of podrt", run: Run::Alone(guest::sweep) },
 ];
 
