@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::exporter::{Exporter, until};
 use crate::support::{make_image, podrt};
@@ -23,7 +25,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// A pod; removed with the test.
 pub(crate) struct Pod {
-    dir: tempfile::TempDir,
+    dir: Rc<TempDir>,
     name: &'static str,
 }
 
@@ -43,10 +45,21 @@ impl Pod {
         pod: Value,
         container: Value,
     ) -> Res<Self> {
-        let dir = tempfile::tempdir()?;
-        let image = dir.path().join("image");
+        Self::in_dir(Rc::new(tempfile::tempdir()?), name, script, options, pod, container)
+    }
+
+    /// The same in a directory, where others may be.
+    pub(crate) fn in_dir(
+        dir: Rc<TempDir>,
+        name: &'static str,
+        script: &str,
+        options: &[&str],
+        pod: Value,
+        container: Value,
+    ) -> Res<Self> {
+        let image = dir.path().join(format!("{name}-image"));
         make_image(&image)?;
-        let manifest = dir.path().join("pod.json");
+        let manifest = dir.path().join(format!("{name}.json"));
         let mut main = json!({ "name": "main", "image": image, "command": ["sh", "-c", script] });
         merge(&mut main, container);
         let mut spec = json!({ "containers": [main] });
@@ -67,7 +80,7 @@ impl Pod {
         self.dir.path().join("root")
     }
 
-    fn podrt(&self, arguments: &[&str]) -> Res<()> {
+    pub(crate) fn podrt(&self, arguments: &[&str]) -> Res<()> {
         podrt(&self.root(), arguments)
     }
 

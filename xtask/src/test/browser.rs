@@ -1,5 +1,6 @@
 //! The stages that open pages in a real browser, and look at pictures of them. Only in a full run: the browser is large.
 
+mod landing;
 mod picture;
 mod report;
 mod tab;
@@ -32,12 +33,18 @@ type Test = fn(&mut Desk) -> Result<()>;
 /// What a test works with.
 struct Desk {
     tab: Tab,
+    pages: PathBuf,
     pictures: PathBuf,
 }
 
 /// report.html, by keys alone as a user opens it.
 pub(crate) fn report(context: &Context) -> Result<Tally> {
     run(context, &report::PAGE)
+}
+
+/// The exporter's landing page, as a VM with pods serves it.
+pub(crate) fn landing(context: &Context) -> Result<Tally> {
+    run(context, &landing::PAGE)
 }
 
 fn run(context: &Context, page: &Page) -> Result<Tally> {
@@ -52,7 +59,7 @@ fn run(context: &Context, page: &Page) -> Result<Tally> {
     let pictures = workspace::target().join("browser").join(page.name);
     fs::create_dir_all(&pictures).with_context(|| format!("cannot create {}", pictures.display()))?;
     let tab = Tab::open(&tools.tool(Tool::Chromium)?.path, &dir.join("profile"))?;
-    let mut desk = Desk { tab, pictures };
+    let mut desk = Desk { tab, pages: dir.clone(), pictures };
     for (name, test) in page.tests {
         desk.tab.show(&dir.join(page.file))?;
         let done = test(&mut desk);
@@ -68,9 +75,10 @@ fn run(context: &Context, page: &Page) -> Result<Tally> {
 }
 
 impl Desk {
-    /// Light or dark, and the width of the window, into which the page has to fit.
-    fn look(&mut self, scheme: &str, width: u32) -> Result<()> {
-        self.tab.look(scheme, width)?;
+    /// Light or dark, and the width and height of the window; the page has to fit into the width.
+    fn look(&mut self, scheme: &str, (width, height): (u32, u32)) -> Result<()> {
+        self.tab.look(scheme, (width, height))?;
+        self.tab.expect("innerWidth", &json!(width))?;
         let overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.tab.expect(overflow, &json!(0))
     }

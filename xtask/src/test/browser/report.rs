@@ -90,7 +90,7 @@ fn addressed(Desk { tab, .. }: &mut Desk) -> Result<()> {
 fn drawn(desk: &mut Desk) -> Result<()> {
     for (name, scheme, width) in [("light", "light", 1400), ("dark", "dark", 1400), ("narrow", "light", 390)]
     {
-        desk.look(scheme, width)?;
+        desk.look(scheme, (width, 1000))?;
         for (what, script) in [("matrix", "0"), ("details", "open('NS-02', 1)")] {
             desk.tab.eval(script)?;
             let is_dark = desk.picture(&format!("{name}-{what}"))?;
