@@ -145,7 +145,7 @@ impl Tool {
             Self::Erofs => "makes disk images",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
             Self::NodeExporter => "compared with the exporter",
-            Self::Chromium => "opens reports in the tests",
+            Self::Chromium => "opens pages in the tests",
             Self::Catatonit | Self::Tini => "sandbox program to judge",
         }
     }

@@ -11,9 +11,10 @@ use crate::observe::View;
 /// Seconds after which a page with pods asks for itself again.
 const REFRESH: u8 = 5;
 
-const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2rem;color-scheme:light dark}\
-                     table{border-collapse:collapse}th,td{padding:.25rem .8rem;text-align:left;border-bottom:1px solid #8886}\
-                     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}tr.bad{background:#d332}";
+const STYLE: &str = include_str!("landing.css");
+
+/// Should a name ever become markup, it brings neither scripts nor pictures.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// A container, as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,21 +57,25 @@ pub(super) fn page(telemetry_path: &str, probes: &[ProbeStatus], rows: Option<&[
     let pods = rows.map_or_else(String::new, table);
     let probes = table_of_probes(probes);
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n{refresh}<title>podproof-exporter</title>\n\
-         <style>{STYLE}</style>\n<h1>podproof-exporter {version}</h1>\n\
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n{refresh}<title>podproof-exporter</title>\n\
+         <style>\n{STYLE}</style>\n<h1>podproof-exporter <small>{version}</small></h1>\n\
          <p><a href=\"{telemetry_path}\">Metrics</a> · <a href=\"/-/healthy\">health</a> · <a href=\"/-/ready\">readiness</a></p>\n\
          {pods}{probes}</html>\n"
     )
 }
 
 fn table(rows: &[Row]) -> String {
+    let mut html = "<h2>Containers</h2>\n".to_owned();
     if rows.is_empty() {
-        return "<p>No container runs on this node.</p>\n".to_owned();
+        html.push_str("<p>No container runs on this node.</p>\n");
+        return html;
     }
-    let mut html =
-        "<table>\n<tr><th>Namespace<th>Pod<th>Container<th class=\"n\">Processes<th class=\"n\">Zombies\
-                    <th class=\"n\">Oldest<th class=\"n\">Restarts<th class=\"n\">OOM kills</tr>\n"
-            .to_owned();
+    html.push_str(
+        "<div class=\"wide\"><table class=\"pods\">\n<tr><th>Namespace<th>Pod<th>Container<th class=\"n\">Processes<th class=\"n\">Zombies\
+         <th class=\"n\">Oldest<th class=\"n\">Restarts<th class=\"n\">OOM kills</tr>\n",
+    );
     for row in rows {
         let class = if row.zombies > 0 { " class=\"bad\"" } else { "" };
         let oldest = if row.zombies > 0 { age(row.oldest) } else { String::new() };
@@ -88,14 +93,22 @@ fn table(rows: &[Row]) -> String {
             row.restarts
         );
     }
-    html.push_str("</table>\n<p>Restarts and OOM kills since this exporter started.</p>\n");
+    html.push_str(
+        "</table></div>\n<p class=\"note\">POD is the sandbox of a pod. Oldest is the age of the oldest zombie. Restarts and OOM \
+         kills are counted since this exporter started.</p>\n",
+    );
     html
 }
 
 /// What is attached for good; the rest is there for evidence only, which this program does not take.
 fn table_of_probes(probes: &[ProbeStatus]) -> String {
-    let mut html = "<h2>Probes</h2>\n<table>\n<tr><th>Probe<th>Hook<th>Needed<th>State</tr>\n".to_owned();
-    for probe in probes.iter().filter(|probe| !probe.on_demand) {
+    let probes: Vec<_> = probes.iter().filter(|probe| !probe.on_demand).collect();
+    let (n_attached, n) = (probes.iter().filter(|probe| probe.attached).count(), probes.len());
+    let mut html = format!(
+        "<h2>Probes</h2>\n<p>{n_attached} of {n} are attached.</p>\n<div class=\"wide\"><table>\n\
+         <tr><th>Probe<th>Hook<th>Needed<th>State</tr>\n"
+    );
+    for probe in probes {
         let (class, state) = match (probe.attached, &probe.reason) {
             (true, _) => ("", "attached"),
             (false, reason) => (" class=\"bad\"", reason.as_deref().unwrap_or("not attached")),
@@ -110,7 +123,7 @@ fn table_of_probes(probes: &[ProbeStatus]) -> String {
             escaped(state),
         );
     }
-    html.push_str("</table>\n");
+    html.push_str("</table></div>\n");
     html
 }
 

@@ -1,7 +1,7 @@
 //! The exporter on a real kernel, scraped over its socket. Needs root, a cgroup v2 host and a build with probes; the pods are
 //! podrt's, which `PODRT_POD` names, and their sandbox program `PODRT_PAUSE`. What is missing is told.
 //!
-//! The exporter is this binary, started again with `serve` and its options.
+//! The exporter is this binary, started again with `serve` and its options. With `pages` it prints what a browser is to show.
 
 mod cgroups;
 mod check;
@@ -12,6 +12,7 @@ mod exporter;
 mod hostile;
 mod namespace;
 mod options;
+mod pages;
 mod pods;
 mod privileges;
 mod process;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(exporter::SERVE) => {
             return ::exporter::run::main(::exporter::cli::Cli::parse_from(&args[1..]));
         }
+        Some(pages::PAGES) => return pages::print(),
         Some(privileges::AS_NOBODY) => return privileges::become_nobody(&args[2..]),
         Some(namespace::IN_NAMESPACE) => return namespace::enter(&args[2..]),
         _ => {}

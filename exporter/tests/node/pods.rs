@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::exporter::{Exporter, until};
 use crate::support::{make_image, podrt};
@@ -25,7 +27,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// A pod; removed with the test.
 pub(crate) struct Pod {
-    dir: tempfile::TempDir,
+    dir: Rc<TempDir>,
     name: &'static str,
 }
 
@@ -45,17 +47,34 @@ impl Pod {
         pod: Value,
         container: Value,
     ) -> Res<Self> {
-        let (pod, manifest) = Self::written(name, script, pod, container)?;
+        Self::in_dir(Rc::new(tempfile::tempdir()?), name, script, options, pod, container)
+    }
+
+    /// The same in a directory, where others may be.
+    pub(crate) fn in_dir(
+        dir: Rc<TempDir>,
+        name: &'static str,
+        script: &str,
+        options: &[&str],
+        pod: Value,
+        container: Value,
+    ) -> Res<Self> {
+        let (pod, manifest) = Self::written(dir, name, script, pod, container)?;
         pod.podrt(&[&["run", "--network", "none"], options, &[&manifest]].concat())?;
         Ok(pod)
     }
 
     /// One that does not run yet, and its manifest.
-    fn written(name: &'static str, script: &str, pod: Value, container: Value) -> Res<(Self, String)> {
-        let dir = tempfile::tempdir()?;
-        let image = dir.path().join("image");
+    fn written(
+        dir: Rc<TempDir>,
+        name: &'static str,
+        script: &str,
+        pod: Value,
+        container: Value,
+    ) -> Res<(Self, String)> {
+        let image = dir.path().join(format!("{name}-image"));
         make_image(&image)?;
-        let manifest = dir.path().join("pod.json");
+        let manifest = dir.path().join(format!("{name}.json"));
         let mut main = json!({ "name": "main", "image": image, "command": ["sh", "-c", script] });
         merge(&mut main, container);
         let mut spec = json!({ "containers": [main] });
@@ -70,7 +89,7 @@ impl Pod {
         self.dir.path().join("root")
     }
 
-    fn podrt(&self, arguments: &[&str]) -> Res<()> {
+    pub(crate) fn podrt(&self, arguments: &[&str]) -> Res<()> {
         podrt(&self.root(), arguments)
     }
 
@@ -208,7 +227,7 @@ fn init_containers_are_told() -> Res<()> {
     merge(&mut sidecar, json!({ "restartPolicy": "Always" }));
     // The last of these keeps `main` from its begin, which `podrt run` waits for.
     let init = json!({ "initContainers": [sidecar, stays("migrate")] });
-    let (pod, manifest) = Pod::written("staged", "exit 0", init, json!({}))?;
+    let (pod, manifest) = Pod::written(Rc::new(tempfile::tempdir()?), "staged", "exit 0", init, json!({}))?;
     let program = std::env::var_os("PODRT_POD").ok_or("PODRT_POD is not set")?;
     let mut run = Command::new(program)
         .arg("--root")

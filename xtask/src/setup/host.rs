@@ -108,7 +108,7 @@ fn install_line(packages: &[&str]) -> String {
     format!("sudo apt-get update && sudo apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
-/// The browser, which tests of reports drive.
+/// The browser, which tests of pages drive.
 pub(crate) fn chromium() -> Result<Found, String> {
     let path = in_path("chromium").ok_or("chromium is not in PATH")?;
     super::recipe::program(&path, None, &["--version"]).map_err(|err| format!("{err:#}"))

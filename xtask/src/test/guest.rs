@@ -86,6 +86,11 @@ fn one_series(context: &Context, series: &str, built: &BTreeMap<String, PathBuf>
 }
 
 fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<Tally> {
+    tests(&machine(context, series, name, path)?, &format!("{name}_{series}"))
+}
+
+/// A machine whose command is this test program, beside all that test programs need.
+pub(super) fn machine(context: &Context, series: &str, name: &str, path: &Path) -> Result<Vm> {
     let guest = format!("/bin/{name}");
     let mut rootfs = Rootfs::new();
     rootfs
@@ -116,7 +121,7 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
-    tests(&machine, &format!("{name}_{series}"))
+    Ok(machine)
 }
 
 /// Runs a machine whose command is a test program, and counts its tests under this name.

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 /// How long the browser may take for an answer, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two pictures on a screen.
+const FRAME: Duration = Duration::from_millis(16);
+/// Pixels. A telephone shows a page that does not name its width as if it had more.
+const MOBILE_BELOW: u32 = 600;
 /// The browser reads descriptor 3 and writes 4.
 const SCRIPT: &str = r#"exec "$0" "$@" --remote-debugging-pipe 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#;
 
@@ -48,7 +52,7 @@ impl Tab {
             tab.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }))?;
         tab.session = attached["sessionId"].as_str().map(str::to_owned);
         tab.call("Page.enable", &json!({}))?;
-        tab.look("light", 1400)?;
+        tab.look("light", (1400, 1000))?;
         Ok(tab)
     }
 
@@ -64,11 +68,12 @@ impl Tab {
         Ok(())
     }
 
-    /// Light or dark, and the width of the window.
-    pub(super) fn look(&mut self, scheme: &str, width: u32) -> Result<()> {
+    /// Light or dark, and the width and height of the window; a narrow one is that of a telephone.
+    pub(super) fn look(&mut self, scheme: &str, (width, height): (u32, u32)) -> Result<()> {
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }))?;
-        let size = json!({ "width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+        let is_mobile = width < MOBILE_BELOW;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_mobile });
         self.call("Emulation.setDeviceMetricsOverride", &size).map(drop)
     }
 
@@ -82,18 +87,21 @@ impl Tab {
         Ok(done["result"]["value"].clone())
     }
 
-    /// Asks until the expression has this value.
+    /// Asks until the expression has this value. One that throws has none yet: the page may just be loading itself again.
     pub(super) fn expect(&mut self, expression: &str, wanted: &Value) -> Result<()> {
         let begin = Instant::now();
         loop {
-            let value = self.eval(expression)?;
-            if value == *wanted {
+            let found = self.eval(expression);
+            if found.as_ref().is_ok_and(|value| value == wanted) {
                 return Ok(());
             }
-            ensure!(begin.elapsed() < PATIENCE / 6, "{expression} is {value}, not {wanted}");
-            // The next frame: nothing changes before.
-            let frame = "new Promise((done) => setTimeout(done, 16))";
-            self.call("Runtime.evaluate", &json!({ "expression": frame, "awaitPromise": true }))?;
+            if begin.elapsed() > PATIENCE / 6 {
+                bail!("{expression} is {}, not {wanted}", found?);
+            }
+            // The next frame: nothing changes before. Not waited for in the page, which forgets it when it loads itself again.
+            if let Err(RecvTimeoutError::Disconnected) = self.messages.recv_timeout(FRAME) {
+                bail!("the browser has ended");
+            }
         }
     }
 
