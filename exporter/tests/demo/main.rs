@@ -1,18 +1,22 @@
 //! The shipped alerts with a real Prometheus: pods that do what each alert is about, until all of them fire; then the pods are
-//! ended, until all alerts have resolved. Answers of PromQL are printed on the way.
+//! ended, until all alerts have resolved. Answers of PromQL are printed on the way. Meanwhile other pods come and go, and no scrape
+//! may fail.
 //!
 //! Runs in a VM by `cargo xtask exporter-demo`, which names the programs: `PODPROOF_EXPORTER`, `PODPROOF_PROMETHEUS`, `PODRT_POD` and
 //! `PODRT_PAUSE`. Minutes of the rules are seconds here (`shrink`).
 
+mod churn;
 mod pods;
 mod process;
 mod prometheus;
+mod scrapes;
 mod shrink;
 #[path = "../support/mod.rs"]
 mod support;
 mod values;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,9 @@ use support::{Res, until};
 
 /// Where the exporter listens by default.
 const EXPORTER: &str = "127.0.0.1:9478";
+
+/// How long it keeps the series of what is deleted by default: not to the end of the demo, once it is shortened as the rules are.
+const RETENTION: &str = "5m";
 
 /// How long the slowest alert may take to fire, and to resolve: it looks back for a minute and a half, in a machine that is emulated.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -66,6 +73,22 @@ fn demo() -> Res<()> {
     let _exporter = exporter(&pods, dir.path())?;
     let prometheus = Prometheus::start(dir.path(), EXPORTER)?;
     let began = Instant::now();
+
+    let ((), n_guests) = churn::during(&pods, &prometheus, || alerts(&pods, &prometheus, began))?;
+    scrapes::check(&prometheus, began.elapsed())?;
+    let what = format!(
+        "every alert has fired and resolved, {n_guests} pods came and went, and every scrape has succeeded"
+    );
+    say(began, &what);
+    let others: Vec<_> = fired(&prometheus)?.difference(&wanted()).cloned().collect();
+    if !others.is_empty() {
+        return Err(format!("alerts that nothing was done for: {others:?}").into());
+    }
+    Ok(())
+}
+
+/// All alerts fire and resolve.
+fn alerts(pods: &Pods, prometheus: &Prometheus, began: Instant) -> Res<()> {
     for scene in SCENES {
         pods.run(scene)?;
         say(began, &format!("pod {}: {}", scene.pod, scene.what));
@@ -74,7 +97,7 @@ fn demo() -> Res<()> {
     let wanted = wanted();
     let mut told = BTreeSet::new();
     let found = until("all alerts to fire", PATIENCE, || {
-        let fired = fired(&prometheus)?;
+        let fired = fired(prometheus)?;
         for (alert, pod) in fired.difference(&told) {
             say(began, &format!("{alert} fires for {pod}"));
         }
@@ -98,7 +121,7 @@ fn demo() -> Res<()> {
     }
     let mut left = wanted.clone();
     until("all alerts to resolve", PATIENCE, || {
-        let now = firing(&prometheus)?;
+        let now = firing(prometheus)?;
         for (alert, pod) in left.difference(&now) {
             say(began, &format!("{alert} has resolved for {pod}"));
         }
@@ -106,21 +129,16 @@ fn demo() -> Res<()> {
         Ok(left.is_empty().then_some(()))
     })
     .map_err(|error| format!("{error}: {left:?}"))?;
-
-    let others: Vec<_> = fired(&prometheus)?.difference(&wanted).cloned().collect();
-    if !others.is_empty() {
-        return Err(format!("alerts that nothing was done for: {others:?}").into());
-    }
-    prometheus.check_health()?;
-    say(began, "every alert has fired and resolved, and every scrape has succeeded");
     Ok(())
 }
 
 /// The exporter as it is shipped, once it is ready.
-fn exporter(pods: &Pods, dir: &std::path::Path) -> Res<Process> {
+fn exporter(pods: &Pods, dir: &Path) -> Res<Process> {
     let program = std::env::var_os("PODPROOF_EXPORTER").ok_or("PODPROOF_EXPORTER is not set")?;
     let root = pods.root().display().to_string();
-    let mut exporter = Process::start(&program, &["--path.podrt", &root], &dir.join("exporter.log"))?;
+    let retention = shrink::shrink(RETENTION);
+    let options = ["--path.podrt", &root, "--retention.deleted", &retention];
+    let mut exporter = Process::start(&program, &options, &dir.join("exporter.log"))?;
     until("the exporter to be ready", PATIENCE, || {
         exporter.check()?;
         Ok(get(EXPORTER, "/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))

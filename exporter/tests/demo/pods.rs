@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::all_processes;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::support::{Res, make_image, podrt};
 
@@ -19,8 +19,8 @@ pub(crate) struct Scene {
     /// What is wrong with it, for people.
     pub(crate) what: &'static str,
     script: &'static str,
-    /// Limit of memory, in Kubernetes' notation.
-    memory: Option<&'static str>,
+    /// Limits, in Kubernetes' notation.
+    limits: &'static [(&'static str, &'static str)],
     /// What is done to it once it runs.
     then: Then,
     /// The alerts that it sets off.
@@ -40,7 +40,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "leaky",
         what: "PID 1 inherits two orphans a second and never waits",
         script: "(while :; do (busybox true &); busybox sleep 0.5; done) & exec busybox sleep 100000",
-        memory: None,
+        limits: &[],
         then: Then::Nothing,
         alerts: &["ReaperStalled", "ZombieStuck", "ZombiesAccumulating"],
     },
@@ -48,7 +48,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "orphaned",
         what: "its sandbox is killed, and its container runs on",
         script: "exec busybox sleep 100000",
-        memory: None,
+        limits: &[],
         then: Then::KillSandbox,
         // Nobody waits for the sandbox either.
         alerts: &["PauseDied", "ZombieStuck"],
@@ -57,7 +57,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "crashing",
         what: "PID 1 fails, again and again",
         script: "busybox sleep 1; exit 1",
-        memory: None,
+        limits: &[],
         then: Then::Nothing,
         alerts: &["InitCrashLoop"],
     },
@@ -65,7 +65,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "crowded",
         what: "19 tasks of 20",
         script: "i=0; while [ $i -lt 18 ]; do busybox sleep 100000 & i=$((i+1)); done; wait",
-        memory: None,
+        limits: &[],
         then: Then::Write("pids.max", "20"),
         alerts: &["TaskLimitNear"],
     },
@@ -73,7 +73,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "greedy",
         what: "children are killed for their memory, and PID 1 lives on",
         script: "while :; do busybox sleep 3; sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; done",
-        memory: Some("24Mi"),
+        limits: &[("memory", "24Mi")],
         // podrt lets the whole container end, as the kubelet does by default.
         then: Then::Write("memory.oom.group", "0"),
         alerts: &["HiddenOOM", "OOMLoop"],
@@ -82,7 +82,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "nosy",
         what: "makes user namespaces",
         script: "while :; do busybox sleep 3; busybox unshare -U busybox true; done",
-        memory: None,
+        limits: &[],
         then: Then::Nothing,
         alerts: &["UnexpectedNamespaceEntry"],
     },
@@ -90,7 +90,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "forking",
         what: "makes processes as fast as it can, after half a minute of rest",
         script: "busybox sleep 30; (while :; do (:); done) & while :; do (:); done",
-        memory: None,
+        limits: &[],
         // Prometheus and the exporter need a processor too.
         then: Then::Write("cpu.weight", "1"),
         alerts: &["ForkStorm"],
@@ -115,18 +115,8 @@ impl Pods {
     }
 
     pub(crate) fn run(&self, scene: &Scene) -> Res<()> {
-        let limits = scene.memory.map_or_else(|| json!({}), |memory| json!({ "memory": memory }));
-        let document = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": scene.pod, "namespace": NAMESPACE },
-            "spec": { "containers": [{
-                "name": "main", "image": self.dir.join("image"), "command": ["sh", "-c", scene.script],
-                "resources": { "limits": limits },
-            }] },
-        });
-        let manifest = self.dir.join(format!("{}.json", scene.pod));
-        fs::write(&manifest, document.to_string())?;
-        let manifest = manifest.display().to_string();
-        self.podrt(&["run", "--network", "none", "--restart-backoff", "0", &manifest])?;
+        let limits = scene.limits.iter().map(|(name, limit)| ((*name).to_owned(), json!(limit)));
+        self.start(NAMESPACE, scene.pod, scene.script, &limits.collect())?;
         let cgroup = Path::new(CGROUPS).join(scene.pod);
         match scene.then {
             Then::Nothing => {}
@@ -140,11 +130,37 @@ impl Pods {
         Ok(())
     }
 
+    /// Starts a pod whose container, `main`, runs this script under these limits.
+    pub(crate) fn start(
+        &self,
+        namespace: &str,
+        pod: &str,
+        script: &str,
+        limits: &Map<String, Value>,
+    ) -> Res<()> {
+        let document = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod, "namespace": namespace },
+            "spec": { "containers": [{
+                "name": "main", "image": self.dir.join("image"), "command": ["sh", "-c", script],
+                "resources": { "limits": limits },
+            }] },
+        });
+        let manifest = self.dir.join(format!("{pod}.json"));
+        fs::write(&manifest, document.to_string())?;
+        let manifest = manifest.display().to_string();
+        self.podrt(&["run", "--network", "none", "--restart-backoff", "0", &manifest])
+    }
+
     pub(crate) fn remove(&self, scene: &Scene) -> Res<()> {
         if matches!(scene.then, Then::KillSandbox) {
             kill(supervisor(scene.pod)?, Signal::SIGCONT)?;
         }
-        self.podrt(&["rm", "--force", scene.pod])
+        self.end(scene.pod)
+    }
+
+    /// Ends a pod, and what it left.
+    pub(crate) fn end(&self, pod: &str) -> Res<()> {
+        self.podrt(&["rm", "--force", pod])
     }
 
     fn podrt(&self, arguments: &[&str]) -> Res<()> {
