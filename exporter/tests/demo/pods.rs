@@ -8,9 +8,11 @@ use nix::unistd::Pid;
 use procfs::process::all_processes;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Res, make_image, podrt};
+use crate::PATIENCE;
+use crate::support::{Res, make_image, podrt, until};
 
-const NAMESPACE: &str = "demo";
+/// That of what is shown.
+pub(crate) const NAMESPACE: &str = "demo";
 const CGROUPS: &str = "/sys/fs/cgroup/podrt-pods";
 
 /// A pod with one container, `main`.
@@ -97,6 +99,16 @@ pub(crate) const SCENES: &[Scene] = &[
     },
 ];
 
+/// Makes processes all the time, and counts them in a file; nothing is wrong with it.
+pub(crate) const STEADY: Scene = Scene {
+    pod: "steady",
+    what: "makes some processes a second",
+    script: "n=0; while :; do busybox true; busybox sleep 0.2; n=$((n+2)); echo $n > /forked; done",
+    limits: &[],
+    then: Then::Nothing,
+    alerts: &[],
+};
+
 /// The pods of a directory; removed with it.
 pub(crate) struct Pods {
     dir: PathBuf,
@@ -166,6 +178,17 @@ impl Pods {
     fn podrt(&self, arguments: &[&str]) -> Res<()> {
         podrt(&self.root(), arguments)
     }
+}
+
+/// How many processes [`STEADY`] has made so far; it may have made two more.
+pub(crate) fn forked() -> Res<u32> {
+    let procs = Path::new(CGROUPS).join(STEADY.pod).join("main/cgroup.procs");
+    until("the count of the processes made", PATIENCE, || {
+        // The process may just have ended, and the file may just be written.
+        let count =
+            |tgid: &str| fs::read_to_string(format!("/proc/{tgid}/root/forked")).ok()?.trim().parse().ok();
+        Ok(fs::read_to_string(&procs)?.lines().find_map(count))
+    })
 }
 
 /// The process of podrt that stays with a pod.

@@ -72,7 +72,7 @@ pub(crate) fn check(prometheus: &Prometheus, time: Duration) -> Res<()> {
 }
 
 /// Counters of which a series has decreased in this time.
-fn decreased(prometheus: &Prometheus, time: Duration) -> Res<Vec<String>> {
+pub(crate) fn decreased(prometheus: &Prometheus, time: Duration) -> Res<Vec<String>> {
     let families = prometheus::api("metadata")?;
     let mut decreased = Vec::new();
     let mut n_counters = 0;
