@@ -1,11 +1,13 @@
 //! The shipped alerts with a real Prometheus: pods that do what each alert is about, until all of them fire; then the pods are
 //! ended, until all alerts have resolved. Answers of PromQL are printed on the way. Meanwhile other pods come and go, and no scrape
-//! may fail. At last the exporter is ended and started again.
+//! may fail. At last the exporter is ended and started again, and the panels of the dashboard are filled.
 //!
 //! Runs in a VM by `cargo xtask exporter-demo`, which names the programs: `PODPROOF_EXPORTER`, `PODPROOF_PROMETHEUS`, `PODRT_POD` and
 //! `PODRT_PAUSE`. Minutes of the rules are seconds here (`shrink`).
 
 mod churn;
+mod panel;
+mod panels;
 mod pods;
 mod process;
 mod prometheus;
@@ -17,12 +19,14 @@ mod support;
 mod values;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use panels::Shown;
 use pods::{Pods, SCENES, STEADY};
 use process::{Process, get};
 use prometheus::Prometheus;
@@ -70,21 +74,24 @@ fn main() -> ExitCode {
 type Alert = (String, String);
 
 fn demo() -> Res<()> {
+    // For the panels about what the probes cost.
+    fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")?;
     let dir = tempfile::tempdir()?;
     let pods = Pods::new(&dir.path().join("pods"))?;
     let start = || exporter(&pods, dir.path());
     let exporter = start()?;
     let prometheus = Prometheus::start(dir.path(), EXPORTER)?;
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), SystemTime::now());
     pods.run(&STEADY)?;
 
-    let ((), n_guests) = churn::during(&pods, &prometheus, || alerts(&pods, &prometheus, began))?;
+    let (fired_after, n_guests) = churn::during(&pods, &prometheus, || alerts(&pods, &prometheus, began))?;
     scrapes::check(&prometheus, began.elapsed())?;
     let what = format!(
         "every alert has fired and resolved, {n_guests} pods came and went, and every scrape has succeeded"
     );
     say(began, &what);
 
+    let restarted_after = began.elapsed();
     let _exporter = restart::check(&pods, &prometheus, exporter, start)?;
     let mut others: BTreeSet<_> = fired(&prometheus)?.difference(&wanted()).cloned().collect();
     // On a slow machine it is true, with or without a restart.
@@ -93,11 +100,25 @@ fn demo() -> Res<()> {
         return Err(format!("alerts that nothing was done for: {others:?}").into());
     }
     say(began, "the exporter was ended and started again, and nothing looked as if it had happened then");
+
+    let marks = [("all alerts fire", fired_after), ("the exporter is restarted", restarted_after)];
+    let shown = Shown {
+        began: began_at,
+        marks: marks.map(|(what, after)| (what.to_owned(), after)).into(),
+        moment: fired_after,
+        time: began.elapsed(),
+    };
+    let records = panels::fill(&prometheus, &shown)?;
+    if let Some(path) = std::env::var_os("PODPROOF_PANELS") {
+        panels::write(&records, Path::new(&path))?;
+    }
+    panels::check(&records)?;
+    say(began, "each panel of the dashboard has something to show");
     Ok(())
 }
 
-/// All alerts fire and resolve.
-fn alerts(pods: &Pods, prometheus: &Prometheus, began: Instant) -> Res<()> {
+/// All alerts fire and resolve; how long after `began` all had fired.
+fn alerts(pods: &Pods, prometheus: &Prometheus, began: Instant) -> Res<Duration> {
     for scene in SCENES {
         pods.run(scene)?;
         say(began, &format!("pod {}: {}", scene.pod, scene.what));
@@ -122,6 +143,7 @@ fn alerts(pods: &Pods, prometheus: &Prometheus, began: Instant) -> Res<()> {
         return Err(format!("these alerts did not fire: {silent:?}").into());
     }
 
+    let fired_after = began.elapsed();
     prometheus.check_values()?;
 
     say(began, "the pods are ended");
@@ -138,7 +160,7 @@ fn alerts(pods: &Pods, prometheus: &Prometheus, began: Instant) -> Res<()> {
         Ok(left.is_empty().then_some(()))
     })
     .map_err(|error| format!("{error}: {left:?}"))?;
-    Ok(())
+    Ok(fired_after)
 }
 
 /// The exporter as it is shipped, once it is ready.

@@ -21,7 +21,7 @@ pub(crate) struct Scene {
     /// What is wrong with it, for people.
     pub(crate) what: &'static str,
     script: &'static str,
-    /// Limits, in Kubernetes' notation.
+    /// Limits of memory and of CPU, in Kubernetes' notation.
     limits: &'static [(&'static str, &'static str)],
     /// What is done to it once it runs.
     then: Then,
@@ -75,15 +75,15 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "greedy",
         what: "children are killed for their memory, and PID 1 lives on",
         script: "while :; do busybox sleep 3; sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; done",
-        limits: &[("memory", "24Mi")],
+        limits: &[("memory", "24Mi"), ("cpu", "500m")],
         // podrt lets the whole container end, as the kubelet does by default.
         then: Then::Write("memory.oom.group", "0"),
         alerts: &["HiddenOOM", "OOMLoop"],
     },
     Scene {
         pod: "nosy",
-        what: "makes user namespaces",
-        script: "while :; do busybox sleep 3; busybox unshare -U busybox true; done",
+        what: "makes user namespaces, and is refused others",
+        script: "while :; do busybox sleep 3; busybox unshare -U busybox true; busybox unshare -m busybox true; done",
         limits: &[],
         then: Then::Nothing,
         alerts: &["UnexpectedNamespaceEntry"],

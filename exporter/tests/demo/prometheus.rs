@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::panels::finite;
 use crate::process::{Process, get};
 use crate::shrink::{duration, shrink};
 use crate::support::{samples, until};
@@ -26,7 +27,10 @@ pub(crate) struct Prometheus {
 
 /// What an expression gives: labels and a value each.
 #[derive(Debug)]
-pub(crate) struct Answer(Vec<(BTreeMap<String, String>, String)>);
+pub(crate) struct Answer(pub(crate) Vec<(BTreeMap<String, String>, String)>);
+
+/// The labels of a series, and a value or none for each moment.
+pub(crate) type Series = (BTreeMap<String, String>, Vec<Option<f64>>);
 
 impl Prometheus {
     /// Starts it, and waits until it has scraped the exporter.
@@ -63,10 +67,39 @@ impl Prometheus {
     }
 
     pub(crate) fn query(&self, expression: &str) -> Res<Answer> {
-        let data = api(&format!("query?query={}", encoded(expression)))?;
+        self.query_at(expression, SystemTime::now())
+    }
+
+    /// What an expression gave at a moment.
+    pub(crate) fn query_at(&self, expression: &str, moment: SystemTime) -> Res<Answer> {
+        let data = api(&format!("query?query={}&time={}", encoded(expression), unix(moment)?))?;
         let samples = data["result"].as_array().ok_or("an answer without a result")?;
         let sample = |sample: &Value| (labels(sample), text(&sample["value"][1]));
         Ok(Answer(samples.iter().map(sample).collect()))
+    }
+
+    /// What an expression gave at so many moments from `began` on.
+    pub(crate) fn query_range(
+        &self,
+        expression: &str,
+        began: SystemTime,
+        step: Duration,
+        n_steps: usize,
+    ) -> Res<Vec<Series>> {
+        let end = began + step * u32::try_from(n_steps)?.saturating_sub(1);
+        let (from, to, width) = (unix(began)?, unix(end)?, step.as_secs_f64());
+        let query = encoded(expression);
+        let data = api(&format!("query_range?query={query}&start={from}&end={to}&step={width}"))?;
+        let line = |series: &Value| -> Res<Series> {
+            let mut values = vec![None; n_steps];
+            for sample in series["values"].as_array().into_iter().flatten() {
+                let after = sample[0].as_f64().ok_or("a sample without a time")? - from.parse::<f64>()?;
+                let place = values.get_mut((after / width).round() as usize);
+                *place.ok_or("a sample outside of the range")? = sample[1].as_str().and_then(finite);
+            }
+            Ok((labels(series), values))
+        };
+        data["result"].as_array().ok_or("an answer without a result")?.iter().map(line).collect()
     }
 
     /// The value of an expression that has at most one.
@@ -126,6 +159,11 @@ fn labels(series: &Value) -> BTreeMap<String, String> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A moment as the API takes it.
+fn unix(moment: SystemTime) -> Res<String> {
+    Ok(format!("{:.3}", moment.duration_since(UNIX_EPOCH)?.as_secs_f64()))
 }
 
 /// For the query of a URL (RFC 3986, section 2.1).
