@@ -13,7 +13,7 @@ use crate::{PATIENCE, Res};
 /// So many are few for the time that the alerts take.
 const LEAST: usize = 5;
 /// Scrapes that a pod stays for: enough for a rate, and the machine has other things to do too.
-const N_SCRAPES: f64 = 4.0;
+const N_SCRAPES: f64 = 6.0;
 
 /// Does `work`, and meanwhile has a pod come and go after the other; what the work gives, and how many pods there were.
 ///

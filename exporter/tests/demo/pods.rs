@@ -75,7 +75,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "greedy",
         what: "children are killed for their memory, and PID 1 lives on",
         script: "while :; do busybox sleep 3; sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; done",
-        limits: &[("memory", "24Mi"), ("cpu", "500m")],
+        limits: &[("memory", "24Mi"), ("cpu", "200m")],
         // podrt lets the whole container end, as the kubelet does by default.
         then: Then::Write("memory.oom.group", "0"),
         alerts: &["HiddenOOM", "OOMLoop"],
