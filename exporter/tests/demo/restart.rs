@@ -94,7 +94,9 @@ pub(crate) fn check(
 /// Waits until there were so many scrapes since a moment.
 fn scraped(prometheus: &Prometheus, since: Instant, n_scrapes: f64) -> Res<f64> {
     until("scrapes", PATIENCE, || {
-        let n = format!("count_over_time(up{{job=\"podproof\"}}[{}ms])", since.elapsed().as_millis());
+        // No range is empty.
+        let range_ms = since.elapsed().as_millis().max(1);
+        let n = format!("count_over_time(up{{job=\"podproof\"}}[{range_ms}ms])");
         Ok(prometheus.value(&n)?.filter(|n| *n >= n_scrapes))
     })
 }
