@@ -61,8 +61,9 @@ pub(super) fn table(area: &Area<'_>, table: &Table) -> Result<()> {
     let rows: Vec<Vec<String>> =
         texts.map(Iterator::collect).take((height / LINE).saturating_sub(1) as usize).collect();
     let widest = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].as_str()).chain([table.head[column].0.as_str()]);
-        cells.map(|cell| width_of(cell, SIZE)).max().unwrap_or(0) + 10
+        let cells = rows.iter().map(|row| width_of(&row[column], SIZE)).max().unwrap_or(0);
+        // Bold letters are wider.
+        cells.max(width_of(&table.head[column].0, SIZE + 2)) + 10
     };
     let widths: Vec<u32> = (0..table.head.len()).map(widest).collect();
     // What is left is shared out, and so is what is missing.

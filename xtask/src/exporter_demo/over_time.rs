@@ -14,7 +14,7 @@ const DEAD: RGBColor = RGBColor(0xc6, 0x28, 0x28);
 const HEAT: RGBColor = RGBColor(0xb3, 0x40, 0x00);
 
 /// Heights of the axis of time and of a line of the legend, and of what is written there.
-const AXIS: u32 = 18;
+const AXIS: u32 = 22;
 const LEGEND: u32 = 16;
 const SIZE: u32 = 12;
 /// Room for values on the left.
@@ -52,7 +52,7 @@ pub(super) fn lines(area: &Area<'_>, panel: &Panel, time: &Time) -> Result<()> {
     let plot = area.clone().shrink((0, 0), (width, plot_height));
     let mut chart = ChartBuilder::on(&plot)
         .margin_top(4)
-        .margin_right(8)
+        .margin_right(16)
         .x_label_area_size(AXIS)
         .y_label_area_size(VALUES)
         .build_cartesian_2d(0.0..minutes(time, time.n_steps), 0.0..top)?;
@@ -121,7 +121,7 @@ fn lanes(area: &Area<'_>, lanes: &[Lane], time: &Time) -> Result<()> {
     let names = lanes.iter().map(|(name, _)| width_of(name, SIZE)).max().unwrap_or(0) + SPACE;
     let n = lanes.len() as f64;
     let mut chart = ChartBuilder::on(area)
-        .margin_right(8)
+        .margin_right(16)
         .x_label_area_size(AXIS)
         .y_label_area_size(names)
         .build_cartesian_2d(0.0..minutes(time, time.n_steps), 0.0..n)?;
