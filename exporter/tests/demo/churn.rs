@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use nix::poll::{PollTimeout, poll};
 use serde_json::Map;
 
 use crate::pods::Pods;
@@ -55,6 +56,8 @@ fn come_and_go(pods: &Pods, prometheus: &Prometheus, is_over: &AtomicBool) -> Re
         let pod = name(n);
         pods.start("guests", &pod, "busybox true; exec busybox sleep 100000", &Map::new())?;
         until(&format!("scrapes with {pod}"), PATIENCE, || {
+            // More often there is nothing new, and to ask takes time from the scrapes.
+            poll(&mut [], PollTimeout::try_from(prometheus.interval())?)?;
             let n_scrapes = prometheus.value(&format!("count_over_time({}[1h])", series(n)))?;
             Ok(n_scrapes.filter(|n_scrapes| *n_scrapes >= N_SCRAPES))
         })?;

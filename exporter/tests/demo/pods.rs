@@ -94,7 +94,7 @@ pub(crate) const SCENES: &[Scene] = &[
         script: "busybox sleep 30; (while :; do (:); done) & while :; do (:); done",
         limits: &[],
         // Prometheus and the exporter need a processor too.
-        then: Then::Write("cpu.weight", "1"),
+        then: Then::Write("cpu.max", "30000 100000"),
         alerts: &["ForkStorm"],
     },
 ];
@@ -103,7 +103,7 @@ pub(crate) const SCENES: &[Scene] = &[
 pub(crate) const STEADY: Scene = Scene {
     pod: "steady",
     what: "makes some processes a second",
-    script: "n=0; while :; do busybox true; busybox sleep 0.2; n=$((n+2)); echo $n > /forked; done",
+    script: "n=0; while :; do busybox true; busybox sleep 0.4; n=$((n+2)); echo $n > /forked; done",
     limits: &[],
     then: Then::Nothing,
     alerts: &[],
