@@ -128,21 +128,33 @@ pub(crate) fn kernel(name: &str, tools: &Toolbox) -> Result<Kernel> {
 
 /// Runs a machine whose command has our own output streams, and ends as the command ends (3: the machine failed).
 pub(crate) fn finish(vm: &Vm) -> Result<ExitCode> {
-    let mut terminal = Terminal::default();
-    let report = vm.run(&mut terminal)?;
+    Ok(ExitCode::from(end(vm, &mut Terminal::default())?))
+}
+
+/// The same, with the exit status as a number and the lines that the command wrote to the records port.
+pub(crate) fn finish_with_records(vm: &Vm) -> Result<(u8, Vec<u8>)> {
+    let mut terminal = Terminal { records: Some(Vec::new()), ..Terminal::default() };
+    let status = end(vm, &mut terminal)?;
+    Ok((status, terminal.records.unwrap_or_default()))
+}
+
+fn end(vm: &Vm, terminal: &mut Terminal) -> Result<u8> {
+    let report = vm.run(terminal)?;
     if !report.outcome.is_result() {
         eprintln!("vm: {}", report.explain());
     }
-    if let Some(error) = terminal.failed {
+    if let Some(error) = terminal.failed.take() {
         return Err(error).context("cannot write the command's output");
     }
-    Ok(ExitCode::from(report.outcome.exit_status()))
+    Ok(report.outcome.exit_status())
 }
 
 /// Passes the command's output on, and everything else to standard error.
 #[derive(Debug, Default)]
 struct Terminal {
     failed: Option<std::io::Error>,
+    /// Where records go instead, if they are not shown.
+    records: Option<Vec<u8>>,
 }
 
 impl Observer for Terminal {
@@ -158,7 +170,10 @@ impl Observer for Terminal {
     }
 
     fn record(&mut self, line: &[u8]) {
-        eprintln!("record: {}", String::from_utf8_lossy(line));
+        match &mut self.records {
+            Some(records) => records.extend(line.iter().chain(b"\n")),
+            None => eprintln!("record: {}", String::from_utf8_lossy(line)),
+        }
     }
 
     fn event(&mut self, event: &Event) {

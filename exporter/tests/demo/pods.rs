@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procfs::process::all_processes;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::support::{Res, make_image, podrt};
+use crate::PATIENCE;
+use crate::support::{Res, make_image, podrt, until};
 
-const NAMESPACE: &str = "demo";
+/// That of what is shown.
+pub(crate) const NAMESPACE: &str = "demo";
 const CGROUPS: &str = "/sys/fs/cgroup/podrt-pods";
 
 /// A pod with one container, `main`.
@@ -19,8 +21,8 @@ pub(crate) struct Scene {
     /// What is wrong with it, for people.
     pub(crate) what: &'static str,
     script: &'static str,
-    /// Limit of memory, in Kubernetes' notation.
-    memory: Option<&'static str>,
+    /// Limits of memory and of CPU, in Kubernetes' notation.
+    limits: &'static [(&'static str, &'static str)],
     /// What is done to it once it runs.
     then: Then,
     /// The alerts that it sets off.
@@ -40,7 +42,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "leaky",
         what: "PID 1 inherits two orphans a second and never waits",
         script: "(while :; do (busybox true &); busybox sleep 0.5; done) & exec busybox sleep 100000",
-        memory: None,
+        limits: &[],
         then: Then::Nothing,
         alerts: &["ReaperStalled", "ZombieStuck", "ZombiesAccumulating"],
     },
@@ -48,7 +50,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "orphaned",
         what: "its sandbox is killed, and its container runs on",
         script: "exec busybox sleep 100000",
-        memory: None,
+        limits: &[],
         then: Then::KillSandbox,
         // Nobody waits for the sandbox either.
         alerts: &["PauseDied", "ZombieStuck"],
@@ -57,7 +59,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "crashing",
         what: "PID 1 fails, again and again",
         script: "busybox sleep 1; exit 1",
-        memory: None,
+        limits: &[],
         then: Then::Nothing,
         alerts: &["InitCrashLoop"],
     },
@@ -65,7 +67,7 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "crowded",
         what: "19 tasks of 20",
         script: "i=0; while [ $i -lt 18 ]; do busybox sleep 100000 & i=$((i+1)); done; wait",
-        memory: None,
+        limits: &[],
         then: Then::Write("pids.max", "20"),
         alerts: &["TaskLimitNear"],
     },
@@ -73,16 +75,16 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "greedy",
         what: "children are killed for their memory, and PID 1 lives on",
         script: "while :; do busybox sleep 3; sh -c 'x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'; done",
-        memory: Some("24Mi"),
+        limits: &[("memory", "24Mi"), ("cpu", "200m")],
         // podrt lets the whole container end, as the kubelet does by default.
         then: Then::Write("memory.oom.group", "0"),
         alerts: &["HiddenOOM", "OOMLoop"],
     },
     Scene {
         pod: "nosy",
-        what: "makes user namespaces",
-        script: "while :; do busybox sleep 3; busybox unshare -U busybox true; done",
-        memory: None,
+        what: "makes user namespaces, and is refused others",
+        script: "while :; do busybox sleep 3; busybox unshare -U busybox true; busybox unshare -m busybox true; done",
+        limits: &[],
         then: Then::Nothing,
         alerts: &["UnexpectedNamespaceEntry"],
     },
@@ -90,12 +92,22 @@ pub(crate) const SCENES: &[Scene] = &[
         pod: "forking",
         what: "makes processes as fast as it can, after half a minute of rest",
         script: "busybox sleep 30; (while :; do (:); done) & while :; do (:); done",
-        memory: None,
+        limits: &[],
         // Prometheus and the exporter need a processor too.
-        then: Then::Write("cpu.weight", "1"),
+        then: Then::Write("cpu.max", "30000 100000"),
         alerts: &["ForkStorm"],
     },
 ];
+
+/// Makes processes all the time, and counts them in a file; nothing is wrong with it.
+pub(crate) const STEADY: Scene = Scene {
+    pod: "steady",
+    what: "makes some processes a second",
+    script: "n=0; while :; do busybox true; busybox sleep 0.4; n=$((n+2)); echo $n > /forked; done",
+    limits: &[],
+    then: Then::Nothing,
+    alerts: &[],
+};
 
 /// The pods of a directory; removed with it.
 pub(crate) struct Pods {
@@ -115,18 +127,8 @@ impl Pods {
     }
 
     pub(crate) fn run(&self, scene: &Scene) -> Res<()> {
-        let limits = scene.memory.map_or_else(|| json!({}), |memory| json!({ "memory": memory }));
-        let document = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": scene.pod, "namespace": NAMESPACE },
-            "spec": { "containers": [{
-                "name": "main", "image": self.dir.join("image"), "command": ["sh", "-c", scene.script],
-                "resources": { "limits": limits },
-            }] },
-        });
-        let manifest = self.dir.join(format!("{}.json", scene.pod));
-        fs::write(&manifest, document.to_string())?;
-        let manifest = manifest.display().to_string();
-        self.podrt(&["run", "--network", "none", "--restart-backoff", "0", &manifest])?;
+        let limits = scene.limits.iter().map(|(name, limit)| ((*name).to_owned(), json!(limit)));
+        self.start(NAMESPACE, scene.pod, scene.script, &limits.collect())?;
         let cgroup = Path::new(CGROUPS).join(scene.pod);
         match scene.then {
             Then::Nothing => {}
@@ -140,16 +142,53 @@ impl Pods {
         Ok(())
     }
 
+    /// Starts a pod whose container, `main`, runs this script under these limits.
+    pub(crate) fn start(
+        &self,
+        namespace: &str,
+        pod: &str,
+        script: &str,
+        limits: &Map<String, Value>,
+    ) -> Res<()> {
+        let document = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod, "namespace": namespace },
+            "spec": { "containers": [{
+                "name": "main", "image": self.dir.join("image"), "command": ["sh", "-c", script],
+                "resources": { "limits": limits },
+            }] },
+        });
+        let manifest = self.dir.join(format!("{pod}.json"));
+        fs::write(&manifest, document.to_string())?;
+        let manifest = manifest.display().to_string();
+        self.podrt(&["run", "--network", "none", "--restart-backoff", "0", &manifest])
+    }
+
     pub(crate) fn remove(&self, scene: &Scene) -> Res<()> {
         if matches!(scene.then, Then::KillSandbox) {
             kill(supervisor(scene.pod)?, Signal::SIGCONT)?;
         }
-        self.podrt(&["rm", "--force", scene.pod])
+        self.end(scene.pod)
+    }
+
+    /// Ends a pod, and what it left.
+    pub(crate) fn end(&self, pod: &str) -> Res<()> {
+        self.podrt(&["rm", "--force", pod])
     }
 
     fn podrt(&self, arguments: &[&str]) -> Res<()> {
         podrt(&self.root(), arguments)
     }
+}
+
+/// How many processes [`STEADY`] has made so far; it may have made two more.
+pub(crate) fn forked() -> Res<u32> {
+    let procs = Path::new(CGROUPS).join(STEADY.pod).join("main/cgroup.procs");
+    until("the count of the processes made", PATIENCE, || {
+        // The process may just have ended, and the file may just be written.
+        let count =
+            |tgid: &str| fs::read_to_string(format!("/proc/{tgid}/root/forked")).ok()?.trim().parse().ok();
+        Ok(fs::read_to_string(&procs)?.lines().find_map(count))
+    })
 }
 
 /// The process of podrt that stays with a pod.

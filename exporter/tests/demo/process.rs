@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::support::{self, Res};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{self, Res, until};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -31,6 +34,17 @@ impl Process {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => Err(format!("{status}: {}", fs::read_to_string(&self.log)?).into()),
+        }
+    }
+
+    /// Ends it as a service manager does; fails when it does not say that all is well.
+    pub(crate) fn end(mut self) -> Res<()> {
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        let status = until("a program to end", ANSWER, || Ok(self.child.try_wait()?))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("{status}: {}", fs::read_to_string(&self.log)?).into())
         }
     }
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::panels::finite;
 use crate::process::{Process, get};
-use crate::shrink::shrink;
-use crate::support::until;
+use crate::shrink::{duration, shrink};
+use crate::support::{samples, until};
 use crate::{Alert, PATIENCE, Res, values};
 
 const ADDRESS: &str = "127.0.0.1:9090";
@@ -20,18 +22,24 @@ const RULES: &str = include_str!("../../deploy/alerts.yaml");
 /// The server; its data is gone with the demo.
 pub(crate) struct Prometheus {
     _process: Process,
+    interval: Duration,
 }
 
 /// What an expression gives: labels and a value each.
 #[derive(Debug)]
-pub(crate) struct Answer(Vec<(BTreeMap<String, String>, String)>);
+pub(crate) struct Answer(pub(crate) Vec<(BTreeMap<String, String>, String)>);
+
+/// The labels of a series, and a value or none for each moment.
+pub(crate) type Series = (BTreeMap<String, String>, Vec<Option<f64>>);
 
 impl Prometheus {
     /// Starts it, and waits until it has scraped the exporter.
     pub(crate) fn start(dir: &Path, exporter: &str) -> Res<Self> {
         fs::write(dir.join("alerts.yaml"), shrink(RULES))?;
         let file = dir.join("prometheus.json");
-        fs::write(&file, configuration()?.to_string())?;
+        let configuration = configuration()?;
+        fs::write(&file, configuration.to_string())?;
+        let interval = configuration["global"]["scrape_interval"].as_str().and_then(duration);
         let program = std::env::var_os("PODPROOF_PROMETHEUS").ok_or("PODPROOF_PROMETHEUS is not set")?;
         let arguments = [
             format!("--config.file={}", file.display()),
@@ -45,22 +53,62 @@ impl Prometheus {
             process.check()?;
             Ok(get(ADDRESS, "/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))
         })?;
-        let prometheus = Self { _process: process };
+        let interval = interval.ok_or("the configuration has no interval")?;
+        let prometheus = Self { _process: process, interval };
         until(&format!("a scrape of {exporter}"), PATIENCE, || {
             Ok((!prometheus.query("podproof_build_info")?.0.is_empty()).then_some(()))
         })?;
         Ok(prometheus)
     }
 
+    /// Time from scrape to scrape.
+    pub(crate) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     pub(crate) fn query(&self, expression: &str) -> Res<Answer> {
-        let data = api(&format!("query?query={}", encoded(expression)))?;
+        self.query_at(expression, SystemTime::now())
+    }
+
+    /// What an expression gave at a moment.
+    pub(crate) fn query_at(&self, expression: &str, moment: SystemTime) -> Res<Answer> {
+        let data = api(&format!("query?query={}&time={}", encoded(expression), unix(moment)?))?;
         let samples = data["result"].as_array().ok_or("an answer without a result")?;
-        let sample = |sample: &Value| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let labels = sample["metric"].as_object().into_iter().flatten();
-            (labels.map(|(name, value)| (name.clone(), text(value))).collect(), text(&sample["value"][1]))
-        };
+        let sample = |sample: &Value| (labels(sample), text(&sample["value"][1]));
         Ok(Answer(samples.iter().map(sample).collect()))
+    }
+
+    /// What an expression gave at so many moments from `began` on.
+    pub(crate) fn query_range(
+        &self,
+        expression: &str,
+        began: SystemTime,
+        step: Duration,
+        n_steps: usize,
+    ) -> Res<Vec<Series>> {
+        let end = began + step * u32::try_from(n_steps)?.saturating_sub(1);
+        let (from, to, width) = (unix(began)?, unix(end)?, step.as_secs_f64());
+        let query = encoded(expression);
+        let data = api(&format!("query_range?query={query}&start={from}&end={to}&step={width}"))?;
+        let line = |series: &Value| -> Res<Series> {
+            let mut values = vec![None; n_steps];
+            for sample in series["values"].as_array().into_iter().flatten() {
+                let after = sample[0].as_f64().ok_or("a sample without a time")? - from.parse::<f64>()?;
+                let place = values.get_mut((after / width).round() as usize);
+                *place.ok_or("a sample outside of the range")? = sample[1].as_str().and_then(finite);
+            }
+            Ok((labels(series), values))
+        };
+        data["result"].as_array().ok_or("an answer without a result")?.iter().map(line).collect()
+    }
+
+    /// The value of an expression that has at most one.
+    pub(crate) fn value(&self, expression: &str) -> Res<Option<f64>> {
+        match &self.query(expression)?.0[..] {
+            [] => Ok(None),
+            [(_, value)] => Ok(Some(value.parse()?)),
+            more => Err(format!("{expression} has {} values", more.len()).into()),
+        }
     }
 
     /// Fails unless there is a series of each value of a label that the alerts ask for.
@@ -77,37 +125,6 @@ impl Prometheus {
         }
         Ok(())
     }
-
-    /// Fails unless each scrape has succeeded, and each rule could be evaluated.
-    pub(crate) fn check_health(&self) -> Res<()> {
-        let n_scrapes = self.query("count_over_time(up{job=\"podproof\"}[1h])")?;
-        let worst = self.query("min_over_time(up{job=\"podproof\"}[1h])")?;
-        print!("\nscrapes\n{}", n_scrapes.table());
-        println!(
-            "\nthe longest one, seconds\n{}",
-            self.query("max_over_time(scrape_duration_seconds[1h])")?.table()
-        );
-        match &worst.0[..] {
-            [(_, value)] if value == "1" => {}
-            other => return Err(format!("up was not always 1: {other:?}").into()),
-        }
-        let targets = api("targets?state=active")?;
-        for target in targets["activeTargets"].as_array().ok_or("no targets")? {
-            if target["health"] != "up" || target["lastError"] != "" {
-                return Err(format!("a scrape has failed: {target}").into());
-            }
-        }
-        let rules = api("rules?type=alert")?;
-        let groups = rules["groups"].as_array().ok_or("no rules")?;
-        for rule in groups.iter().flat_map(|group| group["rules"].as_array()).flatten() {
-            if rule["health"] != "ok" {
-                return Err(
-                    format!("a rule cannot be evaluated: {}: {}", rule["name"], rule["lastError"]).into()
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The shipped one, shortened, with the exporter alone: there is neither a node_exporter nor an Alertmanager.
@@ -119,8 +136,13 @@ fn configuration() -> Res<Value> {
     Ok(document)
 }
 
+/// The server's own metrics, by the name with its labels.
+pub(crate) fn own() -> Res<BTreeMap<String, f64>> {
+    samples(&get(ADDRESS, "/metrics")?.1)
+}
+
 /// The `data` of an answer of the API.
-fn api(path: &str) -> Res<Value> {
+pub(crate) fn api(path: &str) -> Res<Value> {
     let (code, body) = get(ADDRESS, &format!("/api/v1/{path}"))?;
     let mut answer: Value =
         serde_json::from_str(&body).map_err(|error| format!("{code}: {error}: {body}"))?;
@@ -128,6 +150,20 @@ fn api(path: &str) -> Res<Value> {
         return Err(format!("{path}: {code}: {answer}").into());
     }
     Ok(answer["data"].take())
+}
+
+fn labels(series: &Value) -> BTreeMap<String, String> {
+    let labels = series["metric"].as_object().into_iter().flatten();
+    labels.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A moment as the API takes it.
+fn unix(moment: SystemTime) -> Res<String> {
+    Ok(format!("{:.3}", moment.duration_since(UNIX_EPOCH)?.as_secs_f64()))
 }
 
 /// For the query of a URL (RFC 3986, section 2.1).

@@ -2,7 +2,9 @@
 //!
 //! One rule makes the one from the other: divided by [`FACTOR`] is every word that is a duration (`10m`, `30s`), every age in seconds
 //! that an expression compares with (`..._age_seconds > 900`), and every sum of rates (`...[2m])) > 200`), since an emulated machine does
-//! not make hundreds of processes a second. Nothing else changes: the exporter itself is not hurried.
+//! not make hundreds of processes a second. Nothing else changes: the exporter is not hurried, but for how long it keeps what is deleted.
+
+use std::time::Duration;
 
 use crate::Res;
 
@@ -29,9 +31,14 @@ pub(crate) fn shrink(text: &str) -> String {
 }
 
 /// A duration as Prometheus writes it, of one unit.
+pub(crate) fn duration(word: &str) -> Option<Duration> {
+    milliseconds(word).map(Duration::from_millis)
+}
+
 fn milliseconds(word: &str) -> Option<u64> {
     let (number, unit) = word.split_at(word.find(|c: char| !c.is_ascii_digit())?);
     let factor = match unit {
+        "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,

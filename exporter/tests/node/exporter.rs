@@ -90,20 +90,13 @@ impl Exporter {
         support::get(&mut stream, path)
     }
 
-    /// All samples, by the name with its labels as it stands in the text.
+    /// All samples.
     pub(crate) fn scrape(&self) -> Res<BTreeMap<String, f64>> {
         let (code, text) = self.get("/metrics")?;
         if code != 200 {
             return Err(format!("the scrape is answered with {code}").into());
         }
-        let mut samples = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
-            if samples.insert(name.to_owned(), value.parse()?).is_some() {
-                return Err(format!("{name} is there twice").into());
-            }
-        }
-        Ok(samples)
+        support::samples(&text)
     }
 
     /// Ends it as a service manager does; its exit code.

@@ -1,5 +1,6 @@
 //! What tests of the exporter in a VM have in common: an image for pods of podrt, podrt itself, pages, and waiting.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
@@ -52,4 +53,16 @@ pub(crate) fn get(stream: &mut (impl Read + Write), path: &str) -> Res<(u16, Str
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an answer without a code")?;
     Ok((code, body.to_owned()))
+}
+
+/// All samples of an exposition, by the name with its labels as it stands in the text.
+pub(crate) fn samples(text: &str) -> Res<BTreeMap<String, f64>> {
+    let mut samples = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
+        if samples.insert(name.to_owned(), value.parse()?).is_some() {
+            return Err(format!("{name} is there twice").into());
+        }
+    }
+    Ok(samples)
 }
