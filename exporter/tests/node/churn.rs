@@ -1,6 +1,7 @@
 //! Many cgroups that live for a moment: nothing of them stays, and no counter falls.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
@@ -11,8 +12,11 @@ pub(crate) const CASES: &[Case] =
 
 /// Cgroups between two scrapes.
 const BATCH: u32 = 50;
-/// Batches before the start that is compared with: what a process takes the first time it keeps for the next.
-const WARM: u32 = 5;
+/// How long the removed are kept.
+const RETENTION: Duration = Duration::from_secs(2);
+/// Batches run for so long before the start that is compared with: as many of the removed are kept then as ever will be, and what a
+/// process takes for them the first time it keeps for the next.
+const WARM: Duration = RETENTION.saturating_mul(3);
 /// Most bytes that the exporter may be bigger afterwards, however many cgroups there were: what the allocator keeps of a scrape with a
 /// batch more than another had.
 const MARGIN: f64 = 2_097_152.0;
@@ -20,11 +24,13 @@ const MARGIN: f64 = 2_097_152.0;
 fn nothing_of_short_lived_cgroups_stays() -> Res<()> {
     let is_full = std::env::var_os("PODPROOF_TEST_FULL").is_some();
     let n_batches = if is_full { 10_000 / BATCH } else { 1_000 / BATCH };
-    let exporter = Exporter::start(&["--retention.deleted", "2s", "--series.max", "1000000"])?;
+    let retention = format!("{}s", RETENTION.as_secs());
+    let exporter = Exporter::start(&["--retention.deleted", &retention, "--series.max", "1000000"])?;
     // Keeps the folder of all others.
     let _keeper = Container::new("f".repeat(64))?;
     let mut churn = Churn { exporter: &exporter, last: exporter.scrape()?, current: None, n: 0 };
-    for _ in 0..WARM {
+    let began = Instant::now();
+    while began.elapsed() < WARM {
         churn.batch()?;
     }
     churn.current = None;
