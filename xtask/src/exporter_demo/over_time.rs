@@ -19,6 +19,8 @@ const LEGEND: u32 = 16;
 const SIZE: u32 = 12;
 /// Room for values on the left.
 const VALUES: u32 = 56;
+/// Width that a label of the axis of time is given.
+const MOMENT: u32 = 60;
 /// Side of the square before a name of the legend, and what is between it and the names.
 const SQUARE: u32 = 9;
 const SPACE: u32 = 5;
@@ -150,11 +152,12 @@ fn lanes(area: &Area<'_>, lanes: &[Lane], time: &Time) -> Result<()> {
 fn axes(chart: &mut Chart<'_, '_>, unit: Option<&str>) -> Result<()> {
     let minutes = |minutes: &f64| format!("{minutes} min");
     let values = |value: &f64| unit::text(unit.unwrap_or_default(), *value);
+    let (width, _) = chart.plotting_area().dim_in_pixel();
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT)
         .bold_line_style(BAND)
         .axis_style(GREY)
-        .x_labels(6)
+        .x_labels((width / MOMENT).clamp(2, 6) as usize)
         .y_labels(5)
         .disable_x_mesh()
         .x_label_formatter(&minutes)
