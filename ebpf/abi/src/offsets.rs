@@ -178,7 +178,7 @@ offsets! {
 
     cfs_rq_tg: "cfs_rq"."tg", 8, CPU;
     cfs_rq_rq: "cfs_rq"."rq", 8, CPU;
-    cfs_rq_throttled: "cfs_rq"."throttled", 4, CPU;
+    cfs_rq_throttled: "cfs_rq"."throttled", 4, OPTIONAL;
     cfs_rq_throttled_clock: "cfs_rq"."throttled_clock", 8, CPU;
     rq_clock: "rq"."clock", 8, CPU;
     task_group_cgroup: "task_group"."css.cgroup", 8, CPU;

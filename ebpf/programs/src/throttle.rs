@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::{fentry, fexit};
 use aya_ebpf::programs::{FEntryContext, FExitContext};
-use podproof_abi::{Counter, THROTTLE_BOUNDS_NS};
+use podproof_abi::{Counter, MISSING, THROTTLE_BOUNDS_NS};
 
 use crate::count::Counting;
 use crate::kernel::{id_of_cgroup, off, rd};
@@ -29,8 +29,14 @@ pub(crate) fn unthrottle_cfs_rq_return(ctx: FExitContext) -> u32 {
     // SAFETY: a map's value, which is this CPU's own.
     let since_ns = unsafe { since.replace(0) };
     let cfs_rq: usize = ctx.arg(0);
-    // Nothing ran in it when its quota was used up, or it is still held back.
-    if since_ns == 0 || rd::<u32>(cfs_rq, off!(cfs_rq_throttled)) != 0 {
+    // Kernels in which it is a bit-field forget since when it was held back; older ones do not.
+    let is_held = if off!(cfs_rq_throttled) == MISSING {
+        rd::<u64>(cfs_rq, off!(cfs_rq_throttled_clock)) != 0
+    } else {
+        rd::<u32>(cfs_rq, off!(cfs_rq_throttled)) != 0
+    };
+    // Or nothing ran in it when its quota was used up.
+    if is_held || since_ns == 0 {
         return 0;
     }
     let rq: usize = rd(cfs_rq, off!(cfs_rq_rq));
