@@ -22,7 +22,7 @@ const N_PROCESSES: f64 = 2.0;
 
 /// Scrapes of the old one that are looked at.
 const N_BEFORE: f64 = 4.0;
-/// Those of the new one: half a minute, and that is longer than any alert waits that could fire.
+/// Those of the new one: 40 s, and that is longer than any alert waits that could fire.
 const N_SCRAPES: f64 = 20.0;
 
 const STARTED: &str = "podproof_accounting_start_time_seconds";
