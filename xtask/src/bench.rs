@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::build;
 use crate::cmd::Cmd;
 use crate::markdown;
+use crate::suite::MachineArgs;
 use crate::workspace;
 
 /// What to measure.
@@ -62,13 +63,47 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
 }
 
+/// Options of the measurements in a VM.
+#[derive(Debug, Args)]
+struct InVmArgs {
+    /// A short run, to see that everything works; its figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// 6.1, 6.12, or the path of a bzImage or vmlinux
+    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
+    kernel: String,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Measure nothing: make page and plot again from FILE
+    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
+    render: bool,
+}
+
 /// Schema of the files, of all measurements.
 const SCHEMA: u32 = 1;
 
 /// The figures of a measurement, as they are in its file.
-trait Figures: Serialize + Sized {
+trait Figures: Serialize + DeserializeOwned {
+    /// The measurement's name in its file.
+    const BENCH: &'static str;
+
     /// Reads a file.
-    fn parse(text: &str) -> Result<Self>;
+    ///
+    /// # Errors
+    /// It is no JSON, or of another schema or measurement.
+    fn parse(text: &str) -> Result<Self> {
+        let not_one = "not the JSON of a measurement";
+        let document: serde_json::Value = serde_json::from_str(text).context(not_one)?;
+        let bench = Self::BENCH;
+        ensure!(
+            document["schema"] == SCHEMA && document["bench"] == bench,
+            "schema {} of bench {}; this is for schema {SCHEMA} of {bench:?}",
+            document["schema"],
+            document["bench"]
+        );
+        serde_json::from_value(document).context(not_one)
+    }
+
     /// The page; `image` is the name of the plot beside it.
     fn page(&self, image: &str) -> String;
     /// The plot as SVG.
@@ -107,22 +142,6 @@ fn files<T: Figures>(
         println!("{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads a file of this schema and measurement.
-///
-/// # Errors
-/// It is no JSON, or of another schema or measurement.
-fn parse<T: DeserializeOwned>(text: &str, bench: &str) -> Result<T> {
-    let not_one = "not the JSON of a measurement";
-    let document: serde_json::Value = serde_json::from_str(text).context(not_one)?;
-    ensure!(
-        document["schema"] == SCHEMA && document["bench"] == bench,
-        "schema {} of bench {}; this is for schema {SCHEMA} of {bench:?}",
-        document["schema"],
-        document["bench"]
-    );
-    serde_json::from_value(document).context(not_one)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

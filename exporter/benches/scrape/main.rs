@@ -47,25 +47,13 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match options(&args).and_then(|options| measure(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    measure::exit(options(&args).and_then(|options| measure(&options)))
 }
 
 fn options(args: &[String]) -> Res<Options> {
     let mut options = Options::default();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        // cargo bench adds it.
-        if arg == "--bench" {
-            continue;
-        }
-        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
-        match arg.as_str() {
+    for (arg, value) in measure::options(args)? {
+        match arg {
             "--rounds" => options.rounds = value.parse()?,
             "--sizes" => options.sizes = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--idle-scrapes" => options.idle_scrapes = value.parse()?,

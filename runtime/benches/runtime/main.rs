@@ -43,30 +43,18 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match options(&args).and_then(|options| measure(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    measure::exit(options(&args).and_then(|options| measure(&options)))
 }
 
 fn options(args: &[String]) -> Res<Options> {
     let mut options = Options::default();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        // cargo bench adds it.
-        if arg == "--bench" {
-            continue;
-        }
-        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
+    for (arg, value) in measure::options(args)? {
         let named = || {
             let (name, path) =
                 value.split_once('=').ok_or_else(|| format!("{arg} {value}: not NAME=FILE"))?;
             Ok::<_, String>((name.to_owned(), PathBuf::from(path)))
         };
-        match arg.as_str() {
+        match arg {
             "--rounds" => options.rounds = value.parse()?,
             "--growth" => options.growth = value.parse()?,
             "--traces" => options.traces = value.parse()?,

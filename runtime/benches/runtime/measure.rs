@@ -1,15 +1,42 @@
-//! What measuring programs have in common: commands that are timed, the memory of processes, the machine, and records.
+//! What measuring programs have in common: their command line and end, commands that are timed, the memory of processes, the
+//! machine, and records.
 
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use serde::Serialize;
 
 /// Any error of a measurement.
 pub(crate) type Res<T> = Result<T, Box<dyn Error>>;
+
+/// The options of a command line, all of which have a value.
+pub(crate) fn options(args: &[String]) -> Res<Vec<(&str, &str)>> {
+    let mut options = Vec::new();
+    let mut args = args.iter();
+    while let Some(name) = args.next() {
+        // cargo bench adds it.
+        if name == "--bench" {
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+        options.push((name.as_str(), value.as_str()));
+    }
+    Ok(options)
+}
+
+/// What to exit with; tells what went wrong.
+pub(crate) fn exit(result: Res<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
 
 /// Where it is measured.
 #[derive(Debug)]

@@ -16,10 +16,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use vm_images::{Rootfs, Vm};
 
-use crate::bench::{Figures, built_bench, files, guest, parse};
+use crate::bench::{Figures, InVmArgs, built_bench, files, guest};
 use crate::build;
 use crate::setup::{self, Tool};
-use crate::suite::{self, MachineArgs};
+use crate::suite;
 use crate::vm;
 use figures::{BENCH, Document, PEER, SIZES};
 
@@ -36,17 +36,8 @@ pub(crate) struct ExporterArgs {
     /// Where the figures go; page and plot go beside it as .md and .svg. Without it the tables are printed only
     #[arg(long, value_name = "FILE", required_if_eq("render", "true"))]
     json: Option<PathBuf>,
-    /// A run of few rounds with few containers, to see that everything works; its figures mean little
-    #[arg(long)]
-    quick: bool,
-    /// 6.1, 6.12, or the path of a bzImage or vmlinux
-    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
-    kernel: String,
     #[command(flatten)]
-    machine: MachineArgs,
-    /// Measure nothing: make page and plot again from FILE
-    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
-    render: bool,
+    vm: InVmArgs,
 }
 
 /// Measures, prints the tables and writes the three files.
@@ -57,15 +48,13 @@ pub(crate) fn run(args: &ExporterArgs) -> Result<ExitCode> {
         Ok(document)
     };
     match &args.json {
-        Some(json) => files(json, args.render, measure),
+        Some(json) => files(json, args.vm.render, measure),
         None => measure().map(|_document: Document| ExitCode::SUCCESS),
     }
 }
 
 impl Figures for Document {
-    fn parse(text: &str) -> Result<Self> {
-        parse(text, BENCH)
-    }
+    const BENCH: &'static str = BENCH;
 
     fn page(&self, image: &str) -> String {
         page::markdown(self, image)
@@ -82,7 +71,7 @@ impl Figures for Document {
 
 fn measure(args: &ExporterArgs) -> Result<Document> {
     let mut wanted = Tool::BUILD.to_vec();
-    wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
+    wanted.extend(suite::tools(std::slice::from_ref(&args.vm.kernel)));
     wanted.push(Tool::NodeExporter);
     let tools = setup::ensure(&wanted)?;
     let probes = build::probes(&tools)?;
@@ -96,20 +85,21 @@ fn measure(args: &ExporterArgs) -> Result<Document> {
         .program(EXPORTER, &built.join("podproof-exporter"), &[])?
         .program(NODE_EXPORTER, &peer.path, peer.libraries.as_slice())?;
     let quick = &SIZES[..2];
-    let (sizes, rounds, idle_scrapes) = if args.quick { (quick, "2", "2") } else { (&SIZES[..], "10", "12") };
+    let (sizes, rounds, idle_scrapes) =
+        if args.vm.quick { (quick, "2", "2") } else { (&SIZES[..], "10", "12") };
     let sizes = sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     let argv = ["/bin/bench", "--rounds", rounds, "--idle-scrapes", idle_scrapes, "--sizes", &sizes]
         .into_iter()
         .chain(["--exporter", EXPORTER, "--node-exporter", NODE_EXPORTER, "--busybox", "/bin/busybox"])
         .map(str::to_owned)
         .collect();
-    let kernel = vm::kernel(&args.kernel, &tools)?;
+    let kernel = vm::kernel(&args.vm.kernel, &tools)?;
     let mut machine = Vm::new(kernel, rootfs, &built.join("vm-init"), argv, &vm::work_dir());
-    args.machine.apply(&mut machine);
+    args.vm.machine.apply(&mut machine);
     machine.memory_mib = machine.memory_mib.max(MEMORY_MIB);
     machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_hours(2)));
     machine.log_path = vm::work_dir().join("bench-exporter.log");
     let (records, engine) = guest::run(&machine, "bench-exporter")?;
     let peers = BTreeMap::from([(PEER.to_owned(), peer.version.clone())]);
-    Document::of(&records, args.quick, &engine, peers).context("the records are not those of a whole run")
+    Document::of(&records, args.vm.quick, &engine, peers).context("the records are not those of a whole run")
 }

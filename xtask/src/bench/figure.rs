@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::SCHEMA;
 use crate::bench::statistics::Summary;
 
 /// The name of the ratio to the first of many.
@@ -22,15 +23,39 @@ pub(crate) struct Machine {
     pub(crate) engine: String,
 }
 
-impl Machine {
+/// What the file of a measurement in a VM begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    schema: u32,
+    bench: String,
+    kernel: String,
+    machine: Machine,
+    /// A short run, which shows that everything works and not what it costs.
+    is_quick: bool,
+    /// Version by name of what was measured beside.
+    peers: BTreeMap<String, String>,
+}
+
+impl Head {
+    pub(crate) fn new(
+        bench: &str,
+        kernel: &str,
+        machine: Machine,
+        is_quick: bool,
+        peers: BTreeMap<String, String>,
+    ) -> Self {
+        let (bench, kernel) = (bench.to_owned(), kernel.to_owned());
+        Self { schema: SCHEMA, bench, kernel, machine, is_quick, peers }
+    }
+
     /// Where a file was measured, and with what.
-    pub(crate) fn sentence(&self, kernel: &str, peers: &BTreeMap<String, String>, is_quick: bool) -> String {
-        let Self { cpu, n_cpus, engine } = self;
+    pub(crate) fn sentence(&self) -> String {
+        let Self { kernel, machine: Machine { cpu, n_cpus, engine }, .. } = self;
         let mut text = format!("Linux {kernel} in a VM ({engine}), {cpu}, {n_cpus} CPUs.");
-        for (name, version) in peers {
+        for (name, version) in &self.peers {
             let _infallible = write!(text, " {name} {version}.");
         }
-        if is_quick {
+        if self.is_quick {
             text += " **A quick run: too short for its figures to mean much.**";
         }
         text

@@ -16,11 +16,11 @@ use anyhow::Result;
 use clap::Args;
 use vm_images::Vm;
 
-use crate::bench::{Figures, built_bench, files, guest, parse};
+use crate::bench::{Figures, InVmArgs, built_bench, files, guest};
 use crate::build;
 use crate::engine::Engine;
 use crate::setup::{self, Tool};
-use crate::suite::{self, MachineArgs};
+use crate::suite;
 use crate::vm;
 use figures::{BENCH, Document};
 
@@ -37,28 +37,17 @@ pub(crate) struct PodArgs {
     /// Where the figures go; page and plot go beside it as .md and .svg
     #[arg(long, value_name = "FILE")]
     json: PathBuf,
-    /// A run of few rounds, to see that everything works; its figures mean little
-    #[arg(long)]
-    quick: bool,
-    /// 6.1, 6.12, or the path of a bzImage or vmlinux
-    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
-    kernel: String,
     #[command(flatten)]
-    machine: MachineArgs,
-    /// Measure nothing: make page and plot again from FILE
-    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
-    render: bool,
+    vm: InVmArgs,
 }
 
 /// Measures and writes the three files.
 pub(crate) fn run(args: &PodArgs) -> Result<ExitCode> {
-    files(&args.json, args.render, || measure(args))
+    files(&args.json, args.vm.render, || measure(args))
 }
 
 impl Figures for Document {
-    fn parse(text: &str) -> Result<Self> {
-        parse(text, BENCH)
-    }
+    const BENCH: &'static str = BENCH;
 
     fn page(&self, image: &str) -> String {
         page::markdown(self, image)
@@ -75,7 +64,7 @@ impl Figures for Document {
 
 fn measure(args: &PodArgs) -> Result<Document> {
     let mut wanted = Tool::BUILD.to_vec();
-    wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
+    wanted.extend(suite::tools(std::slice::from_ref(&args.vm.kernel)));
     wanted.push(Engine::Podman.tool());
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
@@ -87,22 +76,22 @@ fn measure(args: &PodArgs) -> Result<Document> {
         .program(PODRT, &built.podrt, &[])?
         .program(PODRT_POD, &built.podrt_pod, &[])?
         .program(PAUSE, &built.pause, &[])?;
-    let (rounds, growth, restarts) = if args.quick { ("2", "10", "10") } else { ("15", "200", "100") };
+    let (rounds, growth, restarts) = if args.vm.quick { ("2", "10", "10") } else { ("15", "200", "100") };
     let argv = ["/bin/bench", "--rounds", rounds, "--growth", growth, "--restarts", restarts]
         .into_iter()
         .chain(["--podrt", PODRT, "--pause", PAUSE, "--crun", "/usr/bin/crun"])
         .chain(["--podman", "/usr/bin/podman", "--busybox", "/bin/busybox"])
         .map(str::to_owned)
         .collect();
-    let kernel = vm::kernel(&args.kernel, &tools)?;
+    let kernel = vm::kernel(&args.vm.kernel, &tools)?;
     let mut machine = Vm::new(kernel, rootfs, &built.vm_init, argv, &vm::work_dir());
     Engine::Podman.boot(&mut machine, &tools)?;
-    args.machine.apply(&mut machine);
+    args.vm.machine.apply(&mut machine);
     machine.memory_mib = machine.memory_mib.max(MEMORY_MIB);
     machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
     machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_secs(3600)));
     machine.log_path = vm::work_dir().join("bench-pod.log");
     let (records, engine) = guest::run(&machine, "bench-pod")?;
     let podman = tools.tool(Engine::Podman.tool())?.version.clone();
-    Document::of(&records, args.quick, &engine, BTreeMap::from([("podman".to_owned(), podman)]))
+    Document::of(&records, args.vm.quick, &engine, BTreeMap::from([("podman".to_owned(), podman)]))
 }

@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 
 use crate::bench::record::Record;
 use crate::bench::rows::{BENCH, Document};
-use crate::bench::{Figures, built_bench, files, parse, plot, report};
+use crate::bench::{Figures, built_bench, files, plot, report};
 use crate::build;
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool, Toolbox};
@@ -41,9 +41,7 @@ pub(crate) fn run(args: &ProbesArgs) -> Result<ExitCode> {
 }
 
 impl Figures for Document {
-    fn parse(text: &str) -> Result<Self> {
-        parse(text, BENCH)
-    }
+    const BENCH: &'static str = BENCH;
 
     fn page(&self, image: &str) -> String {
         report::markdown(self, image)

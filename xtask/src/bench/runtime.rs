@@ -18,11 +18,11 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use vm_images::{MountSpec, Rootfs, Vm};
 
-use crate::bench::{Figures, built_bench, files, guest, parse};
+use crate::bench::{Figures, InVmArgs, built_bench, files, guest};
 use crate::build::{self, Artifacts};
 use crate::cmd::Cmd;
 use crate::setup::{self, Tool};
-use crate::suite::{self, MachineArgs};
+use crate::suite;
 use crate::vm;
 use crate::workspace;
 use figures::{BENCH, Document};
@@ -43,28 +43,17 @@ pub(crate) struct RuntimeArgs {
     /// Where the figures go; page and plot go beside it as .md and .svg
     #[arg(long, value_name = "FILE")]
     json: PathBuf,
-    /// A run of few rounds, to see that everything works; its figures mean little
-    #[arg(long)]
-    quick: bool,
-    /// 6.1, 6.12, or the path of a bzImage or vmlinux
-    #[arg(long, value_name = "KERNEL", default_value = "6.12")]
-    kernel: String,
     #[command(flatten)]
-    machine: MachineArgs,
-    /// Measure nothing: make page and plot again from FILE
-    #[arg(long, conflicts_with_all = ["quick", "kernel"])]
-    render: bool,
+    vm: InVmArgs,
 }
 
 /// Measures and writes the three files.
 pub(crate) fn run(args: &RuntimeArgs) -> Result<ExitCode> {
-    files(&args.json, args.render, || measure(args))
+    files(&args.json, args.vm.render, || measure(args))
 }
 
 impl Figures for Document {
-    fn parse(text: &str) -> Result<Self> {
-        parse(text, BENCH)
-    }
+    const BENCH: &'static str = BENCH;
 
     fn page(&self, image: &str) -> String {
         page::markdown(self, image)
@@ -81,7 +70,7 @@ impl Figures for Document {
 
 fn measure(args: &RuntimeArgs) -> Result<Document> {
     let mut wanted = Tool::BUILD.to_vec();
-    wanted.extend(suite::tools(std::slice::from_ref(&args.kernel)));
+    wanted.extend(suite::tools(std::slice::from_ref(&args.vm.kernel)));
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
     let program = built_bench("podrt", "runtime", None)?;
@@ -94,7 +83,7 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
     )?;
     rootfs.program(PODPROOF, &built.podproof, &[])?;
     rootfs.dir(&format!("{OVERLAY}/upper"), 0o755).dir(&format!("{OVERLAY}/work"), 0o755);
-    let (rounds, growth, traces) = if args.quick { ("2", "10", "2") } else { ("25", "200", "7") };
+    let (rounds, growth, traces) = if args.vm.quick { ("2", "10", "2") } else { ("25", "200", "7") };
     let mut argv: Vec<String> = ["/bin/bench", "--rounds", rounds, "--growth", growth]
         .into_iter()
         .chain(["--traces", traces, "--podproof", PODPROOF])
@@ -104,9 +93,9 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
         .collect();
     let versions = runtimes(&mut rootfs, &mut argv, &built)?;
 
-    let kernel = vm::kernel(&args.kernel, &tools)?;
+    let kernel = vm::kernel(&args.vm.kernel, &tools)?;
     let mut machine = Vm::new(kernel, rootfs, &built.vm_init, argv, &vm::work_dir());
-    args.machine.apply(&mut machine);
+    args.vm.machine.apply(&mut machine);
     machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_secs(3600)));
     machine.log_path = vm::work_dir().join("bench-runtime.log");
     // The root of the VM is a tmpfs, whose files answer F_GET_SEALS: runtimes that protect their own program would take
@@ -119,7 +108,7 @@ fn measure(args: &RuntimeArgs) -> Result<Document> {
         read_only: false,
     });
     let (records, engine) = guest::run(&machine, "bench-runtime")?;
-    Document::of(&records, args.quick, &engine, versions)
+    Document::of(&records, args.vm.quick, &engine, versions)
 }
 
 /// Puts podrt and its peers into the image and on the command line; their versions. A peer that cannot be had is left out.

@@ -58,25 +58,13 @@ fn main() -> ExitCode {
     if args == [crash::OPTION] {
         return crash::program();
     }
-    match options(&args).and_then(|options| measure(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    measure::exit(options(&args).and_then(|options| measure(&options)))
 }
 
 fn options(args: &[String]) -> Res<Options> {
     let mut options = Options::default();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        // cargo bench adds it.
-        if arg == "--bench" {
-            continue;
-        }
-        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
-        match arg.as_str() {
+    for (arg, value) in measure::options(args)? {
+        match arg {
             "--rounds" => options.rounds = value.parse()?,
             "--growth" => options.growth = value.parse()?,
             "--restarts" => options.restarts = value.parse()?,

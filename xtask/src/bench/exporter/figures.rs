@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::SCHEMA;
 use crate::bench::exporter::record::{Record, Scrape};
-use crate::bench::figure::{Machine, Row, by_rounds};
+use crate::bench::figure::{Head, Machine, Row, by_rounds};
 
 pub(crate) const BENCH: &str = "exporter";
 /// The project's own, and the other.
@@ -33,14 +32,8 @@ pub(crate) const SAMPLES: &str = "samples";
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) schema: u32,
-    pub(crate) bench: String,
-    pub(crate) kernel: String,
-    pub(crate) machine: Machine,
-    /// A short run, which shows that everything works and not what it costs.
-    pub(crate) is_quick: bool,
-    /// Version by name of what was measured beside.
-    pub(crate) peers: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// Numbers of containers.
     pub(crate) sizes: Vec<u32>,
     pub(crate) rows: Vec<Row>,
@@ -89,6 +82,7 @@ impl Document {
         let Some(Record::Machine { kernel, cpu, n_cpus }) = records.first() else {
             anyhow::bail!("the first record does not describe the machine");
         };
+        let machine = Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() };
         let scrapes: Vec<&Scrape> = records
             .iter()
             .filter_map(|record| if let Record::Scrape(scrape) = record { Some(scrape) } else { None })
@@ -119,12 +113,7 @@ impl Document {
             _ => None,
         });
         let document = Self {
-            schema: SCHEMA,
-            bench: BENCH.to_owned(),
-            kernel: kernel.clone(),
-            machine: Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() },
-            is_quick,
-            peers,
+            head: Head::new(BENCH, kernel, machine, is_quick, peers),
             sizes: sizes.into_iter().collect(),
             rows,
             idle,

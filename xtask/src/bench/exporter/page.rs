@@ -25,7 +25,7 @@ const MIB: f64 = 1_048_576.0;
 /// The page; `image` is the name of the plot beside it.
 pub(crate) fn markdown(document: &Document, image: &str) -> String {
     let parts = [
-        ("machine", document.machine.sentence(&document.kernel, &document.peers, document.is_quick)),
+        ("machine", document.head.sentence()),
         ("requirements", requirements(document)),
         ("costs", costs(document)),
         ("ratios", ratios(document)),

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::SCHEMA;
-use crate::bench::figure::{Machine, Row, by_rounds, last_against_first};
+use crate::bench::figure::{Head, Machine, Row, by_rounds, last_against_first};
 use crate::bench::pod::record::{Case, Keeper, Record};
 use crate::bench::rows::name;
 use crate::bench::statistics::{Summary, quantile};
@@ -28,14 +27,8 @@ pub(crate) const OF_MANY: &str = " of many";
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) schema: u32,
-    pub(crate) bench: String,
-    pub(crate) kernel: String,
-    pub(crate) machine: Machine,
-    /// A short run, which shows that everything works and not what it costs.
-    pub(crate) is_quick: bool,
-    /// Version by name of what was measured beside.
-    pub(crate) peers: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// Pods that ran together at the end of `growth`.
     pub(crate) n_growth: usize,
     pub(crate) rows: Vec<Row>,
@@ -74,6 +67,7 @@ impl Document {
         let Some(Record::Machine { kernel, cpu, n_cpus }) = records.first() else {
             anyhow::bail!("the first record does not describe the machine");
         };
+        let machine = Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() };
         let mut rows = times(records)?;
         rows.extend(memory(records)?);
         let growth: Vec<f64> = records
@@ -90,12 +84,7 @@ impl Document {
             _ => None,
         });
         Ok(Self {
-            schema: SCHEMA,
-            bench: BENCH.to_owned(),
-            kernel: kernel.clone(),
-            machine: Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() },
-            is_quick,
-            peers,
+            head: Head::new(BENCH, kernel, machine, is_quick, peers),
             n_growth: growth.len(),
             rows,
             restart: Distribution::of(restarts).context("no restarts among the records")?,

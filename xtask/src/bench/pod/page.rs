@@ -28,7 +28,7 @@ const RESTART_MS: f64 = 50.0;
 /// The page; `image` is the name of the plot beside it.
 pub(crate) fn markdown(document: &Document, image: &str) -> String {
     let parts = [
-        ("machine", document.machine.sentence(&document.kernel, &document.peers, document.is_quick)),
+        ("machine", document.head.sentence()),
         ("requirements", requirements(document)),
         ("times", times(document)),
         ("ratios", ratios(document)),

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::SCHEMA;
-use crate::bench::figure::{Machine, Row, by_rounds, last_against_first};
+use crate::bench::figure::{Head, Machine, Row, by_rounds, last_against_first};
 use crate::bench::rows::name;
 use crate::bench::runtime::phases;
 use crate::bench::runtime::record::{Case, Record};
@@ -26,14 +25,8 @@ const CASES: [Case; 6] = [Case::RunTrue, Case::Create, Case::Start, Case::Exec, 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Document {
-    pub(crate) schema: u32,
-    pub(crate) bench: String,
-    pub(crate) kernel: String,
-    pub(crate) machine: Machine,
-    /// A short run, which shows that everything works and not what it costs.
-    pub(crate) is_quick: bool,
-    /// Version by name of each runtime that was measured beside.
-    pub(crate) peers: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) head: Head,
     /// Containers that ran together at the end of `growth`.
     pub(crate) n_growth: usize,
     pub(crate) rows: Vec<Row>,
@@ -58,21 +51,13 @@ impl Document {
         let Some(Record::Machine { kernel, cpu, n_cpus }) = records.first() else {
             anyhow::bail!("the first record does not describe the machine");
         };
+        let machine = Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() };
         let mut rows = times(records)?;
         let (growth, n_growth) = growth(records)?;
         rows.extend(growth);
         rows.extend(pauses(records)?);
         rows.extend(phases::rows(records)?);
-        Ok(Self {
-            schema: SCHEMA,
-            bench: BENCH.to_owned(),
-            kernel: kernel.clone(),
-            machine: Machine { cpu: cpu.clone(), n_cpus: *n_cpus, engine: engine.to_owned() },
-            is_quick,
-            peers,
-            n_growth,
-            rows,
-        })
+        Ok(Self { head: Head::new(BENCH, kernel, machine, is_quick, peers), n_growth, rows })
     }
 }
 

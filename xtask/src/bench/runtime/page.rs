@@ -36,7 +36,7 @@ const GROWTH_RATIO: f64 = 1.3;
 /// The page; `image` is the name of the plot beside it.
 pub(crate) fn markdown(document: &Document, image: &str) -> String {
     let parts = [
-        ("machine", document.machine.sentence(&document.kernel, &document.peers, document.is_quick)),
+        ("machine", document.head.sentence()),
         ("requirements", requirements(document)),
         ("times", times(document)),
         ("ratios", ratios(document)),
