@@ -163,8 +163,8 @@ fn report(done: &[Done]) -> ExitCode {
     for (name, reason) in &total.skips {
         println!("skipped: {name}: {reason}");
     }
-    for name in &total.failures {
-        println!("failed: {name}");
+    for (name, reason) in &total.failures {
+        println!("failed: {name}{}{reason}", if reason.is_empty() { "" } else { ": " });
     }
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
