@@ -23,7 +23,7 @@ use crate::vm;
 /// The test program.
 const DEMO: &str = "demo";
 
-/// Enough for Prometheus, whose program alone is 50 MiB of the root file system.
+/// Enough for Prometheus, whose two programs alone are 100 MiB of the root file system.
 const MEMORY_MIB: u32 = 2048;
 
 /// The options of `cargo xtask exporter-demo`.
@@ -35,6 +35,9 @@ pub(crate) struct ExporterDemoArgs {
     /// Where a picture of the dashboard goes, as SVG: all its panels, filled by the demo
     #[arg(long, value_name = "FILE", required_if_eq("render", "true"))]
     panels: Option<PathBuf>,
+    /// Only the alerts that resolve soon; no restart and no picture
+    #[arg(long, conflicts_with = "panels")]
+    quick: bool,
     /// Run nothing: make the picture again from the records of the last run that made one
     #[arg(long, conflicts_with = "kernel")]
     render: bool,
@@ -44,7 +47,11 @@ pub(crate) struct ExporterDemoArgs {
 /// each panel of the dashboard has something to show.
 pub(crate) fn run(args: &ExporterDemoArgs) -> Result<ExitCode> {
     let Some(picture) = &args.panels else {
-        return vm::finish(&machine(&args.kernel)?);
+        let mut machine = machine(&args.kernel)?;
+        if args.quick {
+            machine.env.push(("PODPROOF_DEMO_QUICK".to_owned(), "1".to_owned()));
+        }
+        return vm::finish(&machine);
     };
     let records = vm::work_dir().join("exporter-demo.jsonl");
     if !args.render {
@@ -76,6 +83,7 @@ fn machine(kernel: &str) -> Result<Vm> {
     let tools = setup::ensure(&wanted)?;
     let built = build::all(&tools)?;
     let tests = build::guest_tests(&[("podproof-exporter", DEMO)], &built.probes, &[])?;
+    let prometheus = &tools.tool(Tool::Prometheus)?.path;
     let mut rootfs = Rootfs::new();
     rootfs
         .busybox(&tools.tool(Tool::Busybox)?.path)?
@@ -83,7 +91,8 @@ fn machine(kernel: &str) -> Result<Vm> {
         .program("/bin/podrt-pod", &built.podrt_pod, &[])?
         .program("/bin/pause", &built.pause, &[])?
         .program("/bin/podproof-exporter", &built.exporter, &[])?
-        .program("/bin/prometheus", &tools.tool(Tool::Prometheus)?.path, &[])?
+        .program("/bin/prometheus", prometheus, &[])?
+        .program("/bin/promtool", &prometheus.with_file_name("promtool"), &[])?
         .program("/bin/demo", tests.get(DEMO).context("no test program of the demo")?, &[])?;
     let mut machine = Vm::new(
         vm::kernel(kernel, &tools)?,
@@ -95,6 +104,7 @@ fn machine(kernel: &str) -> Result<Vm> {
     for (name, program) in [
         ("PODPROOF_EXPORTER", "/bin/podproof-exporter"),
         ("PODPROOF_PROMETHEUS", "/bin/prometheus"),
+        ("PODPROOF_PROMTOOL", "/bin/promtool"),
         ("PODRT_POD", "/bin/podrt-pod"),
         ("PODRT_PAUSE", "/bin/pause"),
     ] {

@@ -11,18 +11,17 @@ use crate::prometheus::Prometheus;
 use crate::support::until;
 use crate::{PATIENCE, Res};
 
-/// So many are few for the time that the alerts take.
-const LEAST: usize = 5;
 /// Scrapes that a pod stays for: enough for a rate, and the machine has other things to do too.
 const N_SCRAPES: f64 = 6.0;
 
 /// Does `work`, and meanwhile has a pod come and go after the other; what the work gives, and how many pods there were.
 ///
 /// # Errors
-/// One of both failed, or there were too few pods to say anything.
+/// One of both failed, or there were less than `least` pods.
 pub(crate) fn during<T>(
     pods: &Pods,
     prometheus: &Prometheus,
+    least: usize,
     work: impl FnOnce() -> Res<T>,
 ) -> Res<(T, usize)> {
     let is_over = AtomicBool::new(false);
@@ -35,7 +34,7 @@ pub(crate) fn during<T>(
     });
     let done = done?;
     let n_guests = guests.map_err(|panic| format!("the pods that come and go: {panic:?}"))??;
-    if n_guests < LEAST {
+    if n_guests < least {
         return Err(format!("only {n_guests} pods came and went").into());
     }
     // The first is long forgotten, although the server knows that it was there.
