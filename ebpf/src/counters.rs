@@ -3,11 +3,14 @@
 //! They do not depend on the ring or on scopes. An entry begins with its cgroup's birth, or when user space asks for it;
 //! only user space ends it, so that a late reap still counts. What no attached program feeds is unavailable, not zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, Zombie, ns_call, table};
+use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, PATH_LEN, Zombie, ns_call, table};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -138,13 +141,14 @@ const TYPES: [&str; N_NS] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user
 
 /// Names of the maps, by [`table`].
 const MAPS: [&str; table::N as usize] =
-    ["counters", "zombies", "orphans", "joining", "dying", "oom_kills", "moving", "flag_sets"];
+    ["counters", "zombies", "orphans", "joining", "dying", "oom_kills", "moving", "flag_sets", "paths"];
 
 const ERRNOS: [&str; 4] = ["E2BIG", "ENOMEM", "EBUSY", "other"];
 
 /// The maps.
 pub(crate) struct CounterMaps {
     pub(crate) cgroups: Mutex<HashMap<MapData, u64, Values>>,
+    pub(crate) paths: Mutex<HashMap<MapData, u64, [u8; PATH_LEN]>>,
     pub(crate) rest: Mutex<PerCpuArray<MapData, Values>>,
     /// Sums of what was ended.
     pub(crate) ended: Mutex<Box<Values>>,
@@ -177,6 +181,8 @@ impl CounterMaps {
             Err(source) => return Err(failed(source)),
         };
         map.remove(&id).map_err(failed)?;
+        // Taken out already, unless nobody asks for paths.
+        _ = lock(&self.paths).remove(&id);
         add(&mut lock(&self.ended), &last);
         Ok(Some(self.counts(last)))
     }
@@ -200,6 +206,25 @@ impl CounterMaps {
     pub(crate) fn ids(&self) -> Result<Vec<u64>, CounterError> {
         let failed = |source| CounterError { op: "list the cgroups that are counted".to_owned(), source };
         lock(&self.cgroups).keys().collect::<Result<_, _>>().map_err(failed)
+    }
+
+    pub(crate) fn take_paths(&self) -> Result<BTreeMap<u64, PathBuf>, CounterError> {
+        let failed = |source| CounterError { op: "take out the paths of new cgroups".to_owned(), source };
+        let mut map = lock(&self.paths);
+        let ids: BTreeSet<u64> = map.keys().collect::<Result<_, _>>().map_err(failed)?;
+        let mut paths = BTreeMap::new();
+        for id in ids {
+            match map.get(&id, 0).and_then(|text| map.remove(&id).map(|()| text)) {
+                Ok(text) => {
+                    let path = text.split(|byte| *byte == 0).next().unwrap_or_default();
+                    paths.insert(id, OsStr::from_bytes(path).into());
+                }
+                // There was no room to count for it.
+                Err(error) if is_absent(&error) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(paths)
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {

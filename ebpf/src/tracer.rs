@@ -1,8 +1,10 @@
 //! The tracer: the loaded programs, their maps, and the scopes that are open.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -249,6 +251,7 @@ impl Tracer {
             missed,
             counters: CounterMaps {
                 cgroups: Mutex::new(HashMap::try_from(take(ebpf, "COUNTERS")?).map_err(object)?),
+                paths: Mutex::new(HashMap::try_from(take(ebpf, "PATHS")?).map_err(object)?),
                 rest: Mutex::new(PerCpuArray::try_from(take(ebpf, "REST")?).map_err(object)?),
                 ended: Mutex::new(Box::new([0; N_COUNTERS])),
                 zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
@@ -389,6 +392,15 @@ impl Tracer {
     /// When the map cannot be read.
     pub fn counted_cgroups(&self) -> Result<Vec<u64>, CounterError> {
         self.shared.counters.ids()
+    }
+
+    /// Cgroups of the v2 hierarchy that were made since the last time, and their paths from its root, whether they are there still or
+    /// not; those of paths longer than 254 bytes are left out. Who was made before [`Tracer::counted_cgroups`] gave it is among them.
+    ///
+    /// # Errors
+    /// When the map cannot be read or changed; paths that were taken out until then are lost.
+    pub fn take_cgroup_paths(&self) -> Result<BTreeMap<u64, PathBuf>, CounterError> {
+        self.shared.counters.take_paths()
     }
 
     /// Processes that wait to be reaped; empty, and not to be relied on, where `release_task` is not attached.

@@ -103,8 +103,10 @@ pub mod table {
     pub const MOVING: u32 = 6;
     /// `FLAG_SETS`
     pub const FLAG_SETS: u32 = 7;
+    /// `PATHS`
+    pub const PATHS: u32 = 8;
     /// How many there are.
-    pub const N: u32 = 8;
+    pub const N: u32 = 9;
 }
 
 /// Entries that a map refused, on one CPU.

@@ -104,15 +104,17 @@ pub(crate) fn count_flags(call: u64, flags: u64) {
     }
 }
 
-/// Begins to count for a cgroup.
+/// Begins to count for a cgroup; false when there is no room.
 #[inline(always)]
-pub(crate) fn begin(cgroup_id: u64) {
-    let Some(zeroes) = ZEROES.get(0) else { return };
+pub(crate) fn begin(cgroup_id: u64) -> bool {
+    let Some(zeroes) = ZEROES.get(0) else { return false };
     if let Err(error) = COUNTERS.insert(cgroup_id, zeroes, BPF_NOEXIST)
         && COUNTERS.get_ptr(cgroup_id).is_none()
     {
         refused(table::COUNTERS, error);
+        return false;
     }
+    true
 }
 
 /// Make an entry, never replace one.
