@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, PATH_LEN, Zombie, ns_call, table};
+use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, PATH_LEN, Zombie, ns_call, rest, table};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -156,19 +157,27 @@ pub(crate) struct CounterMaps {
     pub(crate) n_orphans: Mutex<Array<MapData, u64>>,
     pub(crate) flag_sets: Mutex<HashMap<MapData, u64, u64>>,
     pub(crate) refused: Mutex<PerCpuArray<MapData, [u64; 4]>>,
+    /// Cgroups that user space found no room for.
+    pub(crate) refused_here: AtomicU64,
     pub(crate) max_cgroups: u32,
     pub(crate) max_processes: u32,
     pub(crate) available: Arc<Available>,
 }
 
 impl CounterMaps {
-    pub(crate) fn begin(&self, id: u64) -> Result<(), CounterError> {
+    /// False when there is no room.
+    pub(crate) fn begin(&self, id: u64) -> Result<bool, CounterError> {
         const BPF_NOEXIST: u64 = 1;
         let mut map = lock(&self.cgroups);
         match map.insert(id, [0; N_COUNTERS], BPF_NOEXIST) {
+            Ok(()) => Ok(true),
             // It is counted already, from its birth on.
-            Err(_) if map.get(&id, 0).is_ok() => Ok(()),
-            result => result.map_err(|source| CounterError { op: format!("count for cgroup {id}"), source }),
+            Err(_) if map.get(&id, 0).is_ok() => Ok(true),
+            Err(error) if errno(&error) == Some(libc::E2BIG) => {
+                self.refused_here.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(source) => Err(CounterError { op: format!("count for cgroup {id}"), source }),
         }
     }
 
@@ -191,15 +200,26 @@ impl CounterMaps {
         Counts { values: Box::new(values), available: Arc::clone(&self.available) }
     }
 
-    /// What is counted for no cgroup.
+    /// What is counted for no cgroup here.
     pub(crate) fn rest(&self) -> Result<Counts, CounterError> {
+        self.rest_of(&[rest::NONE, rest::UNCOUNTED])
+    }
+
+    /// What of it is of cgroups.
+    pub(crate) fn uncounted(&self) -> Result<Counts, CounterError> {
+        self.rest_of(&[rest::UNCOUNTED])
+    }
+
+    fn rest_of(&self, entries: &[u32]) -> Result<Counts, CounterError> {
         let failed = |source| CounterError { op: "read the counters of no cgroup".to_owned(), source };
-        let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed)?;
-        let mut rest = [0; N_COUNTERS];
-        for cpu in per_cpu.iter() {
-            add(&mut rest, cpu);
+        let map = lock(&self.rest);
+        let mut sum = [0; N_COUNTERS];
+        for entry in entries {
+            for cpu in map.get(entry, 0).map_err(failed)?.iter() {
+                add(&mut sum, cpu);
+            }
         }
-        Ok(self.counts(rest))
+        Ok(self.counts(sum))
     }
 
     /// Ids of the cgroups that are counted; the kernel may give one twice when a cgroup is made meanwhile.
@@ -217,7 +237,8 @@ impl CounterMaps {
             match map.get(&id, 0).and_then(|text| map.remove(&id).map(|()| text)) {
                 Ok(text) => {
                     let path = text.split(|byte| *byte == 0).next().unwrap_or_default();
-                    paths.insert(id, OsStr::from_bytes(path).into());
+                    let below_root = path.strip_prefix(b"/").unwrap_or(path);
+                    paths.insert(id, OsStr::from_bytes(below_root).into());
                 }
                 // There was no room to count for it.
                 Err(error) if is_absent(&error) => {}
@@ -316,7 +337,13 @@ impl CounterMaps {
         for (index, map) in (0..table::N).zip(MAPS) {
             let per_cpu = rows.get(&index, 0).map_err(failed)?;
             for (i, errno) in ERRNOS.into_iter().enumerate() {
-                all.push(Refusals { map, errno, count: per_cpu.iter().map(|row| row[i]).sum() });
+                let here = (index, errno) == (table::COUNTERS, "E2BIG");
+                let here = if here { self.refused_here.load(Ordering::Relaxed) } else { 0 };
+                all.push(Refusals {
+                    map,
+                    errno,
+                    count: here + per_cpu.iter().map(|row| row[i]).sum::<u64>(),
+                });
             }
         }
         Ok(all)
@@ -349,8 +376,14 @@ fn add(sum: &mut Values, values: &Values) {
 fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
-        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
-        _ => false,
+        error => errno(error) == Some(libc::ENOENT),
+    }
+}
+
+fn errno(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
     }
 }
 

@@ -258,6 +258,7 @@ impl Tracer {
                 n_orphans: Mutex::new(Array::try_from(take(ebpf, "N_ORPHANS")?).map_err(object)?),
                 flag_sets: Mutex::new(HashMap::try_from(take(ebpf, "FLAG_SETS")?).map_err(object)?),
                 refused: Mutex::new(PerCpuArray::try_from(take(ebpf, "REFUSED")?).map_err(object)?),
+                refused_here: AtomicU64::new(0),
                 max_cgroups,
                 max_processes,
                 available,
@@ -353,11 +354,12 @@ impl Tracer {
         lock(&self.shared.programs).as_mut().map_or(Ok(()), |programs| programs.attach_again(wanted))
     }
 
-    /// Counts for a cgroup of the v2 hierarchy that was there before the tracer, by its id (the inode of its directory).
+    /// Counts for a cgroup of the v2 hierarchy that was there before the tracer, by its id (the inode of its directory). False when
+    /// there is no room for it, which [`Tracer::refusals`] tells too.
     ///
     /// # Errors
-    /// When the map is full.
-    pub fn count_cgroup(&self, id: u64) -> Result<(), CounterError> {
+    /// When the map refuses for another reason.
+    pub fn count_cgroup(&self, id: u64) -> Result<bool, CounterError> {
         self.shared.counters.begin(id)
     }
 
@@ -386,6 +388,14 @@ impl Tracer {
         self.shared.counters.rest()
     }
 
+    /// What of these is of cgroups: those that nobody asked to count, that there was no room for, or that were forgotten.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn uncounted(&self) -> Result<Counts, CounterError> {
+        self.shared.counters.uncounted()
+    }
+
     /// Ids of the cgroups that are counted, without their counters; one may be there twice.
     ///
     /// # Errors
@@ -394,8 +404,8 @@ impl Tracer {
         self.shared.counters.ids()
     }
 
-    /// Cgroups of the v2 hierarchy that were made since the last time, and their paths from its root, whether they are there still or
-    /// not; those of paths longer than 254 bytes are left out. Who was made before [`Tracer::counted_cgroups`] gave it is among them.
+    /// Cgroups of the v2 hierarchy that were made since the last time, and their paths below its root, be they there or gone; those
+    /// whose path is longer than 253 bytes are left out. The path of a cgroup is there before [`Tracer::counted_cgroups`] has its id.
     ///
     /// # Errors
     /// When the map cannot be read or changed; paths that were taken out until then are lost.

@@ -1,7 +1,7 @@
 //! Counters: of a cgroup where it has an entry, else of the rest of the node. They do not depend on scopes, nor on room in the
 //! ring. Each increment has one place, so that the node's total is a sum and costs nothing here.
 
-use podproof_abi::{Counter, Counts, NS_MASK, table};
+use podproof_abi::{Counter, Counts, NS_MASK, rest, table};
 
 use crate::atomic;
 use crate::maps::{COUNTERS, FLAG_SETS, REFUSED, REST, ZEROES};
@@ -16,14 +16,14 @@ impl Counting {
     pub(crate) fn of(cgroup_id: u64) -> Self {
         match COUNTERS.get_ptr_mut(cgroup_id) {
             Some(counts) => Self(Some(counts)),
-            None => Self::rest(),
+            None => Self(REST.get_ptr_mut(rest::UNCOUNTED)),
         }
     }
 
     /// In no cgroup.
     #[inline(always)]
     pub(crate) fn rest() -> Self {
-        Self(REST.get_ptr_mut(0))
+        Self(REST.get_ptr_mut(rest::NONE))
     }
 
     /// Adds one.

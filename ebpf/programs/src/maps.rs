@@ -5,7 +5,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use podproof_abi::{
     Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES,
-    MAX_TAGS, MAX_ZOMBIES, NsInodes, OomKill, Orphan, PATH_LEN, Refused, Slot, Tag, Zombie, kind, table,
+    MAX_TAGS, MAX_ZOMBIES, NsInodes, OomKill, Orphan, PATH_LEN, Refused, Slot, Tag, Zombie, kind, rest,
+    table,
 };
 
 /// All records, in one order. The loader sets the size.
@@ -63,9 +64,9 @@ pub(crate) static PATHS: HashMap<u64, [u8; PATH_LEN]> =
 #[map]
 pub(crate) static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
 
-/// What is counted for no cgroup that has an entry.
+/// What is counted for no cgroup that has an entry, by whether it is of one ([`rest`]).
 #[map]
-pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(rest::N, 0);
 
 /// Entries that were refused, by map.
 #[map]
