@@ -21,7 +21,7 @@ pub(crate) use view::{View, Zombies};
 
 use reconcile::Differences;
 
-use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
+use crate::cgroups::{Cgroup, ROOT_ID, TreeError, read_counters, walk};
 use crate::check::lacks;
 use crate::metrics::MAX_PER_CONTAINER;
 use crate::model::{FlagSets, Model, Outcome, Times};
@@ -78,6 +78,8 @@ struct State {
     seen: Option<(u64, u64)>,
     /// A cgroup waits for its names.
     is_waiting: bool,
+    /// Cgroups made since the last comparison, with their paths below the root of the hierarchy.
+    born: BTreeMap<u64, PathBuf>,
     /// Cgroups of the last walk by path.
     ids: BTreeMap<PathBuf, u64>,
     old_zombies: Vec<zombies::Old>,
@@ -126,6 +128,7 @@ impl Observer {
             model: Model::new(options.max_samples / MAX_PER_CONTAINER),
             seen: None,
             is_waiting: false,
+            born: BTreeMap::new(),
             ids: BTreeMap::new(),
             old_zombies: Vec::new(),
             due: boot() + RECONCILE,
@@ -225,11 +228,17 @@ impl Observer {
             tracing::debug!(%fault, "a name is not known");
             state.model.tally.names(source, Outcome::Error);
         }
-        // Before the walk: who is counted and not found in it is gone.
+        // Before the walk: who is counted and not found in it is gone. Each of those has left its path.
         let counted = self.tracer.counted_cgroups()?;
+        state.born.append(&mut self.tracer.take_cgroup_paths()?);
         let tree = walk(&self.options.mount_point)?;
+        let mut born = std::mem::take(&mut state.born);
+        if tree.first().is_none_or(|root| root.id != ROOT_ID) {
+            // Where their paths are below this mount is not known.
+            born.clear();
+        }
         let times = Times { now, wait: self.options.metadata_wait };
-        let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
+        let changes = state.model.compare(&tree, born, counted, times, |path| names.resolve(path));
         state.is_waiting = changes.is_waiting;
         let n_changed = changes.begin.len() + changes.n_removed;
         for id in changes.begin {

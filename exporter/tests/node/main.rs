@@ -16,6 +16,7 @@ mod pages;
 mod pods;
 mod privileges;
 mod process;
+mod short_lived;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         options::CASES,
         pods::CASES,
         privileges::CASES,
+        short_lived::CASES,
         systemd::CASES,
         throttling::CASES,
         web::CASES,
