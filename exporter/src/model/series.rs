@@ -15,8 +15,10 @@ use crate::resolve::Found;
 /// What has to be done after a comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Cgroups to count for from here on.
+    /// Cgroups that are not counted for.
     pub(crate) begin: Vec<u64>,
+    /// How many are there that nobody had told of.
+    pub(crate) n_found: usize,
     /// How many were found to be removed.
     pub(crate) n_removed: usize,
     /// Some wait for their names: the comparison is due again.
@@ -87,7 +89,7 @@ impl Model {
         &mut self,
         tree: &[Cgroup],
         born: BTreeMap<u64, PathBuf>,
-        counted: impl IntoIterator<Item = u64>,
+        counted: &BTreeSet<u64>,
         times: Times,
         owner_of: impl Fn(&Path) -> Found,
     ) -> Changes {
@@ -102,7 +104,7 @@ impl Model {
         }
         for cgroup in tree {
             let member = self.members.entry(cgroup.id).or_insert_with(|| {
-                changes.begin.push(cgroup.id);
+                changes.n_found += 1;
                 Member::new(now)
             });
             if member.path.is_none() {
@@ -112,7 +114,7 @@ impl Model {
         }
         // Born and gone between two looks, without a path: still counted, by nobody's name.
         for id in counted {
-            self.members.entry(id).or_insert_with(|| {
+            self.members.entry(*id).or_insert_with(|| {
                 self.tally.path(PathSource::Walk, Outcome::Gone);
                 Member::new(now)
             });
@@ -123,6 +125,7 @@ impl Model {
                 changes.n_removed += 1;
             }
         }
+        changes.begin = there.difference(counted).copied().collect();
         changes.is_waiting = self.name(times, owner_of);
         changes
     }

@@ -52,8 +52,8 @@ impl Node {
             self.tree.iter().map(|(id, path)| Cgroup { id: *id, path: path.into() }).collect();
         let times = Times { now: self.now, wait: WAIT };
         let is_provisional = !self.has_names;
-        let (born, counted) = (std::mem::take(&mut self.born), self.execs.keys().copied());
-        let changes = self.model.compare(&tree, born, counted, times, |path| found(path, is_provisional));
+        let (born, counted) = (std::mem::take(&mut self.born), self.execs.keys().copied().collect());
+        let changes = self.model.compare(&tree, born, &counted, times, |path| found(path, is_provisional));
         for id in self.model.expired(self.now, RETENTION) {
             let last = self.execs.remove(&id).map(counts);
             self.model.end(id, last.as_ref());
@@ -297,12 +297,28 @@ fn who_ends_while_it_waits_for_names_gets_them_all_the_same() {
 }
 
 #[test]
+fn who_is_not_counted_is_asked_for_again() {
+    let tree = [Cgroup { id: 1, path: "web.u/main.0".into() }, Cgroup { id: 2, path: "web.u/main.1".into() }];
+    let times = Times { now: Duration::ZERO, wait: WAIT };
+    let mut model = Model::new(100);
+    let mut look = |born: &[u64], counted: &[u64]| {
+        let born = born.iter().map(|id| (*id, "web.u/main.1".into())).collect();
+        let counted = counted.iter().copied().collect();
+        let changes = model.compare(&tree, born, &counted, times, |path| found(path, false));
+        (changes.begin, changes.n_found)
+    };
+    assert_eq!(look(&[2], &[2]), (vec![1], 1));
+    assert_eq!(look(&[], &[2]), (vec![1], 0));
+    assert_eq!(look(&[], &[1, 2]), (vec![], 0));
+}
+
+#[test]
 fn an_old_run_that_is_named_late_is_not_the_newest() {
     let mut model = Model::new(100);
     let mut look = |born: &[(u64, &str)], seconds: u64, nameless: &str| {
         let born = born.iter().map(|(id, path)| (*id, path.into())).collect();
         let times = Times { now: Duration::from_secs(seconds), wait: WAIT };
-        model.compare(&[], born, [1, 2], times, |path| found(path, path.ends_with(nameless)));
+        model.compare(&[], born, &[1, 2].into(), times, |path| found(path, path.ends_with(nameless)));
         let shown = model.series().map(|(_, series)| (series.owner.container_id.clone(), series.n_runs));
         shown.collect::<Vec<_>>()
     };

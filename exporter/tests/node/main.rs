@@ -9,6 +9,7 @@ mod churn;
 mod container;
 mod debug;
 mod exporter;
+mod full;
 mod hostile;
 mod namespace;
 mod options;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         check::CASES,
         churn::CASES,
         debug::CASES,
+        full::CASES,
         hostile::CASES,
         namespace::CASES,
         options::CASES,
