@@ -3,11 +3,15 @@
 //! They do not depend on the ring or on scopes. An entry begins with its cgroup's birth, or when user space asks for it;
 //! only user space ends it, so that a late reap still counts. What no attached program feeds is unavailable, not zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, Zombie, ns_call, table};
+use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, PATH_LEN, Zombie, ns_call, rest, table};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -138,13 +142,14 @@ const TYPES: [&str; N_NS] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user
 
 /// Names of the maps, by [`table`].
 const MAPS: [&str; table::N as usize] =
-    ["counters", "zombies", "orphans", "joining", "dying", "oom_kills", "moving", "flag_sets"];
+    ["counters", "zombies", "orphans", "joining", "dying", "oom_kills", "moving", "flag_sets", "paths"];
 
 const ERRNOS: [&str; 4] = ["E2BIG", "ENOMEM", "EBUSY", "other"];
 
 /// The maps.
 pub(crate) struct CounterMaps {
     pub(crate) cgroups: Mutex<HashMap<MapData, u64, Values>>,
+    pub(crate) paths: Mutex<HashMap<MapData, u64, [u8; PATH_LEN]>>,
     pub(crate) rest: Mutex<PerCpuArray<MapData, Values>>,
     /// Sums of what was ended.
     pub(crate) ended: Mutex<Box<Values>>,
@@ -152,19 +157,27 @@ pub(crate) struct CounterMaps {
     pub(crate) n_orphans: Mutex<Array<MapData, u64>>,
     pub(crate) flag_sets: Mutex<HashMap<MapData, u64, u64>>,
     pub(crate) refused: Mutex<PerCpuArray<MapData, [u64; 4]>>,
+    /// Cgroups that user space found no room for.
+    pub(crate) refused_here: AtomicU64,
     pub(crate) max_cgroups: u32,
     pub(crate) max_processes: u32,
     pub(crate) available: Arc<Available>,
 }
 
 impl CounterMaps {
-    pub(crate) fn begin(&self, id: u64) -> Result<(), CounterError> {
+    /// False when there is no room.
+    pub(crate) fn begin(&self, id: u64) -> Result<bool, CounterError> {
         const BPF_NOEXIST: u64 = 1;
         let mut map = lock(&self.cgroups);
         match map.insert(id, [0; N_COUNTERS], BPF_NOEXIST) {
+            Ok(()) => Ok(true),
             // It is counted already, from its birth on.
-            Err(_) if map.get(&id, 0).is_ok() => Ok(()),
-            result => result.map_err(|source| CounterError { op: format!("count for cgroup {id}"), source }),
+            Err(_) if map.get(&id, 0).is_ok() => Ok(true),
+            Err(error) if errno(&error) == Some(libc::E2BIG) => {
+                self.refused_here.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(source) => Err(CounterError { op: format!("count for cgroup {id}"), source }),
         }
     }
 
@@ -177,6 +190,8 @@ impl CounterMaps {
             Err(source) => return Err(failed(source)),
         };
         map.remove(&id).map_err(failed)?;
+        // Taken out already, unless nobody asks for paths.
+        _ = lock(&self.paths).remove(&id);
         add(&mut lock(&self.ended), &last);
         Ok(Some(self.counts(last)))
     }
@@ -185,21 +200,52 @@ impl CounterMaps {
         Counts { values: Box::new(values), available: Arc::clone(&self.available) }
     }
 
-    /// What is counted for no cgroup.
+    /// What is counted for no cgroup here.
     pub(crate) fn rest(&self) -> Result<Counts, CounterError> {
+        self.rest_of(&[rest::NONE, rest::UNCOUNTED])
+    }
+
+    /// What of it is of cgroups.
+    pub(crate) fn uncounted(&self) -> Result<Counts, CounterError> {
+        self.rest_of(&[rest::UNCOUNTED])
+    }
+
+    fn rest_of(&self, entries: &[u32]) -> Result<Counts, CounterError> {
         let failed = |source| CounterError { op: "read the counters of no cgroup".to_owned(), source };
-        let per_cpu = lock(&self.rest).get(&0, 0).map_err(failed)?;
-        let mut rest = [0; N_COUNTERS];
-        for cpu in per_cpu.iter() {
-            add(&mut rest, cpu);
+        let map = lock(&self.rest);
+        let mut sum = [0; N_COUNTERS];
+        for entry in entries {
+            for cpu in map.get(entry, 0).map_err(failed)?.iter() {
+                add(&mut sum, cpu);
+            }
         }
-        Ok(self.counts(rest))
+        Ok(self.counts(sum))
     }
 
     /// Ids of the cgroups that are counted; the kernel may give one twice when a cgroup is made meanwhile.
     pub(crate) fn ids(&self) -> Result<Vec<u64>, CounterError> {
         let failed = |source| CounterError { op: "list the cgroups that are counted".to_owned(), source };
         lock(&self.cgroups).keys().collect::<Result<_, _>>().map_err(failed)
+    }
+
+    pub(crate) fn take_paths(&self) -> Result<BTreeMap<u64, PathBuf>, CounterError> {
+        let failed = |source| CounterError { op: "take out the paths of new cgroups".to_owned(), source };
+        let mut map = lock(&self.paths);
+        let ids: BTreeSet<u64> = map.keys().collect::<Result<_, _>>().map_err(failed)?;
+        let mut paths = BTreeMap::new();
+        for id in ids {
+            match map.get(&id, 0).and_then(|text| map.remove(&id).map(|()| text)) {
+                Ok(text) => {
+                    let path = text.split(|byte| *byte == 0).next().unwrap_or_default();
+                    let below_root = path.strip_prefix(b"/").unwrap_or(path);
+                    paths.insert(id, OsStr::from_bytes(below_root).into());
+                }
+                // There was no room to count for it.
+                Err(error) if is_absent(&error) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(paths)
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot, CounterError> {
@@ -291,7 +337,13 @@ impl CounterMaps {
         for (index, map) in (0..table::N).zip(MAPS) {
             let per_cpu = rows.get(&index, 0).map_err(failed)?;
             for (i, errno) in ERRNOS.into_iter().enumerate() {
-                all.push(Refusals { map, errno, count: per_cpu.iter().map(|row| row[i]).sum() });
+                let here = (index, errno) == (table::COUNTERS, "E2BIG");
+                let here = if here { self.refused_here.load(Ordering::Relaxed) } else { 0 };
+                all.push(Refusals {
+                    map,
+                    errno,
+                    count: here + per_cpu.iter().map(|row| row[i]).sum::<u64>(),
+                });
             }
         }
         Ok(all)
@@ -324,8 +376,14 @@ fn add(sum: &mut Values, values: &Values) {
 fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,
-        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
-        _ => false,
+        error => errno(error) == Some(libc::ENOENT),
+    }
+}
+
+fn errno(error: &MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
     }
 }
 

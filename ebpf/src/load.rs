@@ -152,6 +152,7 @@ pub(crate) fn load_with(
         .override_global("AYA_LOG_LEVEL", std::slice::from_ref(&log_level), false)
         .map_max_entries("EVENTS", if options.events { options.ring_bytes } else { 4096 })
         .map_max_entries("COUNTERS", sized(options.counters, options.max_cgroups))
+        .map_max_entries("PATHS", sized(options.counters, options.max_cgroups))
         .map_max_entries("ZOMBIES", sized(options.counters, options.max_processes))
         .map_max_entries("ORPHANS", sized(options.counters, options.max_processes))
         .map_max_entries("TAGS", sized(options.events, MAX_TAGS))

@@ -1,8 +1,10 @@
 //! The tracer: the loaded programs, their maps, and the scopes that are open.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -249,12 +251,14 @@ impl Tracer {
             missed,
             counters: CounterMaps {
                 cgroups: Mutex::new(HashMap::try_from(take(ebpf, "COUNTERS")?).map_err(object)?),
+                paths: Mutex::new(HashMap::try_from(take(ebpf, "PATHS")?).map_err(object)?),
                 rest: Mutex::new(PerCpuArray::try_from(take(ebpf, "REST")?).map_err(object)?),
                 ended: Mutex::new(Box::new([0; N_COUNTERS])),
                 zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
                 n_orphans: Mutex::new(Array::try_from(take(ebpf, "N_ORPHANS")?).map_err(object)?),
                 flag_sets: Mutex::new(HashMap::try_from(take(ebpf, "FLAG_SETS")?).map_err(object)?),
                 refused: Mutex::new(PerCpuArray::try_from(take(ebpf, "REFUSED")?).map_err(object)?),
+                refused_here: AtomicU64::new(0),
                 max_cgroups,
                 max_processes,
                 available,
@@ -350,11 +354,12 @@ impl Tracer {
         lock(&self.shared.programs).as_mut().map_or(Ok(()), |programs| programs.attach_again(wanted))
     }
 
-    /// Counts for a cgroup of the v2 hierarchy that was there before the tracer, by its id (the inode of its directory).
+    /// Counts for a cgroup of the v2 hierarchy that was there before the tracer, by its id (the inode of its directory). False when
+    /// there is no room for it, which [`Tracer::refusals`] tells too.
     ///
     /// # Errors
-    /// When the map is full.
-    pub fn count_cgroup(&self, id: u64) -> Result<(), CounterError> {
+    /// When the map refuses for another reason.
+    pub fn count_cgroup(&self, id: u64) -> Result<bool, CounterError> {
         self.shared.counters.begin(id)
     }
 
@@ -383,12 +388,29 @@ impl Tracer {
         self.shared.counters.rest()
     }
 
+    /// What of these is of cgroups: those that nobody asked to count, that there was no room for, or that were forgotten.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn uncounted(&self) -> Result<Counts, CounterError> {
+        self.shared.counters.uncounted()
+    }
+
     /// Ids of the cgroups that are counted, without their counters; one may be there twice.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub fn counted_cgroups(&self) -> Result<Vec<u64>, CounterError> {
         self.shared.counters.ids()
+    }
+
+    /// Cgroups of the v2 hierarchy that were made since the last time, and their paths below its root, be they there or gone; those
+    /// whose path is longer than 253 bytes are left out. The path of a cgroup is there before [`Tracer::counted_cgroups`] has its id.
+    ///
+    /// # Errors
+    /// When the map cannot be read or changed; paths that were taken out until then are lost.
+    pub fn take_cgroup_paths(&self) -> Result<BTreeMap<u64, PathBuf>, CounterError> {
+        self.shared.counters.take_paths()
     }
 
     /// Processes that wait to be reaped; empty, and not to be relied on, where `release_task` is not attached.

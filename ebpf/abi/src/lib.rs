@@ -19,7 +19,7 @@ pub use counter::{
 };
 pub use map::{
     Control, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES, MAX_TAGS,
-    MAX_ZOMBIES, Mode, OomKill, Orphan, Refused, START_TICK_NS, Slot, Tag, ns_call, table,
+    MAX_ZOMBIES, Mode, OomKill, Orphan, Refused, START_TICK_NS, Slot, Tag, ns_call, rest, table,
 };
 #[cfg(feature = "user")]
 pub use offsets::Field;

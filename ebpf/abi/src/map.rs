@@ -85,6 +85,16 @@ pub mod ns_call {
     pub const SETNS: u64 = 2;
 }
 
+/// Entries of `REST`.
+pub mod rest {
+    /// Kernel threads, and what is of no cgroup.
+    pub const NONE: u32 = 0;
+    /// Cgroups that have no counters of their own.
+    pub const UNCOUNTED: u32 = 1;
+    /// How many there are.
+    pub const N: u32 = 2;
+}
+
 /// Maps that take entries while the programs run; a row of `REFUSED` each.
 pub mod table {
     /// `COUNTERS`
@@ -103,8 +113,10 @@ pub mod table {
     pub const MOVING: u32 = 6;
     /// `FLAG_SETS`
     pub const FLAG_SETS: u32 = 7;
+    /// `PATHS`
+    pub const PATHS: u32 = 8;
     /// How many there are.
-    pub const N: u32 = 8;
+    pub const N: u32 = 9;
 }
 
 /// Entries that a map refused, on one CPU.

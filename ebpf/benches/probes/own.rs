@@ -34,7 +34,7 @@ impl Own {
     pub(crate) fn load(options: TraceOptions) -> Res<Self> {
         let tracer = Tracer::start(&options)?;
         match cgroup_id()? {
-            Some(id) => tracer.count_cgroup(id)?,
+            Some(id) => _ = tracer.count_cgroup(id)?,
             None => eprintln!("warning: no cgroup v2 here: nothing is counted per cgroup"),
         }
         tracer.detach()?;

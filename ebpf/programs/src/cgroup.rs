@@ -11,7 +11,7 @@ use podproof_abi::{Attach, Cgroup, Counter, PATH_LEN, kind, table};
 use crate::count::{self, Counting, refused};
 use crate::emit::emit_strings;
 use crate::kernel::{cgroup_id, id_of_cgroup, keeps_counters, off, rd, task_id, writes_events};
-use crate::maps::{CGROUPS, MOVING};
+use crate::maps::{CGROUPS, MOVING, PATH, PATHS};
 use crate::scope::{self, Scopes, lose};
 
 const DEFAULT_HIERARCHY: u32 = 0;
@@ -40,6 +40,25 @@ fn show(own: u32, kind: u16, id: u64, hierarchy: u32, path: usize, value: u32) {
     });
 }
 
+/// Leaves the path of a new cgroup for user space, which may come when the cgroup is gone. One that is too long is not kept: its
+/// beginning may be another's.
+#[inline(always)]
+fn keep_path(id: u64, path: usize) {
+    let Some(room) = PATH.get_ptr_mut(0) else { return };
+    // SAFETY: the only value of an array of this CPU, which nobody else uses meanwhile.
+    let room = unsafe { &mut *room };
+    // SAFETY: the helper checks the address; the array bounds the copy.
+    let len =
+        unsafe { bpf_probe_read_kernel_str_bytes(path as *const u8, room) }.map_or(0, |text| text.len());
+    // Without its end the text is as long as one that just fits.
+    if len == 0 || len >= PATH_LEN - 1 {
+        return;
+    }
+    if let Err(error) = PATHS.insert(id, &*room, 0) {
+        refused(table::PATHS, error);
+    }
+}
+
 /// `cgroup_mkdir(cgrp, path)`: a child of a tagged cgroup is tagged; counting begins.
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
@@ -47,7 +66,11 @@ pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> u32 {
     let path: usize = ctx.arg(1);
     let (id, hierarchy) = (id_of_cgroup(cgroup), hierarchy(cgroup));
     if keeps_counters() && hierarchy == DEFAULT_HIERARCHY {
-        count::begin(id);
+        // The path first: who finds the counters finds it too.
+        keep_path(id, path);
+        if !count::begin(id) {
+            _ = PATHS.remove(id);
+        }
         Counting::rest().count(Counter::CgroupsCreated);
     }
     if !writes_events() {

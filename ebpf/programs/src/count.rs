@@ -1,7 +1,7 @@
 //! Counters: of a cgroup where it has an entry, else of the rest of the node. They do not depend on scopes, nor on room in the
 //! ring. Each increment has one place, so that the node's total is a sum and costs nothing here.
 
-use podproof_abi::{Counter, Counts, NS_MASK, table};
+use podproof_abi::{Counter, Counts, NS_MASK, rest, table};
 
 use crate::atomic;
 use crate::maps::{COUNTERS, FLAG_SETS, REFUSED, REST, ZEROES};
@@ -16,14 +16,14 @@ impl Counting {
     pub(crate) fn of(cgroup_id: u64) -> Self {
         match COUNTERS.get_ptr_mut(cgroup_id) {
             Some(counts) => Self(Some(counts)),
-            None => Self::rest(),
+            None => Self(REST.get_ptr_mut(rest::UNCOUNTED)),
         }
     }
 
     /// In no cgroup.
     #[inline(always)]
     pub(crate) fn rest() -> Self {
-        Self(REST.get_ptr_mut(0))
+        Self(REST.get_ptr_mut(rest::NONE))
     }
 
     /// Adds one.
@@ -104,15 +104,17 @@ pub(crate) fn count_flags(call: u64, flags: u64) {
     }
 }
 
-/// Begins to count for a cgroup.
+/// Begins to count for a cgroup; false when there is no room.
 #[inline(always)]
-pub(crate) fn begin(cgroup_id: u64) {
-    let Some(zeroes) = ZEROES.get(0) else { return };
+pub(crate) fn begin(cgroup_id: u64) -> bool {
+    let Some(zeroes) = ZEROES.get(0) else { return false };
     if let Err(error) = COUNTERS.insert(cgroup_id, zeroes, BPF_NOEXIST)
         && COUNTERS.get_ptr(cgroup_id).is_none()
     {
         refused(table::COUNTERS, error);
+        return false;
     }
+    true
 }
 
 /// Make an entry, never replace one.

@@ -5,7 +5,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use podproof_abi::{
     Control, Counts, Emitted, MAX_CGROUPS, MAX_COUNTED, MAX_ENDING, MAX_FLAG_SETS, MAX_PENDING, MAX_SCOPES,
-    MAX_TAGS, MAX_ZOMBIES, NsInodes, OomKill, Orphan, Refused, Slot, Tag, Zombie, kind, table,
+    MAX_TAGS, MAX_ZOMBIES, NsInodes, OomKill, Orphan, PATH_LEN, Refused, Slot, Tag, Zombie, kind, rest,
+    table,
 };
 
 /// All records, in one order. The loader sets the size.
@@ -52,9 +53,20 @@ pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static COUNTERS: HashMap<u64, Counts> = HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
 
-/// What is counted for no cgroup that has an entry.
+/// Cgroup id (v2) to its path from the root of the hierarchy, as it was made with: NUL-terminated, and anything after that. User
+/// space takes the entries out. The loader sets the size.
 #[map]
-pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static PATHS: HashMap<u64, [u8; PATH_LEN]> =
+    HashMap::with_max_entries(MAX_COUNTED, BPF_F_NO_PREALLOC);
+
+/// Room for one such path, which takes half of the stack. It is used under the lock that the kernel holds for the tracepoints of
+/// cgroups.
+#[map]
+pub(crate) static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is counted for no cgroup that has an entry, by whether it is of one ([`rest`]).
+#[map]
+pub(crate) static REST: PerCpuArray<Counts> = PerCpuArray::with_max_entries(rest::N, 0);
 
 /// Entries that were refused, by map.
 #[map]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,14 @@ use crate::waits::wait_for_end;
 type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that start a tracer of their own.
-pub(crate) const DIRECT: [(&str, Run); 6] = [
+pub(crate) const DIRECT: [(&str, Run); 7] = [
     ("counter::every_one_of_a_cgroup", of_a_cgroup),
     ("counter::exact_when_the_ring_is_full", ring_full),
     ("counter::the_node_agrees_with_proc_stat", of_the_node),
     ("counter::of_a_cgroup_that_was_there_before", seeded),
     ("counter::oom_kills_of_a_group", oom_group),
     ("counter::a_full_map_is_told", full_map),
+    ("counter::paths_of_cgroups_that_are_gone", paths),
 ];
 
 /// Scenarios of the tests above.
@@ -510,6 +512,32 @@ fn full_map(_tracer: &Tracer) -> Res<Completion> {
     let is_told =
         |refused: &Refusals| (refused.map, refused.errno) == ("counters", "E2BIG") && refused.count > 0;
     truth("the refusal is told", tracer.refusals()?.iter().any(is_told))?;
+    Ok(Completion::Completed)
+}
+
+/// Each path once, whole or not at all.
+fn paths(_tracer: &Tracer) -> Res<Completion> {
+    /// Most bytes of a path that is kept.
+    const MAX: usize = 253;
+    let tracer = Tracer::start(&options())?;
+    let parent = match Cgroup::make("brief") {
+        Ok(parent) => parent,
+        Err(reason) => return Ok(Completion::ignored_with(reason)),
+    };
+    let name = Path::new(parent.dir.file_name().ok_or("a cgroup without a name")?);
+    let room = MAX - name.as_os_str().len() - 1;
+    let mut born = tracer.take_cgroup_paths()?;
+    equal("path", &born.remove(&parent.id).as_deref(), &Some(name))?;
+    for (len, fits) in [(room, true), (room + 1, false)] {
+        let child = "x".repeat(len);
+        let id = Cgroup::make_in(&parent.dir, &child)?.id;
+        let mut born = tracer.take_cgroup_paths()?;
+        equal("path of the child", &born.remove(&id), &fits.then(|| name.join(&child)))?;
+        truth("each path is told once", !born.contains_key(&parent.id))?;
+    }
+    let id = Cgroup::make_in(&parent.dir, "forgotten")?.id;
+    tracer.forget_cgroup(id)?;
+    truth("who is forgotten has none", !tracer.take_cgroup_paths()?.contains_key(&id))?;
     Ok(Completion::Completed)
 }
 

@@ -10,4 +10,5 @@ pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy};
 pub(crate) use namespace::below_mount;
 pub use namespace::namespace_root;
+pub(crate) use tree::ROOT_ID;
 pub use tree::{Cgroup, TreeError, walk};

@@ -15,6 +15,9 @@ pub struct TreeError {
     source: io::Error,
 }
 
+/// Id of the hierarchy's root (`kernfs_create_root`): a mount of which the root has another one shows a part.
+pub(crate) const ROOT_ID: u64 = 1;
+
 /// A cgroup that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroup {

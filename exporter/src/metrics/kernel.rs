@@ -287,11 +287,11 @@ pub(super) fn of_node(sheet: &mut Sheet, sums: &Sums) {
     }
 }
 
-/// Events of cgroups that were gone before anybody could tell whose they were.
-pub(super) fn of_nobody(sheet: &mut Sheet, sums: &Sums) {
+/// Events of cgroups that belong to no series.
+pub(super) fn of_nobody(sheet: &mut Sheet, reason: &str, sums: &Sums) {
     for (event, counters) in UNATTRIBUTED {
         if let Some(value) = sums.of(counters) {
-            sheet.count(&all::UNATTRIBUTED_EVENTS, &[event, "no_cgroup"], value);
+            sheet.count(&all::UNATTRIBUTED_EVENTS, &[event, reason], value);
         }
     }
 }

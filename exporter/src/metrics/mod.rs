@@ -56,7 +56,9 @@ pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
         }
     }
     kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
-    kernel::of_nobody(&mut sheet, &view.model.nobody(view.snapshot));
+    for (reason, sums) in view.unattributed() {
+        kernel::of_nobody(&mut sheet, reason, &sums);
+    }
     kernel::of_flag_sets(&mut sheet, view.flag_sets);
     own::of_probes(&mut sheet, view.probes);
     own::of_maps(&mut sheet, view);

@@ -56,8 +56,8 @@ pub(super) fn of_maps(sheet: &mut Sheet, view: &View<'_>) {
 pub(super) fn of_tables(sheet: &mut Sheet, view: &View<'_>) {
     let (_live, removed) = view.model.n_members();
     let tally = &view.model.tally;
-    for (outcome, count) in &tally.paths {
-        sheet.count(&all::CGROUP_RESOLUTIONS, &["walk", outcome.label()], *count);
+    for ((source, outcome), count) in &tally.paths {
+        sheet.count(&all::CGROUP_RESOLUTIONS, &[source.label(), outcome.label()], *count);
     }
     for ((source, outcome), count) in &tally.names {
         sheet.count(&all::METADATA_RESOLUTIONS, &[source.label(), outcome.label()], *count);

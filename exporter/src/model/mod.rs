@@ -1,7 +1,7 @@
 //! What is known of every container: its cgroups, old and new, folded into one series.
 //!
 //! ```text
-//! cgroup born      member of its owner's series
+//! cgroup born      member of its owner's series, also when it is gone before anybody looks
 //! cgroup removed   still a member, as its zombies may be reaped later, for the time of retention
 //! names come late  it moves from the series of its ids to that of its names, with all that it counted
 //! retention over   its counts move into the series' base; without other members the series ends
@@ -23,4 +23,4 @@ pub(crate) use member::Member;
 pub use names::Names;
 pub use owner::{Owner, Role};
 pub(crate) use series::{Model, Series, Times};
-pub(crate) use tally::{Outcome, Source, Tally};
+pub(crate) use tally::{Outcome, PathSource, Source, Tally};

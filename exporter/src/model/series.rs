@@ -1,21 +1,24 @@
 //! The series, and the cgroups behind them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
-use super::{Names, Outcome, Owner, Place, Role, Source, Sums, Tally};
+use super::{Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
 /// What has to be done after a comparison.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Cgroups to count for from here on.
+    /// Cgroups that are not counted for.
     pub(crate) begin: Vec<u64>,
+    /// How many are there that nobody had told of.
+    pub(crate) n_found: usize,
     /// How many were found to be removed.
     pub(crate) n_removed: usize,
     /// Some wait for their names: the comparison is due again.
@@ -35,6 +38,8 @@ pub(crate) struct Times {
 pub(crate) struct Series {
     /// The newest container of these names.
     pub(crate) owner: Owner,
+    /// Its cgroup: ids of later ones are greater.
+    owner_id: u64,
     /// How many containers had these names, one after the other.
     pub(crate) n_runs: u64,
     /// Of cgroups that are no members any more.
@@ -46,7 +51,8 @@ pub(crate) struct Series {
 
 impl Series {
     fn new(owner: Owner) -> Self {
-        Self { owner, n_runs: 0, base: None, base_files: FileCounters::default(), members: BTreeSet::new() }
+        let (base_files, members) = (FileCounters::default(), BTreeSet::new());
+        Self { owner, owner_id: 0, n_runs: 0, base: None, base_files, members }
     }
 
     pub(crate) fn cgroup_ids(&self) -> impl Iterator<Item = u64> {
@@ -77,45 +83,39 @@ impl Model {
         }
     }
 
-    /// Takes over which cgroups there are now. `counted` are those that the kernel counts for.
+    /// Takes over which cgroups there are now. `born` are those that were made since the last time, with their paths, and `counted`
+    /// those that the kernel counts for.
     pub(crate) fn compare(
         &mut self,
         tree: &[Cgroup],
-        counted: impl IntoIterator<Item = u64>,
+        born: BTreeMap<u64, PathBuf>,
+        counted: &BTreeSet<u64>,
         times: Times,
         owner_of: impl Fn(&Path) -> Found,
     ) -> Changes {
         let now = times.now;
         let mut changes = Changes::default();
         let there: BTreeSet<u64> = tree.iter().map(|cgroup| cgroup.id).collect();
+        for (id, path) in born {
+            if let Entry::Vacant(entry) = self.members.entry(id) {
+                entry.insert(Member::new(now)).path = Some(path);
+                self.tally.path(PathSource::MkdirEvent, Outcome::Ok);
+            }
+        }
         for cgroup in tree {
             let member = self.members.entry(cgroup.id).or_insert_with(|| {
-                changes.begin.push(cgroup.id);
+                changes.n_found += 1;
                 Member::new(now)
             });
             if member.path.is_none() {
                 member.path = Some(cgroup.path.clone());
-                self.tally.path(Outcome::Ok);
+                self.tally.path(PathSource::Walk, Outcome::Ok);
             }
-            if member.names.is_some() && !member.is_provisional {
-                continue;
-            }
-            let found = owner_of(&cgroup.path);
-            if found.is_provisional {
-                if member.names.is_some() {
-                    continue;
-                }
-                if now.saturating_sub(member.seen_at) < times.wait {
-                    changes.is_waiting = true;
-                    continue;
-                }
-            }
-            self.join(cgroup.id, found);
         }
-        // Born and gone between two looks: still counted, by nobody's name.
+        // Born and gone between two looks, without a path: still counted, by nobody's name.
         for id in counted {
-            self.members.entry(id).or_insert_with(|| {
-                self.tally.path(Outcome::Gone);
+            self.members.entry(*id).or_insert_with(|| {
+                self.tally.path(PathSource::Walk, Outcome::Gone);
                 Member::new(now)
             });
         }
@@ -125,7 +125,35 @@ impl Model {
                 changes.n_removed += 1;
             }
         }
+        changes.begin = there.difference(counted).copied().collect();
+        changes.is_waiting = self.name(times, owner_of);
         changes
+    }
+
+    /// Gives names to those that have none, or have ids only, be they there or gone; the older first. Whether any waits for its own.
+    fn name(&mut self, times: Times, owner_of: impl Fn(&Path) -> Found) -> bool {
+        let (mut named, mut is_waiting) = (Vec::new(), false);
+        for (id, member) in &self.members {
+            if member.names.is_some() && !member.is_provisional {
+                continue;
+            }
+            let Some(path) = &member.path else { continue };
+            let found = owner_of(path);
+            if found.is_provisional {
+                if member.names.is_some() {
+                    continue;
+                }
+                if times.now.saturating_sub(member.seen_at) < times.wait {
+                    is_waiting = true;
+                    continue;
+                }
+            }
+            named.push((*id, found));
+        }
+        for (id, found) in named {
+            self.join(id, found);
+        }
+        is_waiting
     }
 
     /// Makes a cgroup count for its owner's series.
@@ -164,7 +192,9 @@ impl Model {
         }
         if is_top {
             series.n_runs += 1;
-            series.owner = owner;
+            if id >= series.owner_id {
+                (series.owner, series.owner_id) = (owner, id);
+            }
         }
         if let Some(before) = before {
             if let Some(sums) = before.base {
@@ -255,7 +285,7 @@ impl Model {
         let mut sums = self.nobody.clone().unwrap_or_else(|| Sums::zero(&snapshot.rest));
         for (id, counts) in &snapshot.cgroups {
             // Who waits for names will have some.
-            let is_lost = |member: &Member| member.names.is_none() && member.removed_at.is_some();
+            let is_lost = |member: &Member| member.names.is_none() && member.path.is_none();
             if self.members.get(id).is_some_and(is_lost) {
                 sums.add(counts, Place::Below);
             }

@@ -27,6 +27,25 @@ impl Source {
     }
 }
 
+/// Who told the path of a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PathSource {
+    /// The kernel, when the cgroup was made.
+    MkdirEvent,
+    /// A walk of the hierarchy.
+    Walk,
+}
+
+impl PathSource {
+    /// As the label `source` has it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::MkdirEvent => "mkdir_event",
+            Self::Walk => "walk",
+        }
+    }
+}
+
 /// What came of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -56,7 +75,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// From the id of a cgroup to its path.
-    pub(crate) paths: BTreeMap<Outcome, u64>,
+    pub(crate) paths: BTreeMap<(PathSource, Outcome), u64>,
     /// From the path to names.
     pub(crate) names: BTreeMap<(Source, Outcome), u64>,
     /// Containers that were folded into the overflow.
@@ -65,7 +84,7 @@ pub(crate) struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        use {Outcome as O, Source as S};
+        use {Outcome as O, PathSource as P, Source as S};
         let names = [
             (S::Cri, O::Ok),
             (S::Cri, O::Error),
@@ -77,7 +96,7 @@ impl Default for Tally {
             (S::CgroupPath, O::Ok),
         ];
         Self {
-            paths: [O::Ok, O::Gone].map(|outcome| (outcome, 0)).into(),
+            paths: [(P::MkdirEvent, O::Ok), (P::Walk, O::Ok), (P::Walk, O::Gone)].map(|key| (key, 0)).into(),
             names: names.map(|key| (key, 0)).into(),
             n_limited: 0,
         }
@@ -85,8 +104,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub(crate) fn path(&mut self, outcome: Outcome) {
-        *self.paths.entry(outcome).or_insert(0) += 1;
+    pub(crate) fn path(&mut self, source: PathSource, outcome: Outcome) {
+        *self.paths.entry((source, outcome)).or_insert(0) += 1;
     }
 
     pub(crate) fn names(&mut self, source: Source, outcome: Outcome) {

@@ -1,12 +1,12 @@
 //! The life of a series, played with a clock of its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
-use super::{Model, Names, Outcome, Owner, Role, Source, Times};
+use super::{Model, Names, Outcome, Owner, PathSource, Role, Source, Times};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -18,6 +18,8 @@ struct Node {
     model: Model,
     /// What is there.
     tree: BTreeMap<u64, &'static str>,
+    /// What was made since the last look.
+    born: BTreeMap<u64, PathBuf>,
     /// What the kernel counts.
     execs: BTreeMap<u64, u64>,
     now: Duration,
@@ -30,8 +32,8 @@ impl Node {
     }
 
     fn with_room(max_series: usize) -> Self {
-        let (tree, execs) = (BTreeMap::new(), BTreeMap::new());
-        Self { model: Model::new(max_series), tree, execs, now: Duration::ZERO, has_names: true }
+        let (tree, born, execs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { model: Model::new(max_series), tree, born, execs, now: Duration::ZERO, has_names: true }
     }
 
     fn make(&mut self, id: u64, path: &'static str) {
@@ -39,13 +41,19 @@ impl Node {
         self.execs.insert(id, 0);
     }
 
+    /// Made, and gone before anybody looks.
+    fn run(&mut self, id: u64, path: &str, execs: u64) {
+        self.born.insert(id, path.into());
+        self.execs.insert(id, execs);
+    }
+
     fn look(&mut self) -> bool {
         let tree: Vec<Cgroup> =
             self.tree.iter().map(|(id, path)| Cgroup { id: *id, path: path.into() }).collect();
         let times = Times { now: self.now, wait: WAIT };
         let is_provisional = !self.has_names;
-        let changes =
-            self.model.compare(&tree, self.execs.keys().copied(), times, |path| found(path, is_provisional));
+        let (born, counted) = (std::mem::take(&mut self.born), self.execs.keys().copied().collect());
+        let changes = self.model.compare(&tree, born, &counted, times, |path| found(path, is_provisional));
         for id in self.model.expired(self.now, RETENTION) {
             let last = self.execs.remove(&id).map(counts);
             self.model.end(id, last.as_ref());
@@ -86,9 +94,10 @@ fn found(path: &Path, is_provisional: bool) -> Found {
     let text = path.to_str().unwrap();
     let (pod, container) = text.split_once('/').unwrap();
     let (pod, uid) = pod.split_once('.').unwrap();
+    let container_id = container.split('/').next().unwrap().to_owned();
     let container = container.split(['.', '/']).next().unwrap();
     let names = if is_provisional { Names::new("", uid, container) } else { Names::new("", pod, container) };
-    let owner = Owner { names, role: Role::App, pod_uid: uid.to_owned(), ..Owner::host() };
+    let owner = Owner { names, role: Role::App, container_id, pod_uid: uid.to_owned(), ..Owner::host() };
     let source = Some(if is_provisional { Source::CgroupPath } else { Source::LogDir });
     Found { owner, is_top: path.components().count() == 2, is_provisional, source }
 }
@@ -244,6 +253,78 @@ fn who_is_gone_before_anybody_looks_counts_for_nobody_and_stays_counted() {
     assert_eq!((node.lost(), node.shown().len()), (7, 0));
     node.later(RETENTION);
     assert_eq!((node.lost(), node.execs.len()), (7, 0));
+}
+
+#[test]
+fn runs_that_nobody_saw_count_for_their_container() {
+    let mut node = Node::new();
+    for (id, execs) in [(1, 2), (2, 3)] {
+        node.run(id, "web.u/main", execs);
+    }
+    node.run(3, "web.u/main/inner", 4);
+    node.look();
+    assert_eq!((node.shown(), node.lost(), node.model.n_members()), (one("web/main", 9), 0, (0, 3)));
+    node.run(4, "web.u/main", 1);
+    node.later(RETENTION.saturating_sub(Duration::from_secs(1)));
+    assert_eq!(node.shown(), one("web/main", 10));
+    // The first runs are forgotten, and what they counted is not.
+    node.later(Duration::from_secs(1));
+    assert_eq!((node.shown(), node.execs.len()), (one("web/main", 10), 1));
+    let of = |source, outcome| node.model.tally.paths[&(source, outcome)];
+    let wanted = [(PathSource::MkdirEvent, Outcome::Ok), (PathSource::Walk, Outcome::Gone)];
+    assert_eq!(wanted.map(|(source, outcome)| of(source, outcome)), [4, 0]);
+}
+
+#[test]
+fn who_ends_while_it_waits_for_names_gets_them_all_the_same() {
+    let mut node = Node::new();
+    node.has_names = false;
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.tree.remove(&1);
+    node.run(2, "web.u/main.1", 2);
+    node.run(3, "db.v/main.0", 3);
+    node.execs.insert(1, 1);
+    assert!(node.look());
+    assert_eq!((node.shown().len(), node.lost()), (0, 0));
+    // Nobody knows the names in time: ids, and later the names.
+    node.later(WAIT);
+    let shown = |of: [(&str, u64); 2]| of.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    assert_eq!((node.shown(), node.lost()), (shown([("u/main", 3), ("v/main", 3)]), 0));
+    node.has_names = true;
+    assert!(!node.look());
+    assert_eq!(node.shown(), shown([("db/main", 3), ("web/main", 3)]));
+}
+
+#[test]
+fn who_is_not_counted_is_asked_for_again() {
+    let tree = [Cgroup { id: 1, path: "web.u/main.0".into() }, Cgroup { id: 2, path: "web.u/main.1".into() }];
+    let times = Times { now: Duration::ZERO, wait: WAIT };
+    let mut model = Model::new(100);
+    let mut look = |born: &[u64], counted: &[u64]| {
+        let born = born.iter().map(|id| (*id, "web.u/main.1".into())).collect();
+        let counted = counted.iter().copied().collect();
+        let changes = model.compare(&tree, born, &counted, times, |path| found(path, false));
+        (changes.begin, changes.n_found)
+    };
+    assert_eq!(look(&[2], &[2]), (vec![1], 1));
+    assert_eq!(look(&[], &[2]), (vec![1], 0));
+    assert_eq!(look(&[], &[1, 2]), (vec![], 0));
+}
+
+#[test]
+fn an_old_run_that_is_named_late_is_not_the_newest() {
+    let mut model = Model::new(100);
+    let mut look = |born: &[(u64, &str)], seconds: u64, nameless: &str| {
+        let born = born.iter().map(|(id, path)| (*id, path.into())).collect();
+        let times = Times { now: Duration::from_secs(seconds), wait: WAIT };
+        model.compare(&[], born, &[1, 2].into(), times, |path| found(path, path.ends_with(nameless)));
+        let shown = model.series().map(|(_, series)| (series.owner.container_id.clone(), series.n_runs));
+        shown.collect::<Vec<_>>()
+    };
+    let of = |n_runs: u64| vec![("main.1".to_owned(), n_runs)];
+    assert_eq!(look(&[(1, "web.u/main.0"), (2, "web.u/main.1")], 0, "main.0"), of(1));
+    assert_eq!(look(&[], 1, "none"), of(2));
 }
 
 #[test]

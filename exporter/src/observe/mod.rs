@@ -4,6 +4,7 @@ mod clock;
 mod processes;
 mod reconcile;
 mod started;
+mod uncounted;
 mod view;
 mod zombies;
 
@@ -20,8 +21,9 @@ pub(crate) use clock::boot;
 pub(crate) use view::{View, Zombies};
 
 use reconcile::Differences;
+use uncounted::Uncounted;
 
-use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
+use crate::cgroups::{Cgroup, ROOT_ID, TreeError, read_counters, walk};
 use crate::check::lacks;
 use crate::metrics::MAX_PER_CONTAINER;
 use crate::model::{FlagSets, Model, Outcome, Times};
@@ -76,8 +78,15 @@ struct State {
     model: Model,
     /// Cgroups made and removed at the last walk.
     seen: Option<(u64, u64)>,
+    /// There is no room to count for another cgroup.
+    is_full: bool,
+    /// It was told that some are not counted.
+    has_warned: bool,
+    uncounted: Uncounted,
     /// A cgroup waits for its names.
     is_waiting: bool,
+    /// Cgroups made since the last comparison, with their paths below the root of the hierarchy.
+    born: BTreeMap<u64, PathBuf>,
     /// Cgroups of the last walk by path.
     ids: BTreeMap<PathBuf, u64>,
     old_zombies: Vec<zombies::Old>,
@@ -125,7 +134,11 @@ impl Observer {
         let state = State {
             model: Model::new(options.max_samples / MAX_PER_CONTAINER),
             seen: None,
+            is_full: false,
+            has_warned: false,
+            uncounted: Uncounted::default(),
             is_waiting: false,
+            born: BTreeMap::new(),
             ids: BTreeMap::new(),
             old_zombies: Vec::new(),
             due: boot() + RECONCILE,
@@ -187,6 +200,7 @@ impl Observer {
             max_samples: self.options.max_samples,
             reconciled_at: state.reconciled_at,
             differences: state.differences,
+            uncounted: &state.uncounted,
             flag_sets: &state.flag_sets.shown(self.tracer.flag_sets()?),
             refusals: &self.tracer.refusals()?,
             fill: &fill,
@@ -194,8 +208,8 @@ impl Observer {
     }
 
     fn update(&self, state: &mut State) -> Result<(), ObserveError> {
-        // Every second: of all counters only these two are read, which belong to no cgroup.
-        let rest = self.tracer.rest_counters()?;
+        // Every second: of all counters only those are read that belong to no cgroup.
+        let (rest, uncounted) = (self.tracer.rest_counters()?, self.tracer.uncounted()?);
         let churn = |counter| rest.get(counter).unwrap_or(0);
         let seen = Some((churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved)));
         let now = boot();
@@ -207,11 +221,17 @@ impl Observer {
             }
             state.seen = seen;
         }
+        state.uncounted.update(uncounted, state.is_full);
         if is_due {
             self.reconcile_zombies(state)?;
             (state.due, state.reconciled_at) = (now + RECONCILE, clock::unix());
         }
-        for id in state.model.expired(now, self.options.retention) {
+        let expired = state.model.expired(now, self.options.retention);
+        if state.is_full && !expired.is_empty() {
+            // There will be room for others, who are asked for by a comparison.
+            state.seen = None;
+        }
+        for id in expired {
             let last = self.tracer.forget_cgroup(id)?;
             state.model.end(id, last.as_ref());
         }
@@ -225,18 +245,40 @@ impl Observer {
             tracing::debug!(%fault, "a name is not known");
             state.model.tally.names(source, Outcome::Error);
         }
-        // Before the walk: who is counted and not found in it is gone.
-        let counted = self.tracer.counted_cgroups()?;
+        // Before the walk: who is counted and not found in it is gone. Each of those has left its path.
+        let counted: BTreeSet<u64> = self.tracer.counted_cgroups()?.into_iter().collect();
+        state.born.append(&mut self.tracer.take_cgroup_paths()?);
         let tree = walk(&self.options.mount_point)?;
-        let times = Times { now, wait: self.options.metadata_wait };
-        let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
-        state.is_waiting = changes.is_waiting;
-        let n_changed = changes.begin.len() + changes.n_removed;
-        for id in changes.begin {
-            self.tracer.count_cgroup(id)?;
+        let mut born = std::mem::take(&mut state.born);
+        if tree.first().is_none_or(|root| root.id != ROOT_ID) {
+            // Where their paths are below this mount is not known.
+            born.clear();
         }
+        let times = Times { now, wait: self.options.metadata_wait };
+        let changes = state.model.compare(&tree, born, &counted, times, |path| names.resolve(path));
+        state.is_waiting = changes.is_waiting;
+        let n_changed = changes.n_found + changes.n_removed;
+        self.begin(state, counted.len(), &changes.begin)?;
         state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
         Ok(n_changed.try_into().unwrap_or(u64::MAX))
+    }
+
+    /// Counts for these cgroups, beside those that are counted, as far as there is room.
+    fn begin(&self, state: &mut State, n_counted: usize, cgroups: &[u64]) -> Result<(), ObserveError> {
+        let mut n_refused = 0;
+        for id in cgroups {
+            n_refused += usize::from(!self.tracer.count_cgroup(*id)?);
+        }
+        let max = self.options.kernel.max_cgroups;
+        if n_refused > 0 && !state.has_warned {
+            tracing::warn!(
+                "not all is counted: {n_refused} cgroups are more than --map.max-containers={max} has room for"
+            );
+            state.has_warned = true;
+        }
+        let n_counted = n_counted + cgroups.len() - n_refused;
+        state.is_full = u32::try_from(n_counted).is_ok_and(|n| n >= max) || n_refused > 0;
+        Ok(())
     }
 
     /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.

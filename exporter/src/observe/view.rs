@@ -10,8 +10,9 @@ use podproof_ebpf::counters::{FlagSet, MapFill, Refusals, Snapshot, ZombieParent
 use super::clock::boot_ns;
 use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
+use super::uncounted::Uncounted;
 use crate::cgroups::{FileGauges, processes, read_gauges};
-use crate::model::{Model, Names, Place, Series};
+use crate::model::{Model, Names, Place, Series, Sums};
 
 /// What is known now.
 pub(crate) struct View<'a> {
@@ -32,6 +33,7 @@ pub(crate) struct View<'a> {
     pub(crate) reconciled_at: Duration,
     /// What comparisons have corrected.
     pub(crate) differences: Differences,
+    pub(super) uncounted: &'a Uncounted,
     pub(crate) flag_sets: &'a [FlagSet],
     pub(crate) refusals: &'a [Refusals],
     pub(crate) fill: &'a [MapFill],
@@ -66,6 +68,17 @@ impl Zombies {
 impl View<'_> {
     pub(crate) fn zombies(&self, names: &Names) -> Zombies {
         self.zombies.get(names).copied().unwrap_or_default()
+    }
+
+    /// Events that belong to no series, by why.
+    pub(crate) fn unattributed(&self) -> [(&'static str, Sums); 2] {
+        let mut no_cgroup = self.model.nobody(self.snapshot);
+        if let Some(others) = self.uncounted.others() {
+            no_cgroup.merge(others);
+        }
+        let overflow = self.uncounted.overflow().cloned();
+        let overflow = overflow.unwrap_or_else(|| Sums::zero(&self.snapshot.rest));
+        [("no_cgroup", no_cgroup), ("overflow", overflow)]
     }
 
     /// Processes alive in the cgroups of a container or a pod.

@@ -9,6 +9,7 @@ mod churn;
 mod container;
 mod debug;
 mod exporter;
+mod full;
 mod hostile;
 mod namespace;
 mod options;
@@ -16,6 +17,7 @@ mod pages;
 mod pods;
 mod privileges;
 mod process;
+mod short_lived;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
@@ -49,11 +51,13 @@ fn main() -> ExitCode {
         check::CASES,
         churn::CASES,
         debug::CASES,
+        full::CASES,
         hostile::CASES,
         namespace::CASES,
         options::CASES,
         pods::CASES,
         privileges::CASES,
+        short_lived::CASES,
         systemd::CASES,
         throttling::CASES,
         web::CASES,
