@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::identity::{Identity, Kind, QosClass, nearest, outermost};
+use crate::identity::{Identity, Kind, QosClass, is_full_id, nearest, outermost};
 use crate::metadata::MetadataError;
 use crate::metadata::cri::{Cri, CriNames};
 use crate::metadata::log_dir::{self, LogNames};
 use crate::metadata::podrt::{self, Part, PodrtPod, PodrtPods};
 use crate::model::{Names, Owner, Role, Source};
 
-/// So many characters of an id stand for a container without a name.
+/// So many characters of an engine's id stand for a container without a name.
 const SHORT_ID: usize = 12;
 
 /// Where names come from.
@@ -180,8 +180,13 @@ fn owner(identity: &Identity, names: Names) -> Owner {
 
 /// The ids that the path has.
 fn without_names(identity: &Identity) -> Names {
-    let short: String = identity.container_id.iter().flat_map(|id| id.chars()).take(SHORT_ID).collect();
-    Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), &short)
+    Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), name_by_id(identity))
+}
+
+/// An id that somebody chose is a name, of which every character may tell it from another; one of an engine is random.
+fn name_by_id(identity: &Identity) -> &str {
+    let id = identity.container_id.as_deref().unwrap_or_default();
+    if is_full_id(id) { &id[..SHORT_ID] } else { id }
 }
 
 #[cfg(test)]
@@ -252,6 +257,36 @@ mod tests {
         let found = read(root.path()).resolve(Path::new(&path));
         assert_eq!(found.owner.names, Names::new("", "", "aaaaaaaaaaaa"));
         assert!(!found.is_top);
+    }
+
+    #[test]
+    fn ids_that_were_chosen_are_names_in_full() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = read(root.path());
+        let names = |path: &str| directory.resolve(Path::new(path)).owner.names;
+        for (path, name) in [
+            ("podrt/webserver-prod-1", "webserver-prod-1"),
+            ("podrt/webserver-prod-2", "webserver-prod-2"),
+            ("default/webserver-prod-1", "webserver-prod-1"),
+            ("docker/buildkit/t4x1k0webserver", "t4x1k0webserver"),
+            ("system.slice/runc-webserver-prod-1.scope", "webserver-prod-1"),
+            ("user.slice/crun-webserver-prod-2.scope", "webserver-prod-2"),
+            ("system.slice/youki-569d5ce3afe1074769f67.scope", "569d5ce3afe1074769f67"),
+        ] {
+            assert_eq!(names(path), Names::new("", "", name), "{path}");
+        }
+        for path in [format!("podrt/{ID}"), format!("system.slice/docker-{ID}.scope")] {
+            assert_eq!(names(&path), Names::new("", "", &ID[..12]), "{path}");
+        }
+        // Pods of podrt whose state cannot be read.
+        for (path, wanted) in [
+            ("podrt-pods/web-1", ("web-1", "")),
+            ("podrt-pods/web-1/main", ("web-1", "main")),
+            ("podrt-pods/web-2/main", ("web-2", "main")),
+            ("podrt-pods/web-2/_sandbox", ("web-2", "_sandbox")),
+        ] {
+            assert_eq!(names(path), Names::new("", wanted.0, wanted.1), "{path}");
+        }
     }
 
     #[test]

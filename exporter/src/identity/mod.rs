@@ -40,7 +40,8 @@ pub struct Identity {
     pub runtime: &'static str,
     /// The container's id in full; `None` for a pod. podrt's is the container's name, unique in its pod.
     pub container_id: Option<String>,
-    /// The pod's uid as the API server has it, with dashes; the hash of a static pod, and podman's id of a pod, have none.
+    /// The pod's uid as the API server has it, with dashes; the hash of a static pod, and podman's id of a pod, have none. podrt's is
+    /// the pod's name.
     pub pod_uid: Option<String>,
     /// What it is.
     pub kind: Kind,
