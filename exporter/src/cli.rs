@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::http::DEBUG_PAGES;
-use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER, NamespaceType};
+use crate::metrics::{Collector, Collectors, MAX_PER_CONTAINER, NamespaceType};
+use crate::model::Dropped;
 
 use crate::capabilities::Kept;
 use crate::{check, log};

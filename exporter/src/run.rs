@@ -86,6 +86,7 @@ async fn serve(cli: Cli) -> Result<()> {
         metadata_wait: cli.metadata_wait,
         kernel: kernel(&cli),
         max_samples: cli.max_series,
+        dropped: cli.dropped,
     };
     let cri = cli.cri_socket.clone().map(Cri::new);
     let resolver = Resolver::new(cri.clone(), cli.logs.clone(), cli.podrt.clone());
@@ -102,8 +103,7 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let choice =
-        Choice { collectors: cli.collectors.0, dropped: cli.dropped, namespace_types: cli.namespace_types };
+    let choice = Choice { collectors: cli.collectors.0, namespace_types: cli.namespace_types };
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());

@@ -13,12 +13,11 @@ pub use catalogue::FAMILIES;
 pub use collector::{Collector, Collectors};
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
-pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
 pub use namespaces::NamespaceType;
 pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
-use crate::model::{Names, Role, Series, Sums};
+use crate::model::{Dropped, Names, Role, Series, Sums};
 use crate::observe::{View, Zombies};
 use group::{Group, groups};
 
@@ -33,8 +32,6 @@ const OWN_SAMPLES: usize = 8;
 pub struct Choice {
     /// Groups of metrics.
     pub collectors: Collectors,
-    /// A label that is left empty.
-    pub dropped: Option<Dropped>,
     /// Types of namespaces with series of their own; the others are shown together.
     pub namespace_types: Vec<NamespaceType>,
 }
@@ -42,11 +39,10 @@ pub struct Choice {
 /// All samples of the node.
 pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     let mut sheet = Sheet::new(choice.collectors);
-    let dropped = choice.dropped;
-    for (names, group) in groups(view, dropped) {
+    for (names, group) in groups(view) {
         kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
         of_zombies(&mut sheet, &names, &group.zombies(view));
-        of_processes(&mut sheet, view, &names, &group, dropped);
+        of_processes(&mut sheet, view, &names, &group);
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
         }
@@ -73,19 +69,13 @@ fn of_zombies(sheet: &mut Sheet, names: &Names, zombies: &Zombies) {
     sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
 }
 
-fn of_processes(
-    sheet: &mut Sheet,
-    view: &View<'_>,
-    names: &Names,
-    group: &Group<'_>,
-    dropped: Option<Dropped>,
-) {
+fn of_processes(sheet: &mut Sheet, view: &View<'_>, names: &Names, group: &Group<'_>) {
     let mut all = Some(0);
     for series in group.series() {
         let role = series.owner.role;
         let own =
             if role == Role::Host { view.n_host_processes(series) } else { Some(view.n_processes(series)) };
-        if role == Role::Sandbox && dropped != Some(Dropped::Pod) {
+        if role == Role::Sandbox && view.model.dropped() != Some(Dropped::Pod) {
             let is_up = f64::from(u8::from(own > Some(0)));
             sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
         }

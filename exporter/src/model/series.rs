@@ -1,5 +1,6 @@
 //! The series, and the cgroups behind them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
-use super::{Names, Outcome, Owner, Place, Role, Source, Sums, Tally};
+use super::{Dropped, Names, Outcome, Owner, Place, Role, Source, Sums, Tally};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -52,6 +53,15 @@ impl Series {
     pub(crate) fn cgroup_ids(&self) -> impl Iterator<Item = u64> {
         self.members.iter().copied()
     }
+
+    /// Takes over what another has counted, and the cgroups that count for it.
+    fn absorb(&mut self, other: Self) {
+        if let Some(sums) = other.base {
+            self.base.get_or_insert_with(|| sums.zeroed()).merge(&sums);
+        }
+        self.base_files.add(&other.base_files);
+        self.members.extend(other.members);
+    }
 }
 
 /// All series.
@@ -61,17 +71,23 @@ pub(crate) struct Model {
     series: BTreeMap<Names, Series>,
     /// Series of containers and pods that there may be, beside the host's and the overflow.
     max_series: usize,
+    /// Series that differ in it are shown as one.
+    dropped: Option<Dropped>,
+    /// What of these has ended, by the names under which it was shown: a sum must not fall. It lasts as long as any of them does.
+    ended: BTreeMap<Names, Series>,
     /// Of cgroups that were nobody's, and are no members any more.
     nobody: Option<Sums>,
     pub(crate) tally: Tally,
 }
 
 impl Model {
-    pub(crate) fn new(max_series: usize) -> Self {
+    pub(crate) fn new(max_series: usize, dropped: Option<Dropped>) -> Self {
         Self {
             members: BTreeMap::new(),
             series: BTreeMap::new(),
             max_series,
+            dropped,
+            ended: BTreeMap::new(),
             nobody: None,
             tally: Tally::default(),
         }
@@ -125,6 +141,9 @@ impl Model {
                 changes.n_removed += 1;
             }
         }
+        // The last of a group may have been given other names.
+        let Self { ended, series, dropped, .. } = self;
+        ended.retain(|shown, _| is_shown(series, shown, *dropped));
         changes
     }
 
@@ -153,31 +172,35 @@ impl Model {
             _ => Place::Below,
         };
         let series = self.series.entry(owner.names.clone()).or_insert_with(|| Series::new(owner.clone()));
-        // Another pod of the same name is a new one, and its counters begin again.
+        // Another pod of the same name is a new one, and its counters begin again, but for those that it is shown with.
         if series.owner.pod_uid != owner.pod_uid {
-            for id in std::mem::take(&mut series.members) {
-                if let Some(member) = self.members.get_mut(&id) {
+            let earlier = std::mem::replace(series, Series::new(owner.clone()));
+            for id in &earlier.members {
+                if let Some(member) = self.members.get_mut(id) {
                     (member.path, member.names) = (None, None);
+                    if earlier.owner.role == Role::Pod {
+                        member.files = FileCounters::default();
+                    }
                 }
             }
-            *series = Series::new(owner.clone());
+            keep(&mut self.ended, &owner.names, self.dropped, earlier);
         }
         if is_top {
             series.n_runs += 1;
             series.owner = owner;
         }
         if let Some(before) = before {
-            if let Some(sums) = before.base {
-                series.base.get_or_insert_with(|| sums.zeroed()).merge(&sums);
-            }
-            series.base_files.add(&before.base_files);
+            series.absorb(before);
         }
         series.members.insert(id);
     }
 
     /// Takes a cgroup out of its series; the series itself if that was its last one.
     fn leave(&mut self, id: u64) -> Option<Series> {
-        let names = self.members.get_mut(&id)?.names.take()?;
+        let Some(names) = self.members.get_mut(&id)?.names.take() else {
+            self.ended.values_mut().for_each(|ended| _ = ended.members.remove(&id));
+            return None;
+        };
         let series = self.series.get_mut(&names)?;
         series.members.remove(&id);
         if series.members.is_empty() { self.series.remove(&names) } else { None }
@@ -201,7 +224,8 @@ impl Model {
         self.members.iter().filter(|(_, member)| is_over(member)).map(|(id, _)| *id).collect()
     }
 
-    /// Ends a member; what it had counted stays with its series, as long as that has another member.
+    /// Ends a member; what it had counted stays with its series, as long as that has another member, and with those that it is shown
+    /// with.
     pub(crate) fn end(&mut self, id: u64, last: Option<&Counts>) {
         let Some(member) = self.members.remove(&id) else { return };
         let add = |sums: &mut Option<Sums>| {
@@ -209,15 +233,28 @@ impl Model {
                 sums.get_or_insert_with(|| Sums::zero(last)).add(last, member.place);
             }
         };
-        let Some(names) = member.names else { return add(&mut self.nobody) };
-        let Some(series) = self.series.get_mut(&names) else { return };
+        let series = match &member.names {
+            Some(names) => self.series.get_mut(names),
+            // Of an earlier pod.
+            None => self.ended.values_mut().find(|ended| ended.members.contains(&id)),
+        };
+        let Some(series) = series else {
+            return if member.names.is_none() {
+                add(&mut self.nobody)
+            };
+        };
         series.members.remove(&id);
-        if series.members.is_empty() {
-            self.series.remove(&names);
-            return;
-        }
         add(&mut series.base);
         series.base_files.add(&member.files);
+        if let Some(names) = member.names.filter(|_| series.members.is_empty())
+            && let Some(last) = self.series.remove(&names)
+        {
+            keep(&mut self.ended, &names, self.dropped, last);
+            let shown = names.without(self.dropped);
+            if !is_shown(&self.series, &shown, self.dropped) {
+                self.ended.remove(&*shown);
+            }
+        }
     }
 
     /// Reads the files of all cgroups that are there, and when their first process has started.
@@ -239,6 +276,16 @@ impl Model {
         self.series.iter()
     }
 
+    /// The label that is dropped.
+    pub(crate) fn dropped(&self) -> Option<Dropped> {
+        self.dropped
+    }
+
+    /// What has ended of the series that are shown under these names.
+    pub(crate) fn ended(&self, shown: &Names) -> Option<&Series> {
+        self.ended.get(shown)
+    }
+
     /// All cgroups, by id.
     pub(crate) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
         self.members.iter().map(|(id, member)| (*id, member))
@@ -256,7 +303,8 @@ impl Model {
         for (id, counts) in &snapshot.cgroups {
             // Who waits for names will have some.
             let is_lost = |member: &Member| member.names.is_none() && member.removed_at.is_some();
-            if self.members.get(id).is_some_and(is_lost) {
+            let is_kept = || self.ended.values().any(|ended| ended.members.contains(id));
+            if self.members.get(id).is_some_and(is_lost) && !is_kept() {
                 sums.add(counts, Place::Below);
             }
         }
@@ -300,4 +348,19 @@ impl Model {
     fn members_of<'a>(&'a self, series: &'a Series) -> impl Iterator<Item = (u64, &'a Member)> {
         series.members.iter().filter_map(|id| Some((*id, self.members.get(id)?)))
     }
+}
+
+/// Keeps what a series has counted that others are shown with; not the files of a pod's own cgroup, which have those of its containers.
+fn keep(ended: &mut BTreeMap<Names, Series>, names: &Names, dropped: Option<Dropped>, series: Series) {
+    if let Cow::Owned(shown) = names.without(dropped) {
+        let base_files =
+            if series.owner.role == Role::Pod { FileCounters::default() } else { series.base_files };
+        let owner = series.owner.clone();
+        ended.entry(shown).or_insert_with(|| Series::new(owner)).absorb(Series { base_files, ..series });
+    }
+}
+
+/// Whether there are series that are shown under these names.
+fn is_shown(series: &BTreeMap<Names, Series>, shown: &Names, dropped: Option<Dropped>) -> bool {
+    series.range(shown..).next().is_some_and(|(names, _)| *names.without(dropped) == *shown)
 }

@@ -24,7 +24,7 @@ use reconcile::Differences;
 use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
 use crate::check::lacks;
 use crate::metrics::MAX_PER_CONTAINER;
-use crate::model::{FlagSets, Model, Outcome, Times};
+use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
 
 /// The node could not be observed.
@@ -56,6 +56,8 @@ pub struct Options {
     pub kernel: Kernel,
     /// Samples of containers and pods that there may be; who comes then is folded into one series.
     pub max_samples: usize,
+    /// A label that is left empty.
+    pub dropped: Option<Dropped>,
 }
 
 /// How often everything is compared, whatever the counters say.
@@ -123,7 +125,7 @@ impl Observer {
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
         let tracer = Tracer::start(&options.kernel.trace())?;
         let state = State {
-            model: Model::new(options.max_samples / MAX_PER_CONTAINER),
+            model: Model::new(options.max_samples / MAX_PER_CONTAINER, options.dropped),
             seen: None,
             is_waiting: false,
             ids: BTreeMap::new(),
