@@ -28,7 +28,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use id::{is_full as is_full_id, is_label, is_subdomain, pod_uid};
+pub(crate) use id::{
+    FULL_ID_LEN, MAX_LABEL, MAX_NAME, is_full as is_full_id, is_label, is_subdomain, pod_uid,
+};
 pub use walk::{identify, nearest, outermost};
 
 /// What a cgroup's path tells.

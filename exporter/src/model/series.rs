@@ -93,13 +93,14 @@ impl Model {
         }
     }
 
-    /// Takes over which cgroups there are now. `counted` are those that the kernel counts for.
+    /// Takes over which cgroups there are now. `counted` are those that the kernel counts for; `owner_of` is told whether a cgroup has
+    /// waited for its names.
     pub(crate) fn compare(
         &mut self,
         tree: &[Cgroup],
         counted: impl IntoIterator<Item = u64>,
         times: Times,
-        owner_of: impl Fn(&Path) -> Found,
+        owner_of: impl Fn(&Path, bool) -> Found,
     ) -> Changes {
         let now = times.now;
         let mut changes = Changes::default();
@@ -116,12 +117,13 @@ impl Model {
             if member.names.is_some() && !member.is_provisional {
                 continue;
             }
-            let found = owner_of(&cgroup.path);
+            let has_waited = now.saturating_sub(member.seen_at) >= times.wait;
+            let found = owner_of(&cgroup.path, has_waited);
             if found.is_provisional {
                 if member.names.is_some() {
                     continue;
                 }
-                if now.saturating_sub(member.seen_at) < times.wait {
+                if !has_waited {
                     changes.is_waiting = true;
                     continue;
                 }

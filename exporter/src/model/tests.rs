@@ -52,8 +52,9 @@ impl Node {
             self.tree.iter().map(|(id, path)| Cgroup { id: *id, path: path.into() }).collect();
         let times = Times { now: self.now, wait: WAIT };
         let is_provisional = !self.has_names;
-        let changes =
-            self.model.compare(&tree, self.execs.keys().copied(), times, |path| found(path, is_provisional));
+        let changes = self
+            .model
+            .compare(&tree, self.execs.keys().copied(), times, |path, _| found(path, is_provisional));
         for id in self.model.expired(self.now, RETENTION) {
             let last = self.execs.remove(&id).map(counts);
             self.model.end(id, last.as_ref());

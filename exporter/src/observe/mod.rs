@@ -1,6 +1,7 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod pause;
 mod processes;
 mod reconcile;
 mod started;
@@ -26,6 +27,7 @@ use crate::check::lacks;
 use crate::metrics::MAX_PER_CONTAINER;
 use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
+use crate::sandbox::Cgroups;
 
 /// The node could not be observed.
 #[derive(Debug, Error)]
@@ -231,13 +233,17 @@ impl Observer {
         let counted = self.tracer.counted_cgroups()?;
         let tree = walk(&self.options.mount_point)?;
         let times = Times { now, wait: self.options.metadata_wait };
-        let changes = state.model.compare(&tree, counted, times, |path| names.resolve(path));
+        let ids = tree.iter().map(|Cgroup { id, path }| (path.clone(), *id)).collect();
+        let is_pause = |path: &Path| pause::is_alone_in(&self.options.mount_point.join(path));
+        let there = Cgroups { ids: &ids, is_pause: &is_pause };
+        let owner_of = |path: &Path, has_waited: bool| names.resolve(path, has_waited.then_some(&there));
+        let changes = state.model.compare(&tree, counted, times, owner_of);
         state.is_waiting = changes.is_waiting;
         let n_changed = changes.begin.len() + changes.n_removed;
         for id in changes.begin {
             self.tracer.count_cgroup(id)?;
         }
-        state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
+        state.ids = ids;
         Ok(n_changed.try_into().unwrap_or(u64::MAX))
     }
 

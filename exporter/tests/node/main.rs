@@ -10,6 +10,7 @@ mod container;
 mod debug;
 mod exporter;
 mod hostile;
+mod kubelet;
 mod namespace;
 mod options;
 mod pages;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         churn::CASES,
         debug::CASES,
         hostile::CASES,
+        kubelet::CASES,
         namespace::CASES,
         options::CASES,
         pods::CASES,
