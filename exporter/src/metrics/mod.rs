@@ -17,15 +17,20 @@ pub(crate) use kernel::OOM_KILLS;
 pub use namespaces::NamespaceType;
 pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
-use crate::model::{Dropped, Names, Role, Series, Sums};
+use crate::model::{Dropped, Lost, Names, Role, Series, Sums};
 use crate::observe::{View, Zombies};
 use group::{Group, groups};
 
-/// A container has no more samples than this.
-pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAMPLES + OWN_SAMPLES;
-
-/// Identity and start, zombies by parent and their age, processes, the sandbox.
-const OWN_SAMPLES: usize = 8;
+/// So many samples of each family a container has that neither counters of the kernel nor files make: identity and start, zombies by
+/// parent and their age, processes, the sandbox.
+static OWN_SAMPLES: &[(&Family, usize)] = &[
+    (&catalogue::CONTAINER_INFO, 1),
+    (&catalogue::CONTAINER_START_TIME_SECONDS, 1),
+    (&catalogue::ZOMBIE_PROCESSES, 3),
+    (&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, 1),
+    (&catalogue::PROCESSES, 1),
+    (&catalogue::SANDBOX_INIT_UP, 1),
+];
 
 /// What is shown of all that is known.
 #[derive(Debug, Clone)]
@@ -34,6 +39,20 @@ pub struct Choice {
     pub collectors: Collectors,
     /// Types of namespaces with series of their own; the others are shown together.
     pub namespace_types: Vec<NamespaceType>,
+}
+
+impl Choice {
+    /// All that can be shown.
+    pub(crate) fn everything() -> Self {
+        Self { collectors: Collectors::ALL, namespace_types: NamespaceType::ALL.to_vec() }
+    }
+
+    /// A container has no more samples than this.
+    pub(crate) fn max_per_container(&self) -> usize {
+        let others = files::SAMPLES.iter().chain(OWN_SAMPLES);
+        let wanted = others.filter(|(family, _)| self.collectors.has(family.collector));
+        kernel::max_samples(self) + wanted.map(|(_, n)| n).sum::<usize>()
+    }
 }
 
 /// All samples of the node.
@@ -52,7 +71,9 @@ pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
         }
     }
     kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
-    kernel::of_nobody(&mut sheet, &view.model.nobody(view.snapshot));
+    for reason in Lost::ALL {
+        kernel::of_nobody(&mut sheet, reason, &view.model.nobody(reason, view.snapshot));
+    }
     kernel::of_flag_sets(&mut sheet, view.flag_sets);
     own::of_probes(&mut sheet, view.probes);
     own::of_maps(&mut sheet, view);
@@ -97,4 +118,28 @@ fn of_identity(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Serie
         sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &common, at.as_secs_f64());
     }
     files::of_limits(sheet, names, &view.gauges(series));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_makes_room() {
+        let room = |choice: &Choice| choice.max_per_container();
+        let all = Choice::everything();
+        let without = |left_out: &[Collector]| {
+            let others = Collector::OPTIONAL.iter().filter(|collector| !left_out.contains(collector));
+            let collectors = others.fold(Collectors::NONE, |all, collector| all.with(*collector));
+            room(&Choice { collectors, ..all.clone() })
+        };
+        assert_eq!(room(&all), 123);
+        assert_eq!(without(&[Collector::ThrottleHistogram]), 115);
+        assert_eq!(without(&[Collector::ThrottleHistogram, Collector::ZombieHistogram]), 115 - 11);
+        // Identity, start and migrations.
+        assert_eq!(without(Collector::OPTIONAL), 4);
+        use NamespaceType::{Mnt, Net, Pid, User};
+        let four = Choice { namespace_types: vec![User, Mnt, Pid, Net], ..all };
+        assert_eq!(room(&four), 123 - 12);
+    }
 }

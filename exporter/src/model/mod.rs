@@ -11,6 +11,7 @@
 mod counts;
 mod dropped;
 mod flags;
+mod lost;
 mod member;
 mod names;
 mod owner;
@@ -22,6 +23,7 @@ mod tests;
 pub(crate) use counts::{Place, Sums};
 pub use dropped::Dropped;
 pub(crate) use flags::FlagSets;
+pub(crate) use lost::Lost;
 pub(crate) use member::Member;
 pub use names::Names;
 pub use owner::{Owner, Role};

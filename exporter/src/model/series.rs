@@ -8,7 +8,7 @@ use std::time::Duration;
 use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
-use super::{Dropped, Names, Outcome, Owner, Place, Role, Source, Sums, Tally};
+use super::{Dropped, Lost, Names, Outcome, Owner, Place, Role, Source, Sums, Tally};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -76,7 +76,7 @@ pub(crate) struct Model {
     /// What of these has ended, by the names under which it was shown: a sum must not fall. It lasts as long as any of them does.
     ended: BTreeMap<Names, Series>,
     /// Of cgroups that were nobody's, and are no members any more.
-    nobody: Option<Sums>,
+    nobody: BTreeMap<Lost, Sums>,
     pub(crate) tally: Tally,
 }
 
@@ -88,7 +88,7 @@ impl Model {
             max_series,
             dropped,
             ended: BTreeMap::new(),
-            nobody: None,
+            nobody: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
@@ -230,23 +230,21 @@ impl Model {
     /// with.
     pub(crate) fn end(&mut self, id: u64, last: Option<&Counts>) {
         let Some(member) = self.members.remove(&id) else { return };
-        let add = |sums: &mut Option<Sums>| {
-            if let Some(last) = last {
-                sums.get_or_insert_with(|| Sums::zero(last)).add(last, member.place);
-            }
-        };
         let series = match &member.names {
             Some(names) => self.series.get_mut(names),
             // Of an earlier pod.
             None => self.ended.values_mut().find(|ended| ended.members.contains(&id)),
         };
         let Some(series) = series else {
-            return if member.names.is_none() {
-                add(&mut self.nobody)
-            };
+            if let Some((reason, last)) = member.lost().zip(last) {
+                self.nobody.entry(reason).or_insert_with(|| Sums::zero(last)).add(last, member.place);
+            }
+            return;
         };
         series.members.remove(&id);
-        add(&mut series.base);
+        if let Some(last) = last {
+            series.base.get_or_insert_with(|| Sums::zero(last)).add(last, member.place);
+        }
         series.base_files.add(&member.files);
         if let Some(names) = member.names.filter(|_| series.members.is_empty())
             && let Some(last) = self.series.remove(&names)
@@ -300,13 +298,11 @@ impl Model {
     }
 
     /// What belongs to no series: of cgroups that were gone before anybody could tell whose they were, and of an earlier pod.
-    pub(crate) fn nobody(&self, snapshot: &Snapshot) -> Sums {
-        let mut sums = self.nobody.clone().unwrap_or_else(|| Sums::zero(&snapshot.rest));
+    pub(crate) fn nobody(&self, reason: Lost, snapshot: &Snapshot) -> Sums {
+        let mut sums = self.nobody.get(&reason).cloned().unwrap_or_else(|| Sums::zero(&snapshot.rest));
         for (id, counts) in &snapshot.cgroups {
-            // Who waits for names will have some.
-            let is_lost = |member: &Member| member.names.is_none() && member.removed_at.is_some();
             let is_kept = || self.ended.values().any(|ended| ended.members.contains(id));
-            if self.members.get(id).is_some_and(is_lost) && !is_kept() {
+            if self.members.get(id).and_then(Member::lost) == Some(reason) && !is_kept() {
                 sums.add(counts, Place::Below);
             }
         }

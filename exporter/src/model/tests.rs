@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
-use super::{Dropped, Model, Names, Outcome, Owner, Role, Source, Times};
+use super::{Dropped, Lost, Model, Names, Outcome, Owner, Role, Source, Times};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -95,8 +95,13 @@ impl Node {
         (!own.is_empty()).then_some(sums)
     }
 
+    /// Execs of nobody, for any reason.
     fn lost(&self) -> u64 {
-        self.model.nobody(&self.snapshot()).of(&[Counter::Execs]).unwrap_or(u64::MAX)
+        Lost::ALL.iter().map(|reason| self.lost_by(*reason)).sum()
+    }
+
+    fn lost_by(&self, reason: Lost) -> u64 {
+        self.model.nobody(reason, &self.snapshot()).of(&[Counter::Execs]).unwrap_or(u64::MAX)
     }
 }
 
@@ -268,6 +273,23 @@ fn who_is_gone_before_anybody_looks_counts_for_nobody_and_stays_counted() {
     assert_eq!((node.lost(), node.shown().len()), (7, 0));
     node.later(RETENTION);
     assert_eq!((node.lost(), node.execs.len()), (7, 0));
+}
+
+#[test]
+fn who_is_gone_before_its_names_are_there_is_told_from_who_was_never_seen() {
+    let mut node = Node::new();
+    node.has_names = false;
+    node.make(1, "web.u/main.0");
+    node.execs.extend([(1, 3), (9, 7)]);
+    node.look();
+    // While it waits it is nobody's yet.
+    let by_reason = |node: &Node| Lost::ALL.map(|reason| node.lost_by(reason));
+    assert_eq!(by_reason(&node), [7, 0]);
+    node.tree.remove(&1);
+    node.look();
+    assert_eq!(by_reason(&node), [7, 3]);
+    node.later(RETENTION);
+    assert_eq!((by_reason(&node), node.execs.len()), ([7, 3], 0));
 }
 
 #[test]

@@ -24,7 +24,6 @@ use reconcile::Differences;
 
 use crate::cgroups::{Cgroup, TreeError, read_counters, walk};
 use crate::check::lacks;
-use crate::metrics::MAX_PER_CONTAINER;
 use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
 use crate::sandbox::Cgroups;
@@ -56,8 +55,10 @@ pub struct Options {
     pub metadata_wait: Duration,
     /// The kernel side.
     pub kernel: Kernel,
-    /// Samples of containers and pods that there may be; who comes then is folded into one series.
+    /// Samples of containers and pods that there may be.
     pub max_samples: usize,
+    /// Series of containers and pods that have room with these samples; who comes then is folded into one series.
+    pub max_series: usize,
     /// A label that is left empty.
     pub dropped: Option<Dropped>,
 }
@@ -127,7 +128,7 @@ impl Observer {
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
         let tracer = Tracer::start(&options.kernel.trace())?;
         let state = State {
-            model: Model::new(options.max_samples / MAX_PER_CONTAINER, options.dropped),
+            model: Model::new(options.max_series, options.dropped),
             seen: None,
             is_waiting: false,
             ids: BTreeMap::new(),
