@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use crate::http::DEBUG_PAGES;
-use crate::metrics::{Collector, Collectors, Dropped, MAX_PER_CONTAINER, NamespaceType};
+use crate::metrics::{Choice, Collector, Collectors, NamespaceType};
+use crate::model::Dropped;
 
 use crate::capabilities::Kept;
 use crate::{check, log};
@@ -209,8 +210,9 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 
 fn max_series(text: &str) -> Result<usize, String> {
     let number = text.parse().map_err(|_error| "must be a number".to_owned())?;
-    if number < MAX_PER_CONTAINER {
-        return Err(format!("one container alone can have {MAX_PER_CONTAINER} series"));
+    let least = Choice::everything().max_per_container();
+    if number < least {
+        return Err(format!("one container alone can have {least} series"));
     }
     Ok(number)
 }

@@ -24,4 +24,5 @@ pub mod model;
 pub mod observe;
 pub mod resolve;
 pub mod run;
+mod sandbox;
 pub mod web;

@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::identity::{Identity, Kind, QosClass, nearest, outermost};
+use crate::identity::{Identity, Kind, QosClass, is_full_id, nearest, outermost};
 use crate::metadata::MetadataError;
 use crate::metadata::cri::{Cri, CriNames};
-use crate::metadata::log_dir::{self, LogNames};
+use crate::metadata::log_dir::{self, LogNames, PodName};
 use crate::metadata::podrt::{self, Part, PodrtPod, PodrtPods};
 use crate::model::{Names, Owner, Role, Source};
+use crate::sandbox::{Cgroups, is_sandbox};
 
-/// So many characters of an id stand for a container without a name.
+/// So many characters of an engine's id stand for a container without a name.
 const SHORT_ID: usize = 12;
 
 /// Where names come from.
@@ -76,8 +77,8 @@ impl Directory {
         cri.chain(logs).chain(self.podrt.faults.iter().map(|fault| (Source::OciState, fault)))
     }
 
-    /// Whose the cgroup at a path below the mount point is.
-    pub(crate) fn resolve(&self, path: &Path) -> Found {
+    /// Whose the cgroup at a path below the mount point is. Once it has waited for its names, what else is there may tell.
+    pub(crate) fn resolve(&self, path: &Path, there: Option<&Cgroups<'_>>) -> Found {
         if let Some((pod, part)) = self.podrt.of_cgroup(path) {
             return of_podrt(pod, part, path);
         }
@@ -99,7 +100,13 @@ impl Directory {
             }
             (false, None) => match self.names(&identity) {
                 Some(names) => (Some(names), Source::LogDir),
-                None => (None, Source::CgroupPath),
+                None => match self.sandbox(&top, &identity, there) {
+                    Some(names) => {
+                        identity.kind = Kind::Sandbox;
+                        (Some(names), Source::LogDir)
+                    }
+                    None => (None, Source::CgroupPath),
+                },
             },
         };
         let may_have_names = identity.pod_uid.is_some() || self.is_asked;
@@ -107,7 +114,7 @@ impl Directory {
             is_top: top == path,
             is_provisional: names.is_none() && may_have_names,
             source: Some(source),
-            owner: owner(&identity, names.unwrap_or_else(|| without_names(&identity))),
+            owner: owner(&identity, names.unwrap_or_else(|| self.without_names(&identity))),
         }
     }
 
@@ -124,11 +131,33 @@ impl Directory {
         if let Some(names) = container {
             return Some(names.clone());
         }
-        let pod = self.logs.pods.get(identity.pod_uid.as_ref()?)?;
+        let pod = self.pod(identity)?;
         match identity.kind {
             Kind::Pod => Some(Names::new(&pod.namespace, &pod.pod, "")),
             // A container of a known pod without a log is not told from its sandbox yet.
             Kind::Container | Kind::Sandbox => None,
+        }
+    }
+
+    /// The kubelet's pod that it is or belongs to. podrt's are known by names, which may look like uids.
+    fn pod(&self, identity: &Identity) -> Option<&PodName> {
+        let is_kubelet_s = !identity.is_delegated && identity.runtime != "podrt";
+        self.logs.pods.get(identity.pod_uid.as_ref()?).filter(|_| is_kubelet_s)
+    }
+
+    /// What a sandbox is called, if a container of the kubelet without a log is one.
+    fn sandbox(&self, path: &Path, identity: &Identity, there: Option<&Cgroups<'_>>) -> Option<Names> {
+        let pod = self.pod(identity)?;
+        let is_one = is_sandbox(path, identity, pod, &self.logs, there?);
+        is_one.then(|| Names::new(&pod.namespace, &pod.pod, Names::SANDBOX))
+    }
+
+    /// The ids that the path has, and what is known of the pod.
+    fn without_names(&self, identity: &Identity) -> Names {
+        let container = name_by_id(identity);
+        match self.pod(identity) {
+            Some(pod) => Names::new(&pod.namespace, &pod.pod, container),
+            None => Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), container),
         }
     }
 }
@@ -178,10 +207,10 @@ fn owner(identity: &Identity, names: Names) -> Owner {
     }
 }
 
-/// The ids that the path has.
-fn without_names(identity: &Identity) -> Names {
-    let short: String = identity.container_id.iter().flat_map(|id| id.chars()).take(SHORT_ID).collect();
-    Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), &short)
+/// An id that somebody chose is a name, of which every character may tell it from another; one of an engine is random.
+fn name_by_id(identity: &Identity) -> &str {
+    let id = identity.container_id.as_deref().unwrap_or_default();
+    if is_full_id(id) { &id[..SHORT_ID] } else { id }
 }
 
 #[cfg(test)]
@@ -202,7 +231,7 @@ mod tests {
     fn a_container_of_the_kubelet_gets_its_names_when_its_log_is_there() {
         let root = tempfile::tempdir().unwrap();
         let path = format!("kubepods/burstable/pod{UID}/{ID}");
-        let early = read(root.path()).resolve(Path::new(&path));
+        let early = read(root.path()).resolve(Path::new(&path), None);
         assert!(early.is_provisional && early.is_top);
         assert_eq!(early.owner.names, Names::new("", UID, "9bca8d63d5fa"));
 
@@ -210,14 +239,14 @@ mod tests {
         fs::create_dir_all(logs.join("containers")).unwrap();
         fs::create_dir_all(logs.join(format!("pods/shop_web-0_{UID}"))).unwrap();
         symlink("/x", logs.join(format!("containers/web-0_shop_nginx-{ID}.log"))).unwrap();
-        let late = read(root.path()).resolve(Path::new(&path));
+        let late = read(root.path()).resolve(Path::new(&path), None);
         assert!(!late.is_provisional && late.is_top);
         assert_eq!(late.owner.names, Names::new("shop", "web-0", "nginx"));
         assert_eq!((late.owner.qos_class.as_str(), late.owner.role), ("burstable", Role::App));
 
-        let below = read(root.path()).resolve(&Path::new(&path).join("inner"));
+        let below = read(root.path()).resolve(&Path::new(&path).join("inner"), None);
         assert_eq!((&below.owner, below.is_top), (&late.owner, false));
-        let pod = read(root.path()).resolve(Path::new(&path).parent().unwrap());
+        let pod = read(root.path()).resolve(Path::new(&path).parent().unwrap(), None);
         assert_eq!((pod.owner.names, pod.owner.role), (Names::new("shop", "web-0", ""), Role::Pod));
     }
 
@@ -234,7 +263,7 @@ mod tests {
         fs::write(pod.join("pod.json"), record).unwrap();
         let directory = read(root.path());
         let of = |path: &str| {
-            let owner = directory.resolve(Path::new(path)).owner;
+            let owner = directory.resolve(Path::new(path), None).owner;
             (owner.role, owner.container_id)
         };
         assert_eq!(of("podrt-pods/web/migrate"), (Role::Init, "migrate".to_owned()));
@@ -249,9 +278,66 @@ mod tests {
         let logs = root.path().join("log");
         fs::create_dir_all(logs.join(format!("pods/shop_web-0_{UID}"))).unwrap();
         let path = format!("docker/{}/kubepods/pod{UID}", "a".repeat(64));
-        let found = read(root.path()).resolve(Path::new(&path));
+        let found = read(root.path()).resolve(Path::new(&path), None);
         assert_eq!(found.owner.names, Names::new("", "", "aaaaaaaaaaaa"));
         assert!(!found.is_top);
+    }
+
+    #[test]
+    fn a_sandbox_of_the_kubelet_is_told_once_it_has_waited() {
+        let root = tempfile::tempdir().unwrap();
+        let logs = root.path().join("log");
+        fs::create_dir_all(logs.join("containers")).unwrap();
+        fs::create_dir_all(logs.join(format!("pods/shop_web-0_{UID}"))).unwrap();
+        symlink("/x", logs.join(format!("containers/web-0_shop_nginx-{ID}.log"))).unwrap();
+        let pod = PathBuf::from(format!("kubepods/burstable/pod{UID}"));
+        let (pause, late) = (pod.join("d".repeat(64)), pod.join("e".repeat(64)));
+        let ids = [(pause.clone(), 1), (pod.join(ID), 2), (late.clone(), 3)].into();
+        let there = Cgroups { ids: &ids, is_pause: &|_| false };
+        let directory = read(root.path());
+        let of = |path: &Path, there| {
+            let Found { owner, is_provisional, source, .. } = directory.resolve(path, there);
+            (owner.names.container, owner.role, is_provisional, source)
+        };
+        let short = |digit: &str| digit.repeat(SHORT_ID);
+        assert_eq!(of(&pause, None), (short("d"), Role::App, true, Some(Source::CgroupPath)));
+        let sandbox = (Names::SANDBOX.to_owned(), Role::Sandbox, false, Some(Source::LogDir));
+        assert_eq!(of(&pause, Some(&there)), sandbox);
+        assert_eq!(of(&pause.join("inner"), Some(&there)), sandbox);
+        assert_eq!(of(&late, Some(&there)), (short("e"), Role::App, true, Some(Source::CgroupPath)));
+        // The pod is known before its containers are.
+        let owner = directory.resolve(&late, None).owner;
+        assert_eq!(owner.names, Names::new("shop", "web-0", &short("e")));
+    }
+
+    #[test]
+    fn ids_that_were_chosen_are_names_in_full() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = read(root.path());
+        let names = |path: &str| directory.resolve(Path::new(path), None).owner.names;
+        for (path, name) in [
+            ("podrt/webserver-prod-1", "webserver-prod-1"),
+            ("podrt/webserver-prod-2", "webserver-prod-2"),
+            ("default/webserver-prod-1", "webserver-prod-1"),
+            ("docker/buildkit/t4x1k0webserver", "t4x1k0webserver"),
+            ("system.slice/runc-webserver-prod-1.scope", "webserver-prod-1"),
+            ("user.slice/crun-webserver-prod-2.scope", "webserver-prod-2"),
+            ("system.slice/youki-569d5ce3afe1074769f67.scope", "569d5ce3afe1074769f67"),
+        ] {
+            assert_eq!(names(path), Names::new("", "", name), "{path}");
+        }
+        for path in [format!("podrt/{ID}"), format!("system.slice/docker-{ID}.scope")] {
+            assert_eq!(names(&path), Names::new("", "", &ID[..12]), "{path}");
+        }
+        // Pods of podrt whose state cannot be read.
+        for (path, wanted) in [
+            ("podrt-pods/web-1", ("web-1", "")),
+            ("podrt-pods/web-1/main", ("web-1", "main")),
+            ("podrt-pods/web-2/main", ("web-2", "main")),
+            ("podrt-pods/web-2/_sandbox", ("web-2", "_sandbox")),
+        ] {
+            assert_eq!(names(path), Names::new("", wanted.0, wanted.1), "{path}");
+        }
     }
 
     #[test]
@@ -261,20 +347,23 @@ mod tests {
         let names = Names::new("shop", "web-0", Names::SANDBOX);
         let cri = CriNames { sandboxes: [(ID.to_owned(), names.clone())].into(), ..CriNames::default() };
         let directory = Directory { cri: Arc::new(cri), ..read(root.path()) };
-        let found = directory.resolve(Path::new(&path));
+        let found = directory.resolve(Path::new(&path), None);
         assert_eq!((found.owner.names, found.owner.role), (names, Role::Sandbox));
         assert_eq!((found.is_provisional, found.source), (false, Some(Source::Cri)));
         let inside = format!("docker/{}/kubepods/pod{UID}/{ID}", "a".repeat(64));
-        assert_eq!(directory.resolve(Path::new(&inside)).owner.names, Names::new("", "", "aaaaaaaaaaaa"));
+        assert_eq!(
+            directory.resolve(Path::new(&inside), None).owner.names,
+            Names::new("", "", "aaaaaaaaaaaa")
+        );
         let other = Path::new("system.slice").join(format!("cri-containerd-{}.scope", "b".repeat(64)));
-        assert!(!directory.resolve(&other).is_provisional);
-        assert!(Directory { is_asked: true, ..directory }.resolve(&other).is_provisional);
+        assert!(!directory.resolve(&other, None).is_provisional);
+        assert!(Directory { is_asked: true, ..directory }.resolve(&other, None).is_provisional);
     }
 
     #[test]
     fn services_are_the_host_s() {
         let root = tempfile::tempdir().unwrap();
-        let found = read(root.path()).resolve(Path::new("system.slice/sshd.service"));
+        let found = read(root.path()).resolve(Path::new("system.slice/sshd.service"), None);
         let host = Found { owner: Owner::host(), is_top: false, is_provisional: false, source: None };
         assert_eq!(found, host);
     }

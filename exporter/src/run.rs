@@ -79,6 +79,7 @@ async fn serve(cli: Cli) -> Result<()> {
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
     let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
+    let choice = Choice { collectors: cli.collectors.0, namespace_types: cli.namespace_types.clone() };
     let options = Options {
         namespace_root: namespace_root(&mount_point),
         mount_point,
@@ -86,6 +87,8 @@ async fn serve(cli: Cli) -> Result<()> {
         metadata_wait: cli.metadata_wait,
         kernel: kernel(&cli),
         max_samples: cli.max_series,
+        max_series: cli.max_series / choice.max_per_container(),
+        dropped: cli.dropped,
     };
     let cri = cli.cri_socket.clone().map(Cri::new);
     let resolver = Resolver::new(cri.clone(), cli.logs.clone(), cli.podrt.clone());
@@ -102,8 +105,6 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let choice =
-        Choice { collectors: cli.collectors.0, dropped: cli.dropped, namespace_types: cli.namespace_types };
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());

@@ -6,9 +6,11 @@ const UUID_LEN: usize = 36;
 /// The kubelet names a static pod by the MD5 of its manifest.
 const STATIC_UID_LEN: usize = 32;
 /// What containerd, CRI-O, docker and podman make: 32 random bytes.
-const FULL_ID_LEN: usize = 64;
+pub(crate) const FULL_ID_LEN: usize = 64;
 /// `NAME_MAX`.
-const MAX_NAME: usize = 255;
+pub(crate) const MAX_NAME: usize = 255;
+/// Most bytes of a DNS label.
+pub(crate) const MAX_LABEL: usize = 63;
 
 fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
@@ -57,8 +59,7 @@ pub(crate) fn pod_uid(text: &str) -> Option<String> {
 
 /// A DNS label (RFC 1123): name of a namespace or a container.
 pub(crate) fn is_label(text: &str) -> bool {
-    const MAX: usize = 63;
-    text.len() <= MAX && is_dns_part(text)
+    text.len() <= MAX_LABEL && is_dns_part(text)
 }
 
 /// A DNS subdomain as the API takes it: name of a pod.

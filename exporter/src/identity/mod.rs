@@ -28,7 +28,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use id::{is_full as is_full_id, is_label, is_subdomain, pod_uid};
+pub(crate) use id::{
+    FULL_ID_LEN, MAX_LABEL, MAX_NAME, is_full as is_full_id, is_label, is_subdomain, pod_uid,
+};
 pub use walk::{identify, nearest, outermost};
 
 /// What a cgroup's path tells.
@@ -40,7 +42,8 @@ pub struct Identity {
     pub runtime: &'static str,
     /// The container's id in full; `None` for a pod. podrt's is the container's name, unique in its pod.
     pub container_id: Option<String>,
-    /// The pod's uid as the API server has it, with dashes; the hash of a static pod, and podman's id of a pod, have none.
+    /// The pod's uid as the API server has it, with dashes; the hash of a static pod, and podman's id of a pod, have none. podrt's is
+    /// the pod's name.
     pub pod_uid: Option<String>,
     /// What it is.
     pub kind: Kind,

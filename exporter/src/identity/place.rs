@@ -31,7 +31,7 @@ pub(super) enum Place {
     /// The default parent of podrt's pods.
     PodrtPods,
     /// A pod of podrt's.
-    PodrtPod,
+    PodrtPod(String),
     /// What is somebody's already: only a level of another engine changes that.
     Inside,
     /// A slice in a container: systemd may run there, and engines below it.
@@ -71,10 +71,8 @@ impl Place {
             Self::PodmanPod(pod) => any_unit(name, Some(pod), None),
             Self::Podrt => id::is_podrt(name).then(|| container("podrt", name, None, None)),
             // The supervisor's, `_POD`, is no subdomain.
-            Self::PodrtPods => {
-                id::is_subdomain(name).then(|| (Self::PodrtPod, Some(identity("podrt", Kind::Pod))))
-            }
-            Self::PodrtPod => podrt_part(name),
+            Self::PodrtPods => id::is_subdomain(name).then(|| podrt_pod(name)),
+            Self::PodrtPod(pod) => podrt_part(pod, name),
             Self::Inside => level(name).or_else(|| inner_slice(name)),
             Self::InnerSlice => level(name)
                 .or_else(|| inner_slice(name))
@@ -167,12 +165,18 @@ fn podman_pod(id: &str) -> Step {
     (Place::PodmanPod(id.to_owned()), Some(identity))
 }
 
-fn podrt_part(name: &str) -> Option<Step> {
+fn podrt_pod(name: &str) -> Step {
+    let identity = Identity { pod_uid: Some(name.to_owned()), ..identity("podrt", Kind::Pod) };
+    (Place::PodrtPod(name.to_owned()), Some(identity))
+}
+
+fn podrt_part(pod: &str, name: &str) -> Option<Step> {
     if name == "_sandbox" {
-        let container_id = Some(name.to_owned());
-        return Some((Place::Inside, Some(Identity { container_id, ..identity("podrt", Kind::Sandbox) })));
+        let (container_id, pod_uid) = (Some(name.to_owned()), Some(pod.to_owned()));
+        let identity = identity("podrt", Kind::Sandbox);
+        return Some((Place::Inside, Some(Identity { container_id, pod_uid, ..identity })));
     }
-    id::is_label(name).then(|| container("podrt", name, None, None))
+    id::is_label(name).then(|| container("podrt", name, Some(pod), None))
 }
 
 fn inner_slice(name: &str) -> Option<Step> {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::{MetadataError, bounded};
-use crate::identity::{is_full_id, is_label, is_subdomain, pod_uid};
+use crate::identity::{FULL_ID_LEN, MAX_LABEL, MAX_NAME, is_full_id, is_label, is_subdomain, pod_uid};
 use crate::model::Names;
 
 /// What the log files tell.
@@ -34,6 +34,14 @@ pub struct PodName {
     pub namespace: String,
     /// Name.
     pub pod: String,
+}
+
+impl PodName {
+    /// The kubelet can link the logs of all its containers, however they are called, without cutting a name.
+    pub(crate) fn has_whole_links(&self) -> bool {
+        let names = self.pod.len() + "_".len() + self.namespace.len() + "_".len() + MAX_LABEL + "-".len();
+        names + FULL_ID_LEN + ".log".len() <= MAX_NAME
+    }
 }
 
 /// Reads the directories below `root`, which is `/var/log` on a node. Names of another form are somebody else's.

@@ -1,12 +1,20 @@
 //! Samples of what the controllers' files tell.
 
 use super::catalogue as all;
-use super::family::{Sheet, as_f64};
+use super::family::{Family, Sheet, as_f64};
 use crate::cgroups::{FileCounters, FileGauges};
 use crate::model::Names;
 
-/// As many as a container has with all controllers.
-pub(super) const MAX_SAMPLES: usize = FileCounters::MEMORY_EVENTS.len() + 3 + 3;
+/// So many samples of each family a container has with all controllers.
+pub(super) static SAMPLES: &[(&Family, usize)] = &[
+    (&all::MEMORY_EVENTS, FileCounters::MEMORY_EVENTS.len()),
+    (&all::CPU_PERIODS, 1),
+    (&all::CPU_THROTTLED_PERIODS, 1),
+    (&all::CPU_THROTTLED_SECONDS, 1),
+    (&all::PIDS_LIMIT_HITS, 1),
+    (&all::PIDS, 1),
+    (&all::PIDS_LIMIT, 1),
+];
 
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, counters: &FileCounters) {
     let common = names.labels();

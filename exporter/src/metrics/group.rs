@@ -3,47 +3,35 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use clap::ValueEnum;
-
 use crate::cgroups::FileCounters;
 use crate::model::{Names, Role, Series, Sums};
 use crate::observe::{View, Zombies};
 
-/// A label that is left empty, so that what differs in it is shown together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Dropped {
-    /// All containers of a pod are one.
-    Container,
-    /// All pods of a namespace are one.
-    Pod,
+/// Series that are shown under the same names.
+pub(super) struct Group<'a> {
+    series: Vec<(&'a Names, &'a Series)>,
+    /// What others of them had counted.
+    ended: Option<&'a Series>,
+    /// A label is left empty, so there may be several.
+    is_cut: bool,
 }
 
-/// Series of the same names.
-pub(super) struct Group<'a>(Vec<(&'a Names, &'a Series)>);
-
-/// All series, by the names under which they are shown. Only names in a namespace are cut: without one, the host's would be left.
-pub(super) fn groups<'a>(view: &View<'a>, dropped: Option<Dropped>) -> BTreeMap<Cow<'a, Names>, Group<'a>> {
+/// All series, by the names under which they are shown.
+pub(super) fn groups<'a>(view: &View<'a>) -> BTreeMap<Cow<'a, Names>, Group<'a>> {
     let mut groups = BTreeMap::<_, Group<'a>>::new();
     for (names, series) in view.model.series() {
-        groups.entry(shown(names, dropped)).or_insert_with(|| Group(Vec::new())).0.push((names, series));
+        let shown = names.without(view.model.dropped());
+        let (ended, is_cut) = (view.model.ended(&shown), matches!(shown, Cow::Owned(_)));
+        let group = || Group { series: Vec::new(), ended, is_cut };
+        groups.entry(shown).or_insert_with(group).series.push((names, series));
     }
     groups
-}
-
-fn shown(names: &Names, dropped: Option<Dropped>) -> Cow<'_, Names> {
-    match dropped {
-        Some(dropped) if !names.namespace.is_empty() => {
-            let pod = if dropped == Dropped::Pod { "" } else { &names.pod };
-            Cow::Owned(Names::new(&names.namespace, pod, ""))
-        }
-        _ => Cow::Borrowed(names),
-    }
 }
 
 impl<'a> Group<'a> {
     /// All of them.
     pub(super) fn series(&self) -> impl Iterator<Item = &'a Series> {
-        self.0.iter().map(|(_, series)| *series)
+        self.series.iter().map(|(_, series)| *series)
     }
 
     /// Those of containers and pods.
@@ -54,7 +42,7 @@ impl<'a> Group<'a> {
 
     pub(super) fn sums(&self, view: &View<'_>) -> Sums {
         let mut sums = Sums::zero(&view.snapshot.rest);
-        for (_, series) in &self.0 {
+        for series in self.series().chain(self.ended) {
             sums.merge(&view.model.sums(series, view.snapshot));
         }
         sums
@@ -62,37 +50,18 @@ impl<'a> Group<'a> {
 
     pub(super) fn zombies(&self, view: &View<'_>) -> Zombies {
         let mut all = Zombies::default();
-        for (names, _) in &self.0 {
+        for (names, _) in &self.series {
             all.add(&view.zombies(names));
         }
         all
     }
 
-    /// What the files say. Beside its containers a pod's own is left out, as it has theirs already.
+    /// What the files say. Where there may be several a pod's own is left out, as it has those of its containers already.
     pub(super) fn files(&self, view: &View<'_>) -> FileCounters {
-        let mut files = FileCounters::default();
-        for series in self.containers().filter(|series| self.0.len() == 1 || series.owner.role != Role::Pod) {
+        let mut files = self.ended.map_or_else(FileCounters::default, |ended| view.model.files(ended));
+        for series in self.containers().filter(|series| !self.is_cut || series.owner.role != Role::Pod) {
             files.add(&view.model.files(series));
         }
         files
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_dropped_within_a_namespace() {
-        let of = |names: [&str; 3], dropped| {
-            shown(&Names::new(names[0], names[1], names[2]), dropped).labels().map(str::to_owned)
-        };
-        let web = ["shop", "web-0", "nginx"];
-        assert_eq!(of(web, None), web);
-        assert_eq!(of(web, Some(Dropped::Container)), ["shop", "web-0", ""]);
-        assert_eq!(of(web, Some(Dropped::Pod)), ["shop", "", ""]);
-        for alone in [["", "", "9bca8d63d5fa"], ["", "", ""], ["", "2c48913c", "9bca8d63d5fa"]] {
-            assert_eq!(of(alone, Some(Dropped::Pod)), alone);
-        }
     }
 }

@@ -3,6 +3,7 @@
 use podproof_ebpf::counters::Counter;
 use podproof_ebpf::counters::{Counter as C, FlagSet};
 
+use super::Choice;
 use super::catalogue as all;
 use super::family::{Distribution, Family, Sheet, as_f64};
 use super::namespaces::NamespaceType;
@@ -222,19 +223,18 @@ static HISTOGRAMS: &[Times] = &[
     },
 ];
 
-/// Sum and count of each histogram beside its buckets.
-const N_HISTOGRAM_SAMPLES: usize = {
-    let (mut n, mut i) = (0, 0);
-    while i < HISTOGRAMS.len() {
-        n += HISTOGRAMS[i].buckets.len() + 2;
-        i += 1;
-    }
-    n
-};
-
 /// As many as a container has once each of them has occurred.
-pub(super) const MAX_SAMPLES: usize =
-    LINES.len() + BY_TYPE.len() * NamespaceType::ALL.len() + RARE.len() + N_HISTOGRAM_SAMPLES;
+pub(super) fn max_samples(choice: &Choice) -> usize {
+    let has = |family: &Family| choice.collectors.has(family.collector);
+    let lines = LINES.iter().chain(RARE).filter(|line| has(line.family)).count();
+    let is_own = |kind: &&NamespaceType| choice.namespace_types.contains(kind);
+    let n_own = NamespaceType::ALL.iter().filter(is_own).count();
+    let n_types = n_own + usize::from(n_own < NamespaceType::ALL.len());
+    let by_type = BY_TYPE.iter().filter(|(family, ..)| has(family)).count() * n_types;
+    // Each has its sum and its count beside the buckets.
+    let times = HISTOGRAMS.iter().filter(|times| has(times.family)).map(|times| times.buckets.len() + 2);
+    lines + by_type + times.sum::<usize>()
+}
 
 /// All samples of a container that the kernel counts; `types` of namespaces by themselves.
 pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums, types: &[NamespaceType]) {
@@ -310,7 +310,7 @@ mod tests {
     use podproof_ebpf::counters::Counts;
 
     use super::*;
-    use crate::metrics::Collectors;
+    use crate::metrics::{Collector, Collectors};
 
     #[test]
     fn no_counter_is_forgotten_or_shown_twice() {
@@ -339,6 +339,25 @@ mod tests {
         }
         for line in NODE {
             assert_eq!(line.family.labels.len(), line.labels.len(), "{}", line.family.name);
+        }
+    }
+
+    #[test]
+    fn a_container_has_as_many_samples_as_there_is_room_for() {
+        let counts: Counts = Counter::ALL.iter().map(|counter| (*counter, 1)).collect();
+        let all = Choice::everything();
+        let default = Collector::OPTIONAL.iter().filter(|collector| collector.is_default());
+        let default = default.fold(Collectors::NONE, |all, collector| all.with(*collector));
+        let few = vec![NamespaceType::User, NamespaceType::Mnt, NamespaceType::User];
+        for choice in [
+            all.clone(),
+            Choice { collectors: default, ..all.clone() },
+            Choice { namespace_types: few, ..all.clone() },
+            Choice { collectors: Collectors::NONE.with(Collector::Zombies), ..all },
+        ] {
+            let mut sheet = Sheet::new(choice.collectors);
+            of_container(&mut sheet, &Names::default(), &Sums::from(&counts), &choice.namespace_types);
+            assert_eq!(sheet.n_series(), max_samples(&choice), "{choice:?}");
         }
     }
 

@@ -13,40 +13,55 @@ pub use catalogue::FAMILIES;
 pub use collector::{Collector, Collectors};
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
-pub use group::Dropped;
 pub(crate) use kernel::OOM_KILLS;
 pub use namespaces::NamespaceType;
 pub(crate) use own::{Environment, OwnState, Requests, of_exporter};
 
-use crate::model::{Names, Role, Series, Sums};
+use crate::model::{Dropped, Names, Role, Series, Sums};
 use crate::observe::{View, Zombies};
 use group::{Group, groups};
 
-/// A container has no more samples than this.
-pub(crate) const MAX_PER_CONTAINER: usize = kernel::MAX_SAMPLES + files::MAX_SAMPLES + OWN_SAMPLES;
-
-/// Identity and start, zombies by parent and their age, processes, the sandbox.
-const OWN_SAMPLES: usize = 8;
+/// So many samples of each family a container has that neither counters of the kernel nor files make: identity and start, zombies by
+/// parent and their age, processes, the sandbox.
+static OWN_SAMPLES: &[(&Family, usize)] = &[
+    (&catalogue::CONTAINER_INFO, 1),
+    (&catalogue::CONTAINER_START_TIME_SECONDS, 1),
+    (&catalogue::ZOMBIE_PROCESSES, 3),
+    (&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, 1),
+    (&catalogue::PROCESSES, 1),
+    (&catalogue::SANDBOX_INIT_UP, 1),
+];
 
 /// What is shown of all that is known.
 #[derive(Debug, Clone)]
 pub struct Choice {
     /// Groups of metrics.
     pub collectors: Collectors,
-    /// A label that is left empty.
-    pub dropped: Option<Dropped>,
     /// Types of namespaces with series of their own; the others are shown together.
     pub namespace_types: Vec<NamespaceType>,
+}
+
+impl Choice {
+    /// All that can be shown.
+    pub(crate) fn everything() -> Self {
+        Self { collectors: Collectors::ALL, namespace_types: NamespaceType::ALL.to_vec() }
+    }
+
+    /// A container has no more samples than this.
+    pub(crate) fn max_per_container(&self) -> usize {
+        let others = files::SAMPLES.iter().chain(OWN_SAMPLES);
+        let wanted = others.filter(|(family, _)| self.collectors.has(family.collector));
+        kernel::max_samples(self) + wanted.map(|(_, n)| n).sum::<usize>()
+    }
 }
 
 /// All samples of the node.
 pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     let mut sheet = Sheet::new(choice.collectors);
-    let dropped = choice.dropped;
-    for (names, group) in groups(view, dropped) {
+    for (names, group) in groups(view) {
         kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
         of_zombies(&mut sheet, &names, &group.zombies(view));
-        of_processes(&mut sheet, view, &names, &group, dropped);
+        of_processes(&mut sheet, view, &names, &group);
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
         }
@@ -75,19 +90,13 @@ fn of_zombies(sheet: &mut Sheet, names: &Names, zombies: &Zombies) {
     sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
 }
 
-fn of_processes(
-    sheet: &mut Sheet,
-    view: &View<'_>,
-    names: &Names,
-    group: &Group<'_>,
-    dropped: Option<Dropped>,
-) {
+fn of_processes(sheet: &mut Sheet, view: &View<'_>, names: &Names, group: &Group<'_>) {
     let mut all = Some(0);
     for series in group.series() {
         let role = series.owner.role;
         let own =
             if role == Role::Host { view.n_host_processes(series) } else { Some(view.n_processes(series)) };
-        if role == Role::Sandbox && dropped != Some(Dropped::Pod) {
+        if role == Role::Sandbox && view.model.dropped() != Some(Dropped::Pod) {
             let is_up = f64::from(u8::from(own > Some(0)));
             sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
         }
@@ -109,4 +118,28 @@ fn of_identity(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Serie
         sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &common, at.as_secs_f64());
     }
     files::of_limits(sheet, names, &view.gauges(series));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_makes_room() {
+        let room = |choice: &Choice| choice.max_per_container();
+        let all = Choice::everything();
+        let without = |left_out: &[Collector]| {
+            let others = Collector::OPTIONAL.iter().filter(|collector| !left_out.contains(collector));
+            let collectors = others.fold(Collectors::NONE, |all, collector| all.with(*collector));
+            room(&Choice { collectors, ..all.clone() })
+        };
+        assert_eq!(room(&all), 123);
+        assert_eq!(without(&[Collector::ThrottleHistogram]), 115);
+        assert_eq!(without(&[Collector::ThrottleHistogram, Collector::ZombieHistogram]), 115 - 11);
+        // Identity, start and migrations.
+        assert_eq!(without(Collector::OPTIONAL), 4);
+        use NamespaceType::{Mnt, Net, Pid, User};
+        let four = Choice { namespace_types: vec![User, Mnt, Pid, Net], ..all };
+        assert_eq!(room(&four), 123 - 12);
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Names, Place};
+use super::{Lost, Names, Place};
 use crate::cgroups::FileCounters;
 
 /// One cgroup, and the series that it counts for.
@@ -41,6 +41,11 @@ impl Member {
             started_at: None,
             removed_at: None,
         }
+    }
+
+    /// Why what it has counted is nobody's; `None` when it is somebody's, or waits to become so.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        (self.names.is_none() && self.path.is_none()).then_some(Lost::NoCgroup)
     }
 
     /// Its path while it is there.

@@ -5,10 +5,13 @@
 //! cgroup removed   still a member, as its zombies may be reaped later, for the time of retention
 //! names come late  it moves from the series of its ids to that of its names, with all that it counted
 //! retention over   its counts move into the series' base; without other members the series ends
+//! series ends      where a label is dropped, its counts stay in the sum of those that it was shown with
 //! ```
 
 mod counts;
+mod dropped;
 mod flags;
+mod lost;
 mod member;
 mod names;
 mod owner;
@@ -18,7 +21,9 @@ mod tally;
 mod tests;
 
 pub(crate) use counts::{Place, Sums};
+pub use dropped::Dropped;
 pub(crate) use flags::FlagSets;
+pub(crate) use lost::Lost;
 pub(crate) use member::Member;
 pub use names::Names;
 pub use owner::{Owner, Role};

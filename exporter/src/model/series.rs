@@ -1,5 +1,6 @@
 //! The series, and the cgroups behind them.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
-use super::{Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
+use super::{Dropped, Lost, Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
@@ -58,6 +59,15 @@ impl Series {
     pub(crate) fn cgroup_ids(&self) -> impl Iterator<Item = u64> {
         self.members.iter().copied()
     }
+
+    /// Takes over what another has counted, and the cgroups that count for it.
+    fn absorb(&mut self, other: Self) {
+        if let Some(sums) = other.base {
+            self.base.get_or_insert_with(|| sums.zeroed()).merge(&sums);
+        }
+        self.base_files.add(&other.base_files);
+        self.members.extend(other.members);
+    }
 }
 
 /// All series.
@@ -67,31 +77,37 @@ pub(crate) struct Model {
     series: BTreeMap<Names, Series>,
     /// Series of containers and pods that there may be, beside the host's and the overflow.
     max_series: usize,
+    /// Series that differ in it are shown as one.
+    dropped: Option<Dropped>,
+    /// What of these has ended, by the names under which it was shown: a sum must not fall. It lasts as long as any of them does.
+    ended: BTreeMap<Names, Series>,
     /// Of cgroups that were nobody's, and are no members any more.
-    nobody: Option<Sums>,
+    nobody: BTreeMap<Lost, Sums>,
     pub(crate) tally: Tally,
 }
 
 impl Model {
-    pub(crate) fn new(max_series: usize) -> Self {
+    pub(crate) fn new(max_series: usize, dropped: Option<Dropped>) -> Self {
         Self {
             members: BTreeMap::new(),
             series: BTreeMap::new(),
             max_series,
-            nobody: None,
+            dropped,
+            ended: BTreeMap::new(),
+            nobody: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
 
     /// Takes over which cgroups there are now. `born` are those that were made since the last time, with their paths, and `counted`
-    /// those that the kernel counts for.
+    /// those that the kernel counts for; `owner_of` is told whether a cgroup has waited for its names.
     pub(crate) fn compare(
         &mut self,
         tree: &[Cgroup],
         born: BTreeMap<u64, PathBuf>,
         counted: &BTreeSet<u64>,
         times: Times,
-        owner_of: impl Fn(&Path) -> Found,
+        owner_of: impl Fn(&Path, bool) -> Found,
     ) -> Changes {
         let now = times.now;
         let mut changes = Changes::default();
@@ -127,23 +143,27 @@ impl Model {
         }
         changes.begin = there.difference(counted).copied().collect();
         changes.is_waiting = self.name(times, owner_of);
+        // The last of a group may have been given other names.
+        let Self { ended, series, dropped, .. } = self;
+        ended.retain(|shown, _| is_shown(series, shown, *dropped));
         changes
     }
 
     /// Gives names to those that have none, or have ids only, be they there or gone; the older first. Whether any waits for its own.
-    fn name(&mut self, times: Times, owner_of: impl Fn(&Path) -> Found) -> bool {
+    fn name(&mut self, times: Times, owner_of: impl Fn(&Path, bool) -> Found) -> bool {
         let (mut named, mut is_waiting) = (Vec::new(), false);
         for (id, member) in &self.members {
             if member.names.is_some() && !member.is_provisional {
                 continue;
             }
             let Some(path) = &member.path else { continue };
-            let found = owner_of(path);
+            let has_waited = times.now.saturating_sub(member.seen_at) >= times.wait;
+            let found = owner_of(path, has_waited);
             if found.is_provisional {
                 if member.names.is_some() {
                     continue;
                 }
-                if times.now.saturating_sub(member.seen_at) < times.wait {
+                if !has_waited {
                     is_waiting = true;
                     continue;
                 }
@@ -181,14 +201,18 @@ impl Model {
             _ => Place::Below,
         };
         let series = self.series.entry(owner.names.clone()).or_insert_with(|| Series::new(owner.clone()));
-        // Another pod of the same name is a new one, and its counters begin again.
+        // Another pod of the same name is a new one, and its counters begin again, but for those that it is shown with.
         if series.owner.pod_uid != owner.pod_uid {
-            for id in std::mem::take(&mut series.members) {
-                if let Some(member) = self.members.get_mut(&id) {
+            let earlier = std::mem::replace(series, Series::new(owner.clone()));
+            for id in &earlier.members {
+                if let Some(member) = self.members.get_mut(id) {
                     (member.path, member.names) = (None, None);
+                    if earlier.owner.role == Role::Pod {
+                        member.files = FileCounters::default();
+                    }
                 }
             }
-            *series = Series::new(owner.clone());
+            keep(&mut self.ended, &owner.names, self.dropped, earlier);
         }
         if is_top {
             series.n_runs += 1;
@@ -197,17 +221,17 @@ impl Model {
             }
         }
         if let Some(before) = before {
-            if let Some(sums) = before.base {
-                series.base.get_or_insert_with(|| sums.zeroed()).merge(&sums);
-            }
-            series.base_files.add(&before.base_files);
+            series.absorb(before);
         }
         series.members.insert(id);
     }
 
     /// Takes a cgroup out of its series; the series itself if that was its last one.
     fn leave(&mut self, id: u64) -> Option<Series> {
-        let names = self.members.get_mut(&id)?.names.take()?;
+        let Some(names) = self.members.get_mut(&id)?.names.take() else {
+            self.ended.values_mut().for_each(|ended| _ = ended.members.remove(&id));
+            return None;
+        };
         let series = self.series.get_mut(&names)?;
         series.members.remove(&id);
         if series.members.is_empty() { self.series.remove(&names) } else { None }
@@ -231,23 +255,36 @@ impl Model {
         self.members.iter().filter(|(_, member)| is_over(member)).map(|(id, _)| *id).collect()
     }
 
-    /// Ends a member; what it had counted stays with its series, as long as that has another member.
+    /// Ends a member; what it had counted stays with its series, as long as that has another member, and with those that it is shown
+    /// with.
     pub(crate) fn end(&mut self, id: u64, last: Option<&Counts>) {
         let Some(member) = self.members.remove(&id) else { return };
-        let add = |sums: &mut Option<Sums>| {
-            if let Some(last) = last {
-                sums.get_or_insert_with(|| Sums::zero(last)).add(last, member.place);
-            }
+        let series = match &member.names {
+            Some(names) => self.series.get_mut(names),
+            // Of an earlier pod.
+            None => self.ended.values_mut().find(|ended| ended.members.contains(&id)),
         };
-        let Some(names) = member.names else { return add(&mut self.nobody) };
-        let Some(series) = self.series.get_mut(&names) else { return };
-        series.members.remove(&id);
-        if series.members.is_empty() {
-            self.series.remove(&names);
+        let Some(series) = series else {
+            if let Some(last) = last {
+                let reason = member.lost().unwrap_or(Lost::NoMetadata);
+                self.nobody.entry(reason).or_insert_with(|| Sums::zero(last)).add(last, member.place);
+            }
             return;
+        };
+        series.members.remove(&id);
+        if let Some(last) = last {
+            series.base.get_or_insert_with(|| Sums::zero(last)).add(last, member.place);
         }
-        add(&mut series.base);
         series.base_files.add(&member.files);
+        if let Some(names) = member.names.filter(|_| series.members.is_empty())
+            && let Some(last) = self.series.remove(&names)
+        {
+            keep(&mut self.ended, &names, self.dropped, last);
+            let shown = names.without(self.dropped);
+            if !is_shown(&self.series, &shown, self.dropped) {
+                self.ended.remove(&*shown);
+            }
+        }
     }
 
     /// Reads the files of all cgroups that are there, and when their first process has started.
@@ -269,6 +306,16 @@ impl Model {
         self.series.iter()
     }
 
+    /// The label that is dropped.
+    pub(crate) fn dropped(&self) -> Option<Dropped> {
+        self.dropped
+    }
+
+    /// What has ended of the series that are shown under these names.
+    pub(crate) fn ended(&self, shown: &Names) -> Option<&Series> {
+        self.ended.get(shown)
+    }
+
     /// All cgroups, by id.
     pub(crate) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
         self.members.iter().map(|(id, member)| (*id, member))
@@ -281,12 +328,11 @@ impl Model {
     }
 
     /// What belongs to no series: of cgroups that were gone before anybody could tell whose they were, and of an earlier pod.
-    pub(crate) fn nobody(&self, snapshot: &Snapshot) -> Sums {
-        let mut sums = self.nobody.clone().unwrap_or_else(|| Sums::zero(&snapshot.rest));
+    pub(crate) fn nobody(&self, reason: Lost, snapshot: &Snapshot) -> Sums {
+        let mut sums = self.nobody.get(&reason).cloned().unwrap_or_else(|| Sums::zero(&snapshot.rest));
         for (id, counts) in &snapshot.cgroups {
-            // Who waits for names will have some.
-            let is_lost = |member: &Member| member.names.is_none() && member.path.is_none();
-            if self.members.get(id).is_some_and(is_lost) {
+            let is_kept = || self.ended.values().any(|ended| ended.members.contains(id));
+            if self.members.get(id).and_then(Member::lost) == Some(reason) && !is_kept() {
                 sums.add(counts, Place::Below);
             }
         }
@@ -330,4 +376,19 @@ impl Model {
     fn members_of<'a>(&'a self, series: &'a Series) -> impl Iterator<Item = (u64, &'a Member)> {
         series.members.iter().filter_map(|id| Some((*id, self.members.get(id)?)))
     }
+}
+
+/// Keeps what a series has counted that others are shown with; not the files of a pod's own cgroup, which have those of its containers.
+fn keep(ended: &mut BTreeMap<Names, Series>, names: &Names, dropped: Option<Dropped>, series: Series) {
+    if let Cow::Owned(shown) = names.without(dropped) {
+        let base_files =
+            if series.owner.role == Role::Pod { FileCounters::default() } else { series.base_files };
+        let owner = series.owner.clone();
+        ended.entry(shown).or_insert_with(|| Series::new(owner)).absorb(Series { base_files, ..series });
+    }
+}
+
+/// Whether there are series that are shown under these names.
+fn is_shown(series: &BTreeMap<Names, Series>, shown: &Names, dropped: Option<Dropped>) -> bool {
+    series.range(shown..).next().is_some_and(|(names, _)| *names.without(dropped) == *shown)
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
-use super::{Model, Names, Outcome, Owner, PathSource, Role, Source, Times};
+use super::{Dropped, Lost, Model, Names, Outcome, Owner, PathSource, Role, Source, Times};
 use crate::cgroups::{Cgroup, FileCounters};
 use crate::resolve::Found;
 
 const RETENTION: Duration = Duration::from_secs(300);
 const WAIT: Duration = Duration::from_secs(5);
 
-/// A node on which each cgroup `POD.UID/CONTAINER.RUN` belongs to that container.
+/// A node on which each cgroup `[NAMESPACE:]POD.UID/CONTAINER.RUN` belongs to that container.
 struct Node {
     model: Model,
     /// What is there.
@@ -32,8 +32,16 @@ impl Node {
     }
 
     fn with_room(max_series: usize) -> Self {
+        Self::of(Model::new(max_series, None))
+    }
+
+    fn without(label: Dropped) -> Self {
+        Self::of(Model::new(100, Some(label)))
+    }
+
+    fn of(model: Model) -> Self {
         let (tree, born, execs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { model: Model::new(max_series), tree, born, execs, now: Duration::ZERO, has_names: true }
+        Self { model, tree, born, execs, now: Duration::ZERO, has_names: true }
     }
 
     fn make(&mut self, id: u64, path: &'static str) {
@@ -53,7 +61,7 @@ impl Node {
         let times = Times { now: self.now, wait: WAIT };
         let is_provisional = !self.has_names;
         let (born, counted) = (std::mem::take(&mut self.born), self.execs.keys().copied().collect());
-        let changes = self.model.compare(&tree, born, &counted, times, |path| found(path, is_provisional));
+        let changes = self.model.compare(&tree, born, &counted, times, |path, _| found(path, is_provisional));
         for id in self.model.expired(self.now, RETENTION) {
             let last = self.execs.remove(&id).map(counts);
             self.model.end(id, last.as_ref());
@@ -81,8 +89,26 @@ impl Node {
         series.collect()
     }
 
+    /// Execs, and refused forks, of all in the namespace `shop` as they are shown together; `None` when there is none.
+    fn together(&self) -> Option<[u64; 2]> {
+        let (snapshot, shop) = (self.snapshot(), Names::new("shop", "", ""));
+        let own = self.model.series().filter(|(names, _)| *names.without(self.model.dropped()) == shop);
+        let own: Vec<_> = own.map(|(_, series)| series).collect();
+        let execs = |series| self.model.sums(series, &snapshot).of(&[Counter::Execs]).unwrap_or(u64::MAX);
+        let hits = |series| self.model.files(series).pids_limit_hits.unwrap_or(0);
+        let all = own.iter().copied().chain(self.model.ended(&shop));
+        let sums =
+            all.map(|series| [execs(series), hits(series)]).fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        (!own.is_empty()).then_some(sums)
+    }
+
+    /// Execs of nobody, for any reason.
     fn lost(&self) -> u64 {
-        self.model.nobody(&self.snapshot()).of(&[Counter::Execs]).unwrap_or(u64::MAX)
+        Lost::ALL.iter().map(|reason| self.lost_by(*reason)).sum()
+    }
+
+    fn lost_by(&self, reason: Lost) -> u64 {
+        self.model.nobody(reason, &self.snapshot()).of(&[Counter::Execs]).unwrap_or(u64::MAX)
     }
 }
 
@@ -92,11 +118,13 @@ fn counts(execs: u64) -> Counts {
 
 fn found(path: &Path, is_provisional: bool) -> Found {
     let text = path.to_str().unwrap();
+    let (namespace, text) = text.split_once(':').unwrap_or(("", text));
     let (pod, container) = text.split_once('/').unwrap();
     let (pod, uid) = pod.split_once('.').unwrap();
     let container_id = container.split('/').next().unwrap().to_owned();
     let container = container.split(['.', '/']).next().unwrap();
-    let names = if is_provisional { Names::new("", uid, container) } else { Names::new("", pod, container) };
+    let names =
+        if is_provisional { Names::new("", uid, container) } else { Names::new(namespace, pod, container) };
     let owner = Owner { names, role: Role::App, container_id, pod_uid: uid.to_owned(), ..Owner::host() };
     let source = Some(if is_provisional { Source::CgroupPath } else { Source::LogDir });
     Found { owner, is_top: path.components().count() == 2, is_provisional, source }
@@ -300,11 +328,11 @@ fn who_ends_while_it_waits_for_names_gets_them_all_the_same() {
 fn who_is_not_counted_is_asked_for_again() {
     let tree = [Cgroup { id: 1, path: "web.u/main.0".into() }, Cgroup { id: 2, path: "web.u/main.1".into() }];
     let times = Times { now: Duration::ZERO, wait: WAIT };
-    let mut model = Model::new(100);
+    let mut model = Model::new(100, None);
     let mut look = |born: &[u64], counted: &[u64]| {
         let born = born.iter().map(|id| (*id, "web.u/main.1".into())).collect();
         let counted = counted.iter().copied().collect();
-        let changes = model.compare(&tree, born, &counted, times, |path| found(path, false));
+        let changes = model.compare(&tree, born, &counted, times, |path, _| found(path, false));
         (changes.begin, changes.n_found)
     };
     assert_eq!(look(&[2], &[2]), (vec![1], 1));
@@ -314,17 +342,36 @@ fn who_is_not_counted_is_asked_for_again() {
 
 #[test]
 fn an_old_run_that_is_named_late_is_not_the_newest() {
-    let mut model = Model::new(100);
+    let mut model = Model::new(100, None);
     let mut look = |born: &[(u64, &str)], seconds: u64, nameless: &str| {
         let born = born.iter().map(|(id, path)| (*id, path.into())).collect();
         let times = Times { now: Duration::from_secs(seconds), wait: WAIT };
-        model.compare(&[], born, &[1, 2].into(), times, |path| found(path, path.ends_with(nameless)));
+        model.compare(&[], born, &[1, 2].into(), times, |path, _| found(path, path.ends_with(nameless)));
         let shown = model.series().map(|(_, series)| (series.owner.container_id.clone(), series.n_runs));
         shown.collect::<Vec<_>>()
     };
     let of = |n_runs: u64| vec![("main.1".to_owned(), n_runs)];
     assert_eq!(look(&[(1, "web.u/main.0"), (2, "web.u/main.1")], 0, "main.0"), of(1));
     assert_eq!(look(&[], 1, "none"), of(2));
+}
+
+#[test]
+fn who_is_gone_before_its_names_are_there_is_told_from_who_was_never_seen() {
+    let mut node = Node::new();
+    node.has_names = false;
+    node.make(1, "web.u/main.0");
+    node.execs.extend([(1, 3), (9, 7)]);
+    node.look();
+    // While it waits it is nobody's yet.
+    let by_reason = |node: &Node| Lost::ALL.map(|reason| node.lost_by(reason));
+    assert_eq!(by_reason(&node), [7, 0]);
+    node.tree.remove(&1);
+    node.look();
+    assert_eq!(by_reason(&node), [7, 0]);
+    // Its retention is shorter than that.
+    let last = node.execs.remove(&1).map(counts);
+    node.model.end(1, last.as_ref());
+    assert_eq!(by_reason(&node), [7, 3]);
 }
 
 #[test]
@@ -345,4 +392,73 @@ fn files_of_earlier_runs_stay_in_the_sum() {
     assert_eq!(hits(&node), Some(Some(5)));
     node.later(RETENTION);
     assert_eq!(hits(&node), Some(Some(5)));
+}
+
+#[test]
+fn what_is_shown_together_does_not_fall_when_a_part_of_it_ends() {
+    let mut node = Node::without(Dropped::Pod);
+    node.make(1, "shop:a.u/main.0");
+    node.make(2, "shop:b.v/main.0");
+    node.make(3, "shop:b.v/main.0/inner");
+    node.make(4, "toys:c.w/main.0");
+    node.look();
+    let hits = |hits: u64| FileCounters { pids_limit_hits: Some(hits), ..FileCounters::default() };
+    node.model.read_files(|_| Some(hits(10)), |_| None);
+    node.execs.extend([(1, 1), (2, 2), (3, 4), (4, 100)]);
+    assert_eq!(node.together(), Some([7, 20]));
+    for id in [2, 3] {
+        node.tree.remove(&id);
+    }
+    node.look();
+    // A late event, and then another container of this pod, which has no part in what the first has counted.
+    node.execs.insert(3, 8);
+    node.later(RETENTION);
+    assert_eq!((node.together(), node.execs.len()), (Some([11, 20]), 2));
+    node.make(5, "shop:b.x/main.0");
+    node.look();
+    node.execs.insert(5, 16);
+    assert_eq!(node.together(), Some([27, 20]));
+    // The last of them takes all with it, and who comes then begins at 0.
+    for id in [1, 5] {
+        node.tree.remove(&id);
+    }
+    node.look();
+    node.later(RETENTION);
+    assert_eq!((node.together(), node.lost()), (None, 0));
+    node.make(6, "shop:a.u/main.1");
+    node.look();
+    assert_eq!(node.together(), Some([0, 0]));
+}
+
+#[test]
+fn what_is_shown_together_does_not_fall_when_a_pod_is_made_anew() {
+    let mut node = Node::without(Dropped::Pod);
+    node.make(1, "shop:a.u/main.0");
+    node.make(2, "shop:b.v/main.0");
+    node.look();
+    node.execs.extend([(1, 1), (2, 2)]);
+    node.tree.remove(&1);
+    node.make(3, "shop:a.w/main.0");
+    node.look();
+    // A late event of the first pod is one of them all, and not nobody's.
+    node.execs.extend([(1, 9), (3, 4)]);
+    assert_eq!((node.together(), node.lost()), (Some([15, 0]), 0));
+    node.later(RETENTION);
+    assert_eq!((node.together(), node.execs.len(), node.lost()), (Some([15, 0]), 2, 0));
+}
+
+#[test]
+fn names_that_come_late_do_not_count_twice_in_what_is_shown_together() {
+    let mut node = Node::without(Dropped::Pod);
+    node.make(1, "shop:a.u/main.0");
+    node.look();
+    node.has_names = false;
+    node.make(2, "shop:b.v/main.0");
+    node.look();
+    node.later(WAIT);
+    node.execs.extend([(1, 1), (2, 2)]);
+    assert_eq!(node.together(), Some([1, 0]));
+    node.has_names = true;
+    node.look();
+    assert_eq!(node.together(), Some([3, 0]));
 }

@@ -1,6 +1,7 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod pause;
 mod processes;
 mod reconcile;
 mod started;
@@ -25,9 +26,9 @@ use uncounted::Uncounted;
 
 use crate::cgroups::{Cgroup, ROOT_ID, TreeError, read_counters, walk};
 use crate::check::lacks;
-use crate::metrics::MAX_PER_CONTAINER;
-use crate::model::{FlagSets, Model, Outcome, Times};
+use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
+use crate::sandbox::Cgroups;
 
 /// The node could not be observed.
 #[derive(Debug, Error)]
@@ -56,8 +57,12 @@ pub struct Options {
     pub metadata_wait: Duration,
     /// The kernel side.
     pub kernel: Kernel,
-    /// Samples of containers and pods that there may be; who comes then is folded into one series.
+    /// Samples of containers and pods that there may be.
     pub max_samples: usize,
+    /// Series of containers and pods that have room with these samples; who comes then is folded into one series.
+    pub max_series: usize,
+    /// A label that is left empty.
+    pub dropped: Option<Dropped>,
 }
 
 /// How often everything is compared, whatever the counters say.
@@ -132,7 +137,7 @@ impl Observer {
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
         let tracer = Tracer::start(&options.kernel.trace())?;
         let state = State {
-            model: Model::new(options.max_samples / MAX_PER_CONTAINER),
+            model: Model::new(options.max_series, options.dropped),
             seen: None,
             is_full: false,
             has_warned: false,
@@ -255,11 +260,15 @@ impl Observer {
             born.clear();
         }
         let times = Times { now, wait: self.options.metadata_wait };
-        let changes = state.model.compare(&tree, born, &counted, times, |path| names.resolve(path));
+        let ids = tree.iter().map(|Cgroup { id, path }| (path.clone(), *id)).collect();
+        let is_pause = |path: &Path| pause::is_alone_in(&self.options.mount_point.join(path));
+        let there = Cgroups { ids: &ids, is_pause: &is_pause };
+        let owner_of = |path: &Path, has_waited: bool| names.resolve(path, has_waited.then_some(&there));
+        let changes = state.model.compare(&tree, born, &counted, times, owner_of);
         state.is_waiting = changes.is_waiting;
         let n_changed = changes.n_found + changes.n_removed;
         self.begin(state, counted.len(), &changes.begin)?;
-        state.ids = tree.into_iter().map(|Cgroup { id, path }| (path, id)).collect();
+        state.ids = ids;
         Ok(n_changed.try_into().unwrap_or(u64::MAX))
     }
 

@@ -12,7 +12,7 @@ use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
 use super::uncounted::Uncounted;
 use crate::cgroups::{FileGauges, processes, read_gauges};
-use crate::model::{Model, Names, Place, Series, Sums};
+use crate::model::{Lost, Model, Names, Place, Series, Sums};
 
 /// What is known now.
 pub(crate) struct View<'a> {
@@ -71,14 +71,17 @@ impl View<'_> {
     }
 
     /// Events that belong to no series, by why.
-    pub(crate) fn unattributed(&self) -> [(&'static str, Sums); 2] {
-        let mut no_cgroup = self.model.nobody(self.snapshot);
-        if let Some(others) = self.uncounted.others() {
-            no_cgroup.merge(others);
-        }
+    pub(crate) fn unattributed(&self) -> Vec<(&'static str, Sums)> {
+        let lost = |reason: Lost| {
+            let mut sums = self.model.nobody(reason, self.snapshot);
+            if let Some(others) = self.uncounted.others().filter(|_| reason == Lost::NoCgroup) {
+                sums.merge(others);
+            }
+            (reason.label(), sums)
+        };
         let overflow = self.uncounted.overflow().cloned();
         let overflow = overflow.unwrap_or_else(|| Sums::zero(&self.snapshot.rest));
-        [("no_cgroup", no_cgroup), ("overflow", overflow)]
+        Lost::ALL.into_iter().map(lost).chain([("overflow", overflow)]).collect()
     }
 
     /// Processes alive in the cgroups of a container or a pod.

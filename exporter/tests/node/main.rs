@@ -11,6 +11,7 @@ mod debug;
 mod exporter;
 mod full;
 mod hostile;
+mod kubelet;
 mod namespace;
 mod options;
 mod pages;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         debug::CASES,
         full::CASES,
         hostile::CASES,
+        kubelet::CASES,
         namespace::CASES,
         options::CASES,
         pods::CASES,

@@ -6,13 +6,18 @@ use std::process::{Child, Command};
 
 use crate::Res;
 
-/// A program of busybox; ended and reaped with the test.
+/// A program, mostly of busybox; ended and reaped with the test.
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     /// Starts it, and moves it into the cgroup.
     pub(crate) fn start(command: &[&str], cgroup: &Path) -> Res<Self> {
-        let process = Self(Command::new("/bin/busybox").args(command).spawn()?);
+        Self::of(Command::new("/bin/busybox").args(command), cgroup)
+    }
+
+    /// The same with any program.
+    pub(crate) fn of(command: &mut Command, cgroup: &Path) -> Res<Self> {
+        let process = Self(command.spawn()?);
         fs::write(cgroup.join("cgroup.procs"), process.0.id().to_string())?;
         Ok(process)
     }

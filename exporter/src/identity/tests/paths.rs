@@ -185,9 +185,9 @@ pub(super) const CONTAINERS: &[Fixture] = &[
     ("/system.slice/my-engine-{A}.scope", "oci", A, "", None),
     // podrt, as an OCI runtime and with pods.
     ("/podrt/demo_1", "podrt", "demo_1", "", None),
-    ("/podrt-pods/classic/web", "podrt", "web", "", None),
-    ("/podrt-pods/a.b-c/docker", "podrt", "docker", "", None),
-    ("/docker/{N}/podrt-pods/classic/web", "podrt D", "web", "", None),
+    ("/podrt-pods/classic/web", "podrt", "web", "classic", None),
+    ("/podrt-pods/a.b-c/docker", "podrt", "docker", "a.b-c", None),
+    ("/docker/{N}/podrt-pods/classic/web", "podrt D", "web", "classic", None),
 ];
 
 /// Pods: the path of one, what is in it beside containers (empty: the pod itself), runtime, pod uid, class.
@@ -208,7 +208,7 @@ pub(super) const PODS: &[Fixture] = &[
     ("/machine.slice/machine-libpod_pod_{P}.slice", "", "podman", P, None),
     ("/machine.slice/machine-libpod_pod_{P}.slice", "libpod-conmon-{A}.scope", "podman", P, None),
     ("/libpod_parent/{P}", "", "podman", P, None),
-    ("/podrt-pods/classic", "", "podrt", "", None),
+    ("/podrt-pods/classic", "", "podrt", "classic", None),
 ];
 
 /// Paths that are neither containers nor pods, nor in any.
