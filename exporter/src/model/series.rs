@@ -134,7 +134,7 @@ impl Model {
     fn name(&mut self, times: Times, owner_of: impl Fn(&Path) -> Found) -> bool {
         let (mut named, mut is_waiting) = (Vec::new(), false);
         for (id, member) in &self.members {
-            if member.names.is_some() && !member.is_provisional {
+            if member.is_displaced || member.names.is_some() && !member.is_provisional {
                 continue;
             }
             let Some(path) = &member.path else { continue };
@@ -167,6 +167,13 @@ impl Model {
         }
         // The one switch from ids to names: what was counted goes along.
         let before = self.leave(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.pod_uid.clone_from(&owner.pod_uid);
+            if self.has_newer(&owner) {
+                self.displace(id, before);
+                return;
+            }
+        }
         if self.is_over(&owner, is_top) {
             self.tally.n_limited += u64::from(is_top);
             owner = Owner::overflow();
@@ -181,14 +188,14 @@ impl Model {
             _ => Place::Below,
         };
         let series = self.series.entry(owner.names.clone()).or_insert_with(|| Series::new(owner.clone()));
-        // Another pod of the same name is a new one, and its counters begin again.
+        // A new pod's counters begin again.
         if series.owner.pod_uid != owner.pod_uid {
-            for id in std::mem::take(&mut series.members) {
+            let before = std::mem::replace(series, Series::new(owner.clone()));
+            for id in before.members {
                 if let Some(member) = self.members.get_mut(&id) {
-                    (member.path, member.names) = (None, None);
+                    member.displace();
                 }
             }
-            *series = Series::new(owner.clone());
         }
         if is_top {
             series.n_runs += 1;
@@ -203,6 +210,24 @@ impl Model {
             series.base_files.add(&before.base_files);
         }
         series.members.insert(id);
+    }
+
+    /// Whether another pod has these names, and is newer: one of two pods of one name is shown, as long as it lasts.
+    fn has_newer(&self, owner: &Owner) -> bool {
+        let birth =
+            |uid: &str| self.members.iter().find(|(_, member)| member.pod_uid == uid).map(|(id, _)| id);
+        let other = self.series.get(&owner.names).map(|series| &series.owner.pod_uid);
+        other.is_some_and(|uid| *uid != owner.pod_uid && birth(&owner.pod_uid) < birth(uid))
+    }
+
+    /// Makes a cgroup count for nobody, with what had ended under its ids.
+    fn displace(&mut self, id: u64, before: Option<Series>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.displace();
+        }
+        if let Some(sums) = before.and_then(|before| before.base) {
+            self.nobody.get_or_insert_with(|| sums.zeroed()).merge(&sums);
+        }
     }
 
     /// Takes a cgroup out of its series; the series itself if that was its last one.
@@ -285,7 +310,8 @@ impl Model {
         let mut sums = self.nobody.clone().unwrap_or_else(|| Sums::zero(&snapshot.rest));
         for (id, counts) in &snapshot.cgroups {
             // Who waits for names will have some.
-            let is_lost = |member: &Member| member.names.is_none() && member.path.is_none();
+            let is_lost =
+                |member: &Member| member.names.is_none() && (member.path.is_none() || member.is_displaced);
             if self.members.get(id).is_some_and(is_lost) {
                 sums.add(counts, Place::Below);
             }
