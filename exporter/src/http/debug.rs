@@ -132,6 +132,8 @@ struct Known<'a> {
 enum State {
     /// It waits for its names.
     Pending,
+    /// A newer pod has its names.
+    Displaced,
     /// It is shown by its ids.
     Provisional,
     /// It is shown by its names.
@@ -226,6 +228,8 @@ fn known(cgroup_id: u64, member: &Member) -> Known<'_> {
 fn state(member: &Member) -> State {
     if member.removed_at.is_some() {
         State::Tombstone
+    } else if member.is_displaced {
+        State::Displaced
     } else if member.names.is_none() {
         State::Pending
     } else if member.is_provisional {

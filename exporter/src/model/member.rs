@@ -11,8 +11,12 @@ use crate::cgroups::FileCounters;
 pub(crate) struct Member {
     /// `None` when it was gone before anybody saw its path.
     pub(crate) path: Option<PathBuf>,
-    /// The series that it counts for; `None` while it waits for its names, and for who has none.
+    /// The series that it counts for; `None` while it waits for its names, and for who has none or lost them to a newer pod.
     pub(crate) names: Option<Names>,
+    /// Uid of its pod; empty while it is not known, and when there is none.
+    pub(super) pod_uid: String,
+    /// A newer pod has its names.
+    pub(crate) is_displaced: bool,
     /// These are ids, shown since nothing better was known.
     pub(crate) is_provisional: bool,
     /// Since boot.
@@ -33,6 +37,8 @@ impl Member {
         Self {
             path: None,
             names: None,
+            pod_uid: String::new(),
+            is_displaced: false,
             is_provisional: false,
             seen_at: now,
             is_top: false,
@@ -45,7 +51,13 @@ impl Member {
 
     /// Why what it has counted is nobody's; `None` when it is somebody's, or waits to become so.
     pub(super) fn lost(&self) -> Option<Lost> {
-        (self.names.is_none() && self.path.is_none()).then_some(Lost::NoCgroup)
+        let has_none = self.path.is_none() || self.is_displaced;
+        (self.names.is_none() && has_none).then_some(Lost::NoCgroup)
+    }
+
+    /// It counts for nobody from here on.
+    pub(super) fn displace(&mut self) {
+        (self.names, self.is_displaced) = (None, true);
     }
 
     /// Its path while it is there.

@@ -153,7 +153,7 @@ impl Model {
     fn name(&mut self, times: Times, owner_of: impl Fn(&Path, bool) -> Found) -> bool {
         let (mut named, mut is_waiting) = (Vec::new(), false);
         for (id, member) in &self.members {
-            if member.names.is_some() && !member.is_provisional {
+            if member.is_displaced || member.names.is_some() && !member.is_provisional {
                 continue;
             }
             let Some(path) = &member.path else { continue };
@@ -187,6 +187,13 @@ impl Model {
         }
         // The one switch from ids to names: what was counted goes along.
         let before = self.leave(id);
+        if let Some(member) = self.members.get_mut(&id) {
+            member.pod_uid.clone_from(&owner.pod_uid);
+            if self.has_newer(&owner) {
+                self.displace(id, before);
+                return;
+            }
+        }
         if self.is_over(&owner, is_top) {
             self.tally.n_limited += u64::from(is_top);
             owner = Owner::overflow();
@@ -201,15 +208,15 @@ impl Model {
             _ => Place::Below,
         };
         let series = self.series.entry(owner.names.clone()).or_insert_with(|| Series::new(owner.clone()));
-        // Another pod of the same name is a new one, and its counters begin again, but for those that it is shown with.
+        // A new pod's counters begin again, but for those that it is shown with.
         if series.owner.pod_uid != owner.pod_uid {
             let earlier = std::mem::replace(series, Series::new(owner.clone()));
             for id in &earlier.members {
-                if let Some(member) = self.members.get_mut(id) {
-                    (member.path, member.names) = (None, None);
-                    if earlier.owner.role == Role::Pod {
-                        member.files = FileCounters::default();
-                    }
+                let Some(member) = self.members.get_mut(id) else { continue };
+                member.displace();
+                if earlier.owner.role == Role::Pod {
+                    // Its files have those of its containers.
+                    (member.files, member.is_top) = (FileCounters::default(), false);
                 }
             }
             keep(&mut self.ended, &owner.names, self.dropped, earlier);
@@ -224,6 +231,24 @@ impl Model {
             series.absorb(before);
         }
         series.members.insert(id);
+    }
+
+    /// Whether another pod has these names, and is newer: one of two pods of one name is shown, as long as it lasts.
+    fn has_newer(&self, owner: &Owner) -> bool {
+        let birth =
+            |uid: &str| self.members.iter().find(|(_, member)| member.pod_uid == uid).map(|(id, _)| id);
+        let other = self.series.get(&owner.names).map(|series| &series.owner.pod_uid);
+        other.is_some_and(|uid| *uid != owner.pod_uid && birth(&owner.pod_uid) < birth(uid))
+    }
+
+    /// Makes a cgroup count for nobody, with what had ended under its ids.
+    fn displace(&mut self, id: u64, before: Option<Series>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.displace();
+        }
+        if let Some(sums) = before.and_then(|before| before.base) {
+            self.nobody.entry(Lost::NoCgroup).or_insert_with(|| sums.zeroed()).merge(&sums);
+        }
     }
 
     /// Takes a cgroup out of its series; the series itself if that was its last one.

@@ -198,6 +198,49 @@ fn another_pod_of_the_same_name_begins_at_zero() {
 }
 
 #[test]
+fn of_two_pods_of_one_name_the_newer_is_shown() {
+    let mut node = Node::new();
+    // The order of the names is not that of the births.
+    node.make(1, "web.v/main.0");
+    node.make(2, "web.v/side.0");
+    node.look();
+    node.execs.extend([(1, 5), (2, 1)]);
+    node.make(3, "web.u/main.0");
+    node.look();
+    let shown =
+        |main: u64| [("web/main", main), ("web/side", 1)].map(|(name, n)| (name.to_owned(), n)).to_vec();
+    node.execs.insert(3, 7);
+    assert_eq!((node.shown(), node.lost()), (shown(7), 5));
+    let before = node.model.tally.names.clone();
+    node.later(Duration::from_secs(1));
+    assert_eq!((node.shown(), node.lost()), (shown(7), 5));
+    assert_eq!(node.model.tally.names, before);
+
+    // The older one goes on, and starts its container again; the newer one does, too, and keeps what it counted.
+    node.execs.insert(1, 6);
+    node.make(4, "web.v/main.1");
+    node.tree.remove(&3);
+    node.make(5, "web.u/main.1");
+    node.look();
+    node.execs.extend([(4, 2), (5, 3)]);
+    assert_eq!((node.shown(), node.lost()), (shown(10), 8));
+    node.later(RETENTION);
+    assert_eq!((node.shown(), node.lost()), (shown(10), 8));
+}
+
+#[test]
+fn two_pods_of_one_name_that_were_there_before() {
+    let mut node = Node::new();
+    node.make(1, "web.v/main.0");
+    node.make(2, "web.u/main.0");
+    node.execs.extend([(1, 5), (2, 7)]);
+    for _ in 0..2 {
+        node.look();
+        assert_eq!((node.shown(), node.lost()), (one("web/main", 7), 5));
+    }
+}
+
+#[test]
 fn names_are_waited_for_and_then_ids_are_shown() {
     let mut node = Node::new();
     node.has_names = false;
