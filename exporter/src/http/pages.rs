@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -31,7 +31,7 @@ pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool
         app.count("landing", answer.status().as_u16());
         answer
     };
-    let own = Arc::clone(&web);
+    let [own, limits] = [(); 2].map(|()| Arc::clone(&web));
     let [maps, tables] = DEBUG_PAGES;
     let debug = Router::new()
         .route(maps, get(async |State(app): State<Arc<App>>| debug(&app, App::maps).await))
@@ -48,22 +48,33 @@ pub fn router(app: Arc<App>, web: Arc<Web>, telemetry_path: &str, is_local: bool
         .route("/-/ready", get(ready))
         .route("/readyz", get(ready))
         .merge(guarded)
+        .layer(from_fn(move |request, next| limit(Arc::clone(&limits), request, next)))
         .layer(from_fn(move |request, next| with_headers(Arc::clone(&web), request, next)))
         .with_state(app)
 }
 
 /// Lets nobody by who has to say who they are and does not.
 async fn guard(web: Arc<Web>, request: Request, next: Next) -> Response {
-    if !web.has_users() {
-        return next.run(request).await;
-    }
     let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes().to_vec());
-    // Checking a password takes long by design.
-    let decision = tokio::task::spawn_blocking(move || web.decide(header.as_deref())).await;
-    if decision.is_ok_and(|decision| decision == Decision::Welcome) {
+    match web.decide(header.as_deref()).await {
+        Decision::Welcome => next.run(request).await,
+        Decision::Unknown => {
+            let why = "a name and a password are needed\n";
+            (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], why).into_response()
+        }
+        Decision::Busy => {
+            let why = "too many passwords wait to be checked\n";
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], why).into_response()
+        }
+    }
+}
+
+/// Answers no more requests than the file's `rate_limit` allows.
+async fn limit(web: Arc<Web>, request: Request, next: Next) -> Response {
+    if web.admits() {
         return next.run(request).await;
     }
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "a name and a password are needed\n")
+    (StatusCode::TOO_MANY_REQUESTS, "too many requests; see rate_limit in the file of --web.config.file\n")
         .into_response()
 }
 
