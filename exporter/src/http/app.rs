@@ -11,6 +11,7 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use tokio::sync::Semaphore;
 
+use crate::cgroups::is_hybrid;
 use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests, Sheet};
 use crate::observe::{Observer, boot};
 
@@ -27,6 +28,8 @@ pub struct App {
     requests: Mutex<Requests>,
     environment: Environment,
     is_insecure: bool,
+    /// cgroup v1 is mounted beside v2.
+    pub(super) is_hybrid: bool,
     choice: Choice,
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
@@ -46,6 +49,7 @@ impl App {
             requests: Mutex::default(),
             environment: Environment::read(),
             is_insecure,
+            is_hybrid: is_hybrid(),
             choice,
             turned_at: AtomicU64::new(boot().as_secs()),
         })

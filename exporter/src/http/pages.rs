@@ -85,11 +85,12 @@ async fn with_headers(web: Arc<Web>, request: Request, next: Next) -> Response {
 }
 
 async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Response {
+    let page = |rows| Html(landing::page(telemetry_path, &app.probes(), rows, app.is_hybrid)).into_response();
     if !shows_pods {
-        return Html(landing::page(telemetry_path, &app.probes(), None)).into_response();
+        return page(None);
     }
     match read(app, App::rows).await {
-        Ok(rows) => Html(landing::page(telemetry_path, &app.probes(), Some(&rows))).into_response(),
+        Ok(rows) => page(Some(&rows)),
         Err(answer) => answer,
     }
 }
