@@ -1,6 +1,5 @@
 //! What the pages are made from.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,8 +11,8 @@ use prometheus::process_collector::ProcessCollector;
 use tokio::sync::Semaphore;
 
 use crate::cgroups::is_hybrid;
-use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests, Sheet};
-use crate::observe::{Observer, boot};
+use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests};
+use crate::observe::{Observer, View, boot};
 
 use super::debug;
 use super::landing::{self, Row};
@@ -82,44 +81,53 @@ impl App {
 
     /// The containers for the landing page. Blocks.
     pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        Ok(self.observer.view(landing::rows)?)
+        self.whole(landing::rows)
     }
 
     /// The maps of the kernel side as JSON. Blocks.
     pub(super) fn maps(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(self.observer.view(|view| serde_json::to_vec(&debug::maps(view)))??)
+        Ok(self.whole(|view| serde_json::to_vec(&debug::maps(view)))??)
     }
 
     /// What is made of them, as JSON. Blocks.
     pub(super) fn tables(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(self.observer.view(|view| serde_json::to_vec(&debug::tables(view)))??)
+        Ok(self.whole(|view| serde_json::to_vec(&debug::tables(view)))??)
+    }
+
+    /// What is shown of the node, if all of it could be read.
+    fn whole<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> anyhow::Result<T> {
+        let (shown, parts) = self.observer.view(show);
+        parts.all()?;
+        Ok(shown)
     }
 
     /// The exposition, in Prometheus' text format 0.0.4, of these collectors and what is never left out; in parts that follow each
-    /// other. Blocks.
-    pub(super) fn exposition(&self, asked: Collectors) -> anyhow::Result<Vec<String>> {
-        let mut parts: Vec<String> = self.sheet(asked).into_parts().collect();
-        parts.push(TextEncoder::new().encode_to_string(&self.process.collect())?);
-        Ok(parts)
-    }
-
-    fn sheet(&self, asked: Collectors) -> Sheet {
-        let began = Instant::now();
+    /// other. What could not be read is not there, and the others are. Blocks.
+    pub(super) fn exposition(&self, asked: Collectors) -> Vec<String> {
         let choice = Choice { collectors: self.choice.collectors.and(asked), ..self.choice.clone() };
-        let node = self.observer.view(|view| metrics::sheet(view, &choice));
-        let is_good = node.is_ok();
-        let mut sheet = node.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = format!("{:#}", anyhow::Error::new(error)),
-                "the node cannot be read for a scrape"
-            );
-            Sheet::new(choice.collectors)
+        let ((mut sheet, time), parts) = self.observer.view(|view| {
+            let began = Instant::now();
+            (metrics::sheet(view, &choice), began.elapsed())
+        });
+        let mut collectors = parts.outcomes;
+        collectors.insert("samples", (time, true));
+        for (collector, fault) in parts.faults {
+            let error = format!("{:#}", anyhow::Error::new(fault));
+            tracing::warn!(collector, error, "a scrape lacks what could not be read");
+        }
+        let began = Instant::now();
+        let process = TextEncoder::new().encode_to_string(&self.process.collect());
+        // It tells nothing when it could not read.
+        let is_good = process.as_ref().is_ok_and(|text| !text.is_empty());
+        collectors.insert("process", (began.elapsed(), is_good));
+        let process = process.unwrap_or_else(|error| {
+            tracing::warn!(collector = "process", %error, "a scrape lacks what could not be read");
+            String::new()
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let collectors = BTreeMap::from([("node", (began.elapsed(), is_good))]);
         let (environment, is_insecure) = (&self.environment, self.is_insecure);
         metrics::of_exporter(&mut sheet, &OwnState { environment, requests, collectors, is_insecure });
-        sheet
+        sheet.into_parts().chain([process]).collect()
     }
 }
 

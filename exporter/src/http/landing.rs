@@ -34,7 +34,7 @@ pub(super) struct Row {
 pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
     let series = view.model.series().filter(|(_, series)| series.owner.role.is_container());
     let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
-        let zombies = view.zombies(names);
+        let zombies = view.zombies(names).unwrap_or_default();
         Row {
             namespace: names.namespace.clone(),
             pod: names.pod.clone(),
@@ -43,7 +43,7 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
             zombies: zombies.count(),
             oldest: zombies.oldest,
             restarts: series.n_runs.saturating_sub(1),
-            oom_kills: view.model.sums(series, view.snapshot).of(OOM_KILLS),
+            oom_kills: view.snapshot.and_then(|snapshot| view.model.sums(series, snapshot).of(OOM_KILLS)),
         }
     };
     series.map(row).collect()

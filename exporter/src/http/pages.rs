@@ -130,7 +130,7 @@ async fn debug(
 async fn metrics(State(app): State<Arc<App>>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let answer = match asked(&query) {
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        Ok(asked) => match read(&app, move |app| app.exposition(asked)).await {
+        Ok(asked) => match read(&app, move |app| Ok(app.exposition(asked))).await {
             Ok(parts) => {
                 // Each is given back when it is sent.
                 let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, Infallible>)));

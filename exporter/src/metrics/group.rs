@@ -52,20 +52,23 @@ impl<'a> Group<'a> {
         self.series().filter(is_one)
     }
 
-    pub(super) fn sums(&self, view: &View<'_>) -> Sums {
-        let mut sums = Sums::zero(&view.snapshot.rest);
+    /// `None` when the counters could not be read: 0 would be another answer.
+    pub(super) fn sums(&self, view: &View<'_>) -> Option<Sums> {
+        let snapshot = view.snapshot?;
+        let mut sums = Sums::zero(&snapshot.rest);
         for (_, series) in &self.0 {
-            sums.merge(&view.model.sums(series, view.snapshot));
+            sums.merge(&view.model.sums(series, snapshot));
         }
-        sums
+        Some(sums)
     }
 
-    pub(super) fn zombies(&self, view: &View<'_>) -> Zombies {
+    /// `None` when they could not be read.
+    pub(super) fn zombies(&self, view: &View<'_>) -> Option<Zombies> {
         let mut all = Zombies::default();
         for (names, _) in &self.0 {
-            all.add(&view.zombies(names));
+            all.add(&view.zombies(names)?);
         }
-        all
+        Some(all)
     }
 
     /// What the files say. Beside its containers a pod's own is left out, as it has theirs already.

@@ -39,14 +39,20 @@ pub struct Choice {
     pub namespace_types: Vec<NamespaceType>,
 }
 
-/// All samples of the node.
+/// All samples of the node, without those of what could not be read.
 pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     let mut sheet = Sheet::new(choice.collectors);
     let dropped = choice.dropped;
     for (names, group) in groups(view, dropped) {
-        kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
-        of_zombies(&mut sheet, &names, &group.zombies(view));
-        of_processes(&mut sheet, view, &names, &group, dropped);
+        if let Some(sums) = group.sums(view) {
+            kernel::of_container(&mut sheet, &names, &sums, &choice.namespace_types);
+        }
+        if let Some(zombies) = group.zombies(view) {
+            of_zombies(&mut sheet, &names, &zombies);
+        }
+        if view.is_current {
+            of_processes(&mut sheet, view, &names, &group, dropped);
+        }
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
         }
@@ -55,8 +61,10 @@ pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
             of_identity(&mut sheet, view, &names, series);
         }
     }
-    kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
-    kernel::of_nobody(&mut sheet, &view.model.nobody(view.snapshot));
+    if let Some(snapshot) = view.snapshot {
+        kernel::of_node(&mut sheet, &Sums::from(&snapshot.node));
+        kernel::of_nobody(&mut sheet, &view.model.nobody(snapshot));
+    }
     kernel::of_flag_sets(&mut sheet, view.flag_sets);
     own::of_probes(&mut sheet, view.probes);
     own::of_maps(&mut sheet, view);

@@ -13,11 +13,13 @@ use super::reconcile::Differences;
 use crate::cgroups::{FileGauges, processes, read_gauges};
 use crate::model::{Model, Names, Place, Series};
 
-/// What is known now.
+/// What is known now. What could not be read is absent, or empty.
 pub(crate) struct View<'a> {
     pub(crate) model: &'a Model,
-    pub(crate) snapshot: &'a Snapshot,
-    pub(super) zombies: BTreeMap<Names, Zombies>,
+    pub(crate) snapshot: Option<&'a Snapshot>,
+    pub(super) zombies: Option<BTreeMap<Names, Zombies>>,
+    /// The cgroups are those of now, so that what is in them can be told.
+    pub(crate) is_current: bool,
     pub(crate) probes: &'a [ProbeStatus],
     pub(crate) mount_point: &'a Path,
     /// Unix time at which counting began.
@@ -64,8 +66,8 @@ impl Zombies {
 }
 
 impl View<'_> {
-    pub(crate) fn zombies(&self, names: &Names) -> Zombies {
-        self.zombies.get(names).copied().unwrap_or_default()
+    pub(crate) fn zombies(&self, names: &Names) -> Option<Zombies> {
+        Some(self.zombies.as_ref()?.get(names).copied().unwrap_or_default())
     }
 
     /// Processes alive in the cgroups of a container or a pod.
@@ -91,7 +93,10 @@ impl View<'_> {
 }
 
 /// Zombies by the series of the cgroup that they died in.
-pub(super) fn by_names(model: &Model, zombies: &[ZombieView]) -> BTreeMap<Names, Zombies> {
+pub(super) fn by_names<'a>(
+    model: &Model,
+    zombies: impl IntoIterator<Item = &'a ZombieView>,
+) -> BTreeMap<Names, Zombies> {
     let now_ns = boot_ns();
     let mut all = BTreeMap::<Names, Zombies>::new();
     for zombie in zombies {

@@ -13,6 +13,7 @@ mod hostile;
 mod namespace;
 mod options;
 mod pages;
+mod parts;
 mod pods;
 mod privileges;
 mod process;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         namespace::CASES,
         options::CASES,
+        parts::CASES,
         pods::CASES,
         privileges::CASES,
         systemd::CASES,
