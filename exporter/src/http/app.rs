@@ -24,6 +24,8 @@ pub struct App {
     process: ProcessCollector,
     /// Scrapes that may still begin.
     pub(super) scrapes: Arc<Semaphore>,
+    /// The same of other pages, so that who looks at them takes nothing from scrapes.
+    pub(super) pages: Arc<Semaphore>,
     requests: Mutex<Requests>,
     environment: Environment,
     is_insecure: bool,
@@ -33,6 +35,9 @@ pub struct App {
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
 }
+
+/// Pages beside the metrics that may be made at once. They take turns with scrapes, so two more are the most that one waits for.
+const MAX_PAGES: usize = 2;
 
 /// How long the loop may stand still, seconds.
 const STALL: u64 = 30;
@@ -45,6 +50,7 @@ impl App {
             observer,
             process: ProcessCollector::for_self(),
             scrapes: Arc::new(Semaphore::new(max_scrapes.into())),
+            pages: Arc::new(Semaphore::new(MAX_PAGES)),
             requests: Mutex::default(),
             environment: Environment::read(),
             is_insecure,

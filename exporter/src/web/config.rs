@@ -43,9 +43,11 @@ pub enum WebError {
         message: String,
     },
     /// A certificate or a key cannot be used.
-    #[error("{}: {message}", path.display())]
+    #[error("tls_server_config.{field}: {}: {message}", path.display())]
     Certificate {
-        /// Its file.
+        /// What names the file.
+        field: &'static str,
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         message: String,

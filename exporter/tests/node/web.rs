@@ -54,7 +54,21 @@ fn a_password_is_needed() -> Res<()> {
     ] {
         expect(&format!("{path} for {user:?}"), ask(path, user)?, wanted)?;
     }
-    Ok(())
+    let mut scrape = String::new();
+    request(&exporter, "/metrics", Some("prom:secret"))?.read_to_string(&mut scrape)?;
+    for (handler, code, wanted) in [
+        ("metrics", 200, 1),
+        ("metrics", 401, 3),
+        ("landing", 401, 1),
+        ("debug", 401, 2),
+        ("other", 401, 1),
+        ("other", 404, 1),
+    ] {
+        let line = format!("podproof_http_requests_total{{handler=\"{handler}\",code=\"{code}\"}} {wanted}");
+        expect(&line, scrape.lines().any(|found| found == line), true)?;
+    }
+    let health = "podproof_http_requests_total{handler=\"health\",code=\"200\"} ";
+    expect(health, scrape.lines().any(|line| line.starts_with(health)), true)
 }
 
 /// A connection on which this page is asked for, with this name and password.
