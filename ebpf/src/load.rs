@@ -172,20 +172,17 @@ pub(crate) fn load_with(
         }
         // Without releases nobody would end a zombie.
         let is_idle = probe.name == "signal_generate" && !options.events && !programs.has("release_task");
-        let result = if is_idle {
-            Err(Refusal::from("not needed: release_task is not attached"))
+        let entry = if is_idle {
+            Entry::idle(probe, "not needed: release_task is not attached")
         } else {
-            usable(probe, &layout, &btf).and_then(|()| programs.attach(probe, &aya_btf))
+            let attached = usable(probe, &layout, &btf).and_then(|()| programs.attach(probe, &aya_btf));
+            attached.unwrap_or_else(|refusal| Entry::refused(probe, refusal))
         };
-        if let (true, false, None, Err(refusal)) = (probe.required, is_idle, &missing, &result) {
-            missing = Some((probe.name, refusal.reason.clone()));
+        if entry.is_missing() {
+            missing = missing.or_else(|| Some((probe.name, entry.reason()?.to_owned())));
         }
-        let reason = result.as_ref().err().map(|refusal| refusal.reason.as_str());
-        tracing::debug!(probe = probe.name, reason, "probe");
-        programs.entries.push(match result {
-            Ok(attached) => attached,
-            Err(refusal) => Entry::refused(probe, refusal),
-        });
+        tracing::debug!(probe = probe.name, reason = entry.reason(), "probe");
+        programs.entries.push(entry);
     }
     match missing {
         Some((name, reason)) => {

@@ -41,13 +41,50 @@ pub(crate) struct Entry {
     probe: &'static Probe,
     /// Why it was never attached.
     refusal: Option<Refusal>,
+    /// Nothing would be gained by it, given which others are refused.
+    is_idle: bool,
     link: Option<Link>,
     fd: Option<ProgramFd>,
 }
 
 impl Entry {
     pub(crate) fn refused(probe: &'static Probe, refusal: Refusal) -> Self {
-        Self { probe, refusal: Some(refusal), link: None, fd: None }
+        Self { probe, refusal: Some(refusal), is_idle: false, link: None, fd: None }
+    }
+
+    /// A program that is not tried, since nothing would be gained by it.
+    pub(crate) fn idle(probe: &'static Probe, reason: &str) -> Self {
+        Self { is_idle: true, ..Self::refused(probe, reason.into()) }
+    }
+
+    /// Why it is not attached.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| refusal.reason.as_str())
+    }
+
+    /// Whether there is no tracer without it, and it was refused.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.is_required() && self.refusal.is_some()
+    }
+
+    fn is_required(&self) -> bool {
+        self.probe.required && !self.is_idle
+    }
+
+    /// What became of it. Runs are told while the kernel counts them (`has_statistics`), and if it did before.
+    fn status(&self, has_statistics: bool) -> ProbeStatus {
+        let runs = self.fd.as_ref().and_then(Runs::read);
+        let counted = runs.filter(|runs| has_statistics || runs.count > 0);
+        ProbeStatus {
+            required: self.is_required(),
+            attached: self.refusal.is_none(),
+            reason: self.reason().map(str::to_owned),
+            errno: self.refusal.as_ref().and_then(|refusal| refusal.errno),
+            run_count: counted.map(|runs| runs.count),
+            run_time_ns: counted.map(|runs| runs.time_ns),
+            missed: runs.map(|runs| runs.missed),
+            ..self.probe.status()
+        }
     }
 }
 
@@ -106,7 +143,7 @@ impl Programs {
         let link = link(program, Duration::ZERO)?;
         let fd = program.fd().map_err(|error| refusal("load", &error))?;
         let fd = fd.try_clone().map_err(|error| format!("duplicate its descriptor: {error}"))?;
-        Ok(Entry { probe, refusal: None, link: Some(link), fd: Some(fd) })
+        Ok(Entry { probe, refusal: None, is_idle: false, link: Some(link), fd: Some(fd) })
     }
 
     /// Attaches the usable programs that `pick` accepts and that are not attached.
@@ -151,24 +188,9 @@ impl Programs {
 
     /// What became of each, by tier.
     pub(crate) fn status(&self) -> Vec<ProbeStatus> {
-        let statistics = self.has_statistics();
-        let mut all: Vec<ProbeStatus> = self
-            .entries
-            .iter()
-            .map(|entry| {
-                let runs = entry.fd.as_ref().and_then(Runs::read);
-                let counted = runs.filter(|runs| statistics || runs.count > 0);
-                ProbeStatus {
-                    attached: entry.refusal.is_none(),
-                    reason: entry.refusal.as_ref().map(|refusal| refusal.reason.clone()),
-                    errno: entry.refusal.as_ref().and_then(|refusal| refusal.errno),
-                    run_count: counted.map(|runs| runs.count),
-                    run_time_ns: counted.map(|runs| runs.time_ns),
-                    missed: runs.map(|runs| runs.missed),
-                    ..entry.probe.status()
-                }
-            })
-            .collect();
+        let has_statistics = self.has_statistics();
+        let mut all: Vec<ProbeStatus> =
+            self.entries.iter().map(|entry| entry.status(has_statistics)).collect();
         all.sort_by_key(|probe| probe.tier);
         all
     }
@@ -239,7 +261,19 @@ impl Runs {
 
 #[cfg(test)]
 mod tests {
-    use super::Runs;
+    use super::{Entry, Runs};
+    use crate::probe::by_name;
+
+    #[test]
+    fn a_program_that_nothing_needs_is_not_required() {
+        let probe = by_name("signal_generate").unwrap();
+        let refused = Entry::refused(probe, "load: EPERM".into());
+        assert!(probe.required && refused.is_missing() && refused.status(false).required);
+        let idle = Entry::idle(probe, "not needed");
+        let status = idle.status(false);
+        assert!(!idle.is_missing() && !status.required && !status.attached);
+        assert_eq!(status.reason.as_deref(), Some("not needed"));
+    }
 
     #[test]
     fn reads_the_counts_of_a_program() {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use crate::http::DEBUG_PAGES;
+use crate::http::{DEBUG_PAGES, HEALTH_PAGES};
 use crate::metrics::{Choice, Collector, Collectors, NamespaceType};
 use crate::model::Dropped;
 
@@ -91,8 +92,8 @@ pub struct Cli {
     /// Do not start where the kernel refuses a probe, also one that others do without
     #[arg(long)]
     pub strict: bool,
-    /// What is logged: error, warn, info, debug or trace
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    /// What is logged
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = log_level(), ignore_case = true)]
     pub log_level: tracing::Level,
     /// How lines of the log are written
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
@@ -196,10 +197,15 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// A level by its name.
+fn log_level() -> impl TypedValueParser<Value = tracing::Level> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
+        .try_map(|name| name.parse::<tracing::Level>())
+}
+
 fn telemetry_path(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-    let taken = ["/", "/livez", "/readyz", "/-/healthy", "/-/ready"];
-    let is_taken = taken.contains(&text) || DEBUG_PAGES.contains(&text);
+    let is_taken = text == "/" || HEALTH_PAGES.contains(&text) || DEBUG_PAGES.contains(&text);
     if !text.starts_with('/') || !text.chars().all(is_plain) || is_taken {
         return Err(
             "must begin with /, have no other special characters, and be none of the other pages".into()
@@ -308,7 +314,7 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
         let parsed = |arguments: &[&str]| Cli::try_parse_from([&["e"], arguments].concat());
-        for taken in ["/-/ready", "/debug/maps"] {
+        for taken in ["/", "/livez", "/-/ready", "/debug/maps"] {
             assert!(parsed(&["--web.telemetry-path", taken]).is_err());
         }
         let plain = parsed(&[]).unwrap();
@@ -318,6 +324,12 @@ mod tests {
         assert!(parsed(&["--check=xml"]).is_err());
         assert_eq!((plain.log_format, plain.log_level), (log::Format::Logfmt, tracing::Level::INFO));
         assert_eq!(parsed(&["--log.format", "json"]).unwrap().log_format, log::Format::Json);
+        assert_eq!(parsed(&["--log.level", "DEBUG"]).unwrap().log_level, tracing::Level::DEBUG);
+        for wrong in ["3", "verbose", ""] {
+            let error = parsed(&["--log.level", wrong]).unwrap_err().to_string();
+            let is_told = error.contains("[possible values: error, warn, info, debug, trace]");
+            assert!(is_told && !error.contains("1-5"), "{error}");
+        }
         assert!(parsed(&["--web.systemd-socket"]).unwrap().systemd_socket);
         assert!(parsed(&["--web.systemd-socket", "--web.listen-address", ":1"]).is_err());
         let error = parsed(&["--capabilities.keep", "CAP_BFP"]).unwrap_err().to_string();

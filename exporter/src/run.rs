@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capabilities::drop_all_but;
-use crate::cgroups::{hierarchy, namespace_root};
+use crate::cgroups::{hierarchy, lack, named, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::http::{App, answer, bind, check_local, inherited, router};
@@ -78,7 +78,8 @@ async fn serve(cli: Cli) -> Result<()> {
     }
     let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
 
-    let mount_point = cli.cgroupfs.clone().map_or_else(hierarchy, Ok)?;
+    let mount_point = cli.cgroupfs.as_deref().map_or_else(hierarchy, named)?;
+    let unseen = lack(&mount_point);
     let choice = Choice { collectors: cli.collectors.0, namespace_types: cli.namespace_types.clone() };
     let options = Options {
         namespace_root: namespace_root(&mount_point),
@@ -98,7 +99,7 @@ async fn serve(cli: Cli) -> Result<()> {
     if cli.strict && !lacks.is_empty() {
         bail!("--strict: {}", lacks.into_iter().collect::<Vec<_>>().join("; "));
     }
-    for lack in lacks {
+    for lack in lacks.into_iter().chain(unseen) {
         tracing::warn!("not all is counted: {lack}");
     }
     drop_all_but(&cli.keep)?;

@@ -2,8 +2,10 @@
 //! not zero.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
+
+use super::tree::is_gone;
 
 /// Values that only grow while the cgroup is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,23 +48,26 @@ pub(crate) struct FileGauges {
 }
 
 /// `None` when the cgroup is gone.
-pub(crate) fn read_counters(cgroup: &Path) -> Option<FileCounters> {
+///
+/// # Errors
+/// When a file that is there cannot be read.
+pub(crate) fn read_counters(cgroup: &Path) -> io::Result<Option<FileCounters>> {
     let buffer = &mut Buffer::default();
     let memory =
-        buffer.read(&cgroup.join("memory.events")).map(|text| pick(text, FileCounters::MEMORY_EVENTS));
-    let cpu = buffer.read(&cgroup.join("cpu.stat"));
+        buffer.read(&cgroup.join("memory.events"))?.map(|text| pick(text, FileCounters::MEMORY_EVENTS));
+    let cpu = buffer.read(&cgroup.join("cpu.stat"))?;
     let has_cpu = cpu.is_some();
     // Without the controller the file has usage only.
     let cpu = cpu.filter(|text| text.contains("nr_periods ")).map(|text| pick(text, FileCounters::CPU));
-    let pids_limit_hits = buffer.read(&cgroup.join("pids.events")).map(|text| pick(text, ["max"])[0]);
+    let pids_limit_hits = buffer.read(&cgroup.join("pids.events"))?.map(|text| pick(text, ["max"])[0]);
     // The kernel has the second for each but the root.
     let is_there = has_cpu || cgroup.is_dir();
-    is_there.then_some(FileCounters { memory, cpu, pids_limit_hits })
+    Ok(is_there.then_some(FileCounters { memory, cpu, pids_limit_hits }))
 }
 
 pub(crate) fn read_gauges(cgroup: &Path) -> FileGauges {
     let buffer = &mut Buffer::default();
-    let mut number = |name: &str| buffer.read(&cgroup.join(name))?.trim().parse().ok();
+    let mut number = |name: &str| buffer.read(&cgroup.join(name)).ok()??.trim().parse().ok();
     FileGauges { pids: number("pids.current"), pids_limit: number("pids.max") }
 }
 
@@ -83,9 +88,13 @@ impl Default for Buffer {
 
 impl Buffer {
     /// Reads a file at once: there are thousands of them in a scrape, and to ask for a size or an end first doubles what each costs.
-    fn read(&mut self, path: &Path) -> Option<&str> {
-        let len = File::open(path).ok()?.read(&mut self.0).ok()?;
-        std::str::from_utf8(self.0.get(..len)?).ok()
+    /// `None` when it is not there.
+    fn read(&mut self, path: &Path) -> io::Result<Option<&str>> {
+        match File::open(path).and_then(|mut file| file.read(&mut self.0)) {
+            Ok(len) => Ok(self.0.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok())),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -114,7 +123,7 @@ mod tests {
         write("pids.current", "11\n");
         write("pids.max", "max\n");
         write("cgroup.procs", "1\n2\n3\n");
-        let counters = read_counters(dir.path()).unwrap();
+        let counters = read_counters(dir.path()).unwrap().unwrap();
         assert_eq!(counters.memory, Some([0, 3, 12, 2, 1, 0]));
         assert_eq!(counters.cpu, Some([7, 5, 1200]));
         assert_eq!(counters.pids_limit_hits, Some(4));
@@ -126,8 +135,11 @@ mod tests {
     fn without_controllers_nothing_is_measured() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cpu.stat"), "usage_usec 9\nuser_usec 1\n").unwrap();
-        assert_eq!(read_counters(dir.path()), Some(FileCounters::default()));
-        assert_eq!(read_counters(&dir.path().join("gone")), None);
+        assert_eq!(read_counters(dir.path()).unwrap(), Some(FileCounters::default()));
+        assert_eq!(read_counters(&dir.path().join("gone")).unwrap(), None);
+        // What is there and cannot be read is not off.
+        fs::create_dir(dir.path().join("pids.events")).unwrap();
+        assert!(read_counters(dir.path()).is_err());
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The cgroup v2 hierarchy as its file system shows it (cgroups(7), kernel Documentation/admin-guide/cgroup-v2.rst).
 
+mod controllers;
 mod files;
 mod mount;
 mod namespace;
 mod tree;
 
+pub(crate) use controllers::{is_hybrid, lack};
 pub(crate) use files::{FileCounters, FileGauges, processes, read_counters, read_gauges};
 pub(crate) use mount::mode;
-pub use mount::{MountError, hierarchy};
+pub use mount::{MountError, hierarchy, named};
 pub(crate) use namespace::below_mount;
 pub use namespace::namespace_root;
 pub(crate) use tree::ROOT_ID;

@@ -62,7 +62,7 @@ pub fn walk(mount_point: &Path) -> Result<Vec<Cgroup>, TreeError> {
 }
 
 /// Removed while it was looked at: the path is gone, or the open directory is dead.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 

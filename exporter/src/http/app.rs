@@ -1,6 +1,5 @@
 //! What the pages are made from.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,8 +10,9 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use tokio::sync::Semaphore;
 
-use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests, Sheet};
-use crate::observe::{Observer, boot};
+use crate::cgroups::is_hybrid;
+use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests};
+use crate::observe::{Observer, View, boot};
 
 use super::debug;
 use super::landing::{self, Row};
@@ -24,13 +24,20 @@ pub struct App {
     process: ProcessCollector,
     /// Scrapes that may still begin.
     pub(super) scrapes: Arc<Semaphore>,
+    /// The same of other pages, so that who looks at them takes nothing from scrapes.
+    pub(super) pages: Arc<Semaphore>,
     requests: Mutex<Requests>,
     environment: Environment,
     is_insecure: bool,
+    /// cgroup v1 is mounted beside v2.
+    pub(super) is_hybrid: bool,
     choice: Choice,
     /// Seconds since boot at which the loop turned last.
     turned_at: AtomicU64,
 }
+
+/// Pages beside the metrics that may be made at once. They take turns with scrapes, so two more are the most that one waits for.
+const MAX_PAGES: usize = 2;
 
 /// How long the loop may stand still, seconds.
 const STALL: u64 = 30;
@@ -43,9 +50,11 @@ impl App {
             observer,
             process: ProcessCollector::for_self(),
             scrapes: Arc::new(Semaphore::new(max_scrapes.into())),
+            pages: Arc::new(Semaphore::new(MAX_PAGES)),
             requests: Mutex::default(),
             environment: Environment::read(),
             is_insecure,
+            is_hybrid: is_hybrid(),
             choice,
             turned_at: AtomicU64::new(boot().as_secs()),
         })
@@ -78,44 +87,53 @@ impl App {
 
     /// The containers for the landing page. Blocks.
     pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        Ok(self.observer.view(landing::rows)?)
+        self.whole(landing::rows)
     }
 
     /// The maps of the kernel side as JSON. Blocks.
     pub(super) fn maps(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(self.observer.view(|view| serde_json::to_vec(&debug::maps(view)))??)
+        Ok(self.whole(|view| serde_json::to_vec(&debug::maps(view)))??)
     }
 
     /// What is made of them, as JSON. Blocks.
     pub(super) fn tables(&self) -> anyhow::Result<Vec<u8>> {
-        Ok(self.observer.view(|view| serde_json::to_vec(&debug::tables(view)))??)
+        Ok(self.whole(|view| serde_json::to_vec(&debug::tables(view)))??)
+    }
+
+    /// What is shown of the node, if all of it could be read.
+    fn whole<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> anyhow::Result<T> {
+        let (shown, parts) = self.observer.view(show);
+        parts.all()?;
+        Ok(shown)
     }
 
     /// The exposition, in Prometheus' text format 0.0.4, of these collectors and what is never left out; in parts that follow each
-    /// other. Blocks.
-    pub(super) fn exposition(&self, asked: Collectors) -> anyhow::Result<Vec<String>> {
-        let mut parts: Vec<String> = self.sheet(asked).into_parts().collect();
-        parts.push(TextEncoder::new().encode_to_string(&self.process.collect())?);
-        Ok(parts)
-    }
-
-    fn sheet(&self, asked: Collectors) -> Sheet {
-        let began = Instant::now();
+    /// other. What could not be read is not there, and the others are. Blocks.
+    pub(super) fn exposition(&self, asked: Collectors) -> Vec<String> {
         let choice = Choice { collectors: self.choice.collectors.and(asked), ..self.choice.clone() };
-        let node = self.observer.view(|view| metrics::sheet(view, &choice));
-        let is_good = node.is_ok();
-        let mut sheet = node.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = format!("{:#}", anyhow::Error::new(error)),
-                "the node cannot be read for a scrape"
-            );
-            Sheet::new(choice.collectors)
+        let ((mut sheet, time), parts) = self.observer.view(|view| {
+            let began = Instant::now();
+            (metrics::sheet(view, &choice), began.elapsed())
+        });
+        let mut collectors = parts.outcomes;
+        collectors.insert("samples", (time, true));
+        for (collector, fault) in parts.faults {
+            let error = format!("{:#}", anyhow::Error::new(fault));
+            tracing::warn!(collector, error, "a scrape lacks what could not be read");
+        }
+        let began = Instant::now();
+        let process = TextEncoder::new().encode_to_string(&self.process.collect());
+        // It tells nothing when it could not read.
+        let is_good = process.as_ref().is_ok_and(|text| !text.is_empty());
+        collectors.insert("process", (began.elapsed(), is_good));
+        let process = process.unwrap_or_else(|error| {
+            tracing::warn!(collector = "process", %error, "a scrape lacks what could not be read");
+            String::new()
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let collectors = BTreeMap::from([("node", (began.elapsed(), is_good))]);
         let (environment, is_insecure) = (&self.environment, self.is_insecure);
         metrics::of_exporter(&mut sheet, &OwnState { environment, requests, collectors, is_insecure });
-        sheet
+        sheet.into_parts().chain([process]).collect()
     }
 }
 

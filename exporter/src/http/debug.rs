@@ -142,11 +142,12 @@ enum State {
     Tombstone,
 }
 
-pub(super) fn maps<'a>(view: &View<'a>) -> Maps<'a> {
-    let snapshot = view.snapshot;
+/// `None` when the counters could not be read.
+pub(super) fn maps<'a>(view: &View<'a>) -> Option<Maps<'a>> {
+    let snapshot = view.snapshot?;
     let cgroup = |(id, counts): (&u64, &Counts)| Cgroup { cgroup_id: *id, counters: counters(counts) };
     let is_unavailable = |counter: &&Counter| snapshot.rest.get(**counter).is_none();
-    Maps {
+    Some(Maps {
         at_ns: boot().as_nanos(),
         unavailable: Counter::ALL.iter().filter(is_unavailable).map(|counter| counter.name()).collect(),
         node: counters(&snapshot.node),
@@ -156,7 +157,7 @@ pub(super) fn maps<'a>(view: &View<'a>) -> Maps<'a> {
         flag_sets: List::of(view.flag_sets.iter().map(flags)),
         fill: view.fill.iter().map(fill).collect(),
         refused: view.refusals.iter().map(refused).collect(),
-    }
+    })
 }
 
 pub(super) fn tables<'a>(view: &View<'a>) -> Tables<'a> {

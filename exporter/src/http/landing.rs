@@ -34,7 +34,7 @@ pub(super) struct Row {
 pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
     let series = view.model.series().filter(|(_, series)| series.owner.role.is_container());
     let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
-        let zombies = view.zombies(names);
+        let zombies = view.zombies(names).unwrap_or_default();
         Row {
             namespace: names.namespace.clone(),
             pod: names.pod.clone(),
@@ -43,18 +43,23 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
             zombies: zombies.count(),
             oldest: zombies.oldest,
             restarts: series.n_runs.saturating_sub(1),
-            oom_kills: view.model.sums(series, view.snapshot).of(OOM_KILLS),
+            oom_kills: view.snapshot.and_then(|snapshot| view.model.sums(series, snapshot).of(OOM_KILLS)),
         }
     };
     series.map(row).collect()
 }
 
-/// The page; without rows it says nothing of pods, since everybody may read it.
-pub(super) fn page(telemetry_path: &str, probes: &[ProbeStatus], rows: Option<&[Row]>) -> String {
+/// The page; without rows it says nothing of pods, since everybody may read it. In a hybrid layout a container may be in v1 only.
+pub(super) fn page(
+    telemetry_path: &str,
+    probes: &[ProbeStatus],
+    rows: Option<&[Row]>,
+    is_hybrid: bool,
+) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let refresh =
         rows.map_or_else(String::new, |_| format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n"));
-    let pods = rows.map_or_else(String::new, table);
+    let pods = rows.map_or_else(String::new, |rows| table(rows, is_hybrid));
     let probes = table_of_probes(probes);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -66,10 +71,15 @@ pub(super) fn page(telemetry_path: &str, probes: &[ProbeStatus], rows: Option<&[
     )
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], is_hybrid: bool) -> String {
     let mut html = "<h2>Containers</h2>\n".to_owned();
     if rows.is_empty() {
-        html.push_str("<p>No container runs on this node.</p>\n");
+        html.push_str(if is_hybrid {
+            "<p>No container is in the cgroup v2 hierarchy. This node mounts cgroup v1 beside it (hybrid): containers that are only \
+             there are not seen.</p>\n"
+        } else {
+            "<p>No container runs on this node.</p>\n"
+        });
         return html;
     }
     html.push_str(
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_markup() {
-        let html = page("/metrics", &[], Some(&[row("<script>alert(1)</script>\u{7}\"'&")]));
+        let html = page("/metrics", &[], Some(&[row("<script>alert(1)</script>\u{7}\"'&")]), false);
         assert!(
             html.contains("<td>&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}&quot;&#39;&amp;<td>main"),
             "{html}"
@@ -184,22 +194,28 @@ mod tests {
 
     #[test]
     fn zombies_have_an_age() {
-        let html = page("/metrics", &[], Some(&[row("web")]));
+        let html = page("/metrics", &[], Some(&[row("web")]), false);
         assert!(
             html.contains(
                 "<td class=\"n\">2<td class=\"n\">12 min 34 s<td class=\"n\">1<td class=\"n\">unknown"
             ),
             "{html}"
         );
-        let html = page("/metrics", &[], Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]));
+        let html =
+            page("/metrics", &[], Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]), false);
         assert!(html.contains("<tr><td>shop<td>web<td>main<td class=\"n\">3<td class=\"n\">0<td class=\"n\"><td class=\"n\">1<td class=\"n\">4"), "{html}");
     }
 
     #[test]
     fn without_leave_no_pod_is_shown() {
-        let html = page("/own", &[], None);
+        let html = page("/own", &[], None, false);
         assert!(html.contains("href=\"/own\"") && !html.contains("<th>Pod") && !html.contains("refresh"));
-        assert!(page("/own", &[], Some(&[])).contains("No container runs"));
+        assert!(page("/own", &[], Some(&[]), false).contains("No container runs"));
+        let hybrid = page("/own", &[], Some(&[]), true);
+        assert!(
+            hybrid.contains("This node mounts cgroup v1 beside it") && !hybrid.contains("No container runs")
+        );
+        assert!(!page("/own", &[], Some(&[row("web")]), true).contains("No container"));
     }
 
     #[test]
@@ -210,7 +226,7 @@ mod tests {
             probe.attached = probe.name == "task_newtask";
             probe.reason = (!probe.attached).then(|| "load: <EPERM>".to_owned());
         }
-        let html = page("/metrics", &probes, None);
+        let html = page("/metrics", &probes, None, false);
         for line in [
             "<tr><td>task_newtask<td>tp_btf/task_newtask<td>required<td>attached</tr>",
             "<tr class=\"bad\"><td>do_wait<td>fexit/do_wait<td>optional<td>load: &lt;EPERM&gt;</tr>",

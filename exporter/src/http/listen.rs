@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -79,7 +80,7 @@ pub async fn bind(address: &Address, allow_insecure: bool) -> Result<Listener, L
     check(address, allow_insecure)?;
     let failed = |source| ListenError::Bind { address: address.clone(), source };
     match address {
-        Address::Tcp(ip, port) => TcpListener::bind((*ip, *port)).await.map(Listener::Tcp).map_err(failed),
+        Address::Tcp(ip, port) => bind_tcp(*ip, *port).await.map(Listener::Tcp).map_err(failed),
         Address::Unix(path) => {
             let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
             if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
@@ -93,6 +94,21 @@ pub async fn bind(address: &Address, allow_insecure: bool) -> Result<Listener, L
 
 fn check(address: &Address, allow_insecure: bool) -> Result<(), ListenError> {
     if address.is_local() || allow_insecure { Ok(()) } else { Err(ListenError::Insecure(address.clone())) }
+}
+
+async fn bind_tcp(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((ip, port)).await {
+        Err(error) if lacks_ipv6(ip, &error) => {
+            tracing::warn!("this machine has no IPv6: 0.0.0.0:{port} takes the place of [::]:{port}");
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
+    }
+}
+
+/// Whether all addresses were asked for, and the kernel has only those of IPv4 (`ipv6.disable=1`).
+fn lacks_ipv6(ip: IpAddr, error: &io::Error) -> bool {
+    ip == Ipv6Addr::UNSPECIFIED && error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
 
 /// Whether all of these are this machine's alone, whatever else is allowed.
@@ -163,6 +179,23 @@ mod tests {
         let error = bind(&address, false).await.unwrap_err().to_string();
         assert!(error.starts_with("0.0.0.0:0 can be reached"), "{error}");
         assert!(bind(&address, true).await.is_ok());
+    }
+
+    #[test]
+    fn only_all_addresses_are_those_of_ipv4_too() {
+        let lacks = |ip: &str, errno| lacks_ipv6(ip.parse().unwrap(), &io::Error::from_raw_os_error(errno));
+        assert!(lacks("::", nix::libc::EAFNOSUPPORT));
+        assert!(!lacks("::1", nix::libc::EAFNOSUPPORT) && !lacks("0.0.0.0", nix::libc::EAFNOSUPPORT));
+        assert!(!lacks("::", nix::libc::EADDRINUSE));
+    }
+
+    #[tokio::test]
+    async fn a_port_alone_is_that_of_ipv4_too() {
+        let Listener::Tcp(listener) = bind(&":0".parse().unwrap(), true).await.unwrap() else {
+            panic!("no TCP socket")
+        };
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     }
 
     #[test]

@@ -9,6 +9,6 @@ mod serve;
 
 pub use app::App;
 pub use listen::{ListenError, Listener, bind, check_local, inherited};
-pub(crate) use pages::DEBUG_PAGES;
 pub use pages::router;
+pub(crate) use pages::{DEBUG_PAGES, HEALTH_PAGES};
 pub use serve::answer;

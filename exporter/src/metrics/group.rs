@@ -40,20 +40,23 @@ impl<'a> Group<'a> {
         self.series().filter(is_one)
     }
 
-    pub(super) fn sums(&self, view: &View<'_>) -> Sums {
-        let mut sums = Sums::zero(&view.snapshot.rest);
+    /// `None` when the counters could not be read: 0 would be another answer.
+    pub(super) fn sums(&self, view: &View<'_>) -> Option<Sums> {
+        let snapshot = view.snapshot?;
+        let mut sums = Sums::zero(&snapshot.rest);
         for series in self.series().chain(self.ended) {
-            sums.merge(&view.model.sums(series, view.snapshot));
+            sums.merge(&view.model.sums(series, snapshot));
         }
-        sums
+        Some(sums)
     }
 
-    pub(super) fn zombies(&self, view: &View<'_>) -> Zombies {
+    /// `None` when they could not be read.
+    pub(super) fn zombies(&self, view: &View<'_>) -> Option<Zombies> {
         let mut all = Zombies::default();
         for (names, _) in &self.series {
-            all.add(&view.zombies(names));
+            all.add(&view.zombies(names)?);
         }
-        all
+        Some(all)
     }
 
     /// What the files say. Where there may be several a pod's own is left out, as it has those of its containers already.

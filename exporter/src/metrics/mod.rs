@@ -55,13 +55,19 @@ impl Choice {
     }
 }
 
-/// All samples of the node.
+/// All samples of the node, without those of what could not be read.
 pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     let mut sheet = Sheet::new(choice.collectors);
     for (names, group) in groups(view) {
-        kernel::of_container(&mut sheet, &names, &group.sums(view), &choice.namespace_types);
-        of_zombies(&mut sheet, &names, &group.zombies(view));
-        of_processes(&mut sheet, view, &names, &group);
+        if let Some(sums) = group.sums(view) {
+            kernel::of_container(&mut sheet, &names, &sums, &choice.namespace_types);
+        }
+        if let Some(zombies) = group.zombies(view) {
+            of_zombies(&mut sheet, &names, &zombies);
+        }
+        if view.is_current {
+            of_processes(&mut sheet, view, &names, &group);
+        }
         if group.containers().next().is_some() {
             files::of_container(&mut sheet, &names, &group.files(view));
         }
@@ -70,9 +76,11 @@ pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
             of_identity(&mut sheet, view, &names, series);
         }
     }
-    kernel::of_node(&mut sheet, &Sums::from(&view.snapshot.node));
-    for (reason, sums) in view.unattributed() {
-        kernel::of_nobody(&mut sheet, reason, &sums);
+    if let Some(snapshot) = view.snapshot {
+        kernel::of_node(&mut sheet, &Sums::from(&snapshot.node));
+        for (reason, sums) in view.unattributed(snapshot) {
+            kernel::of_nobody(&mut sheet, reason, &sums);
+        }
     }
     kernel::of_flag_sets(&mut sheet, view.flag_sets);
     own::of_probes(&mut sheet, view.probes);

@@ -47,9 +47,9 @@ pub(super) fn of_maps(sheet: &mut Sheet, view: &View<'_>) {
         sheet.count(&all::MAP_ENTRIES, &[fill.map], fill.entries);
         sheet.count(&all::MAP_CAPACITY, &[fill.map], fill.capacity);
     }
-    let n_orphans = view.fill.iter().find(|fill| fill.map == "orphans").map_or(0, |fill| fill.entries);
+    let Some(orphans) = view.fill.iter().find(|fill| fill.map == "orphans") else { return };
     let n_zombies = view.zombies_of_map.len() + view.zombies_of_proc.len();
-    let n_tracked = n_orphans.saturating_add(u64::try_from(n_zombies).unwrap_or(u64::MAX));
+    let n_tracked = orphans.entries.saturating_add(u64::try_from(n_zombies).unwrap_or(u64::MAX));
     sheet.count(&all::TRACKED_PROCESSES, &[], n_tracked);
 }
 

@@ -315,7 +315,7 @@ impl Model {
     /// Reads the files of all cgroups that are there, and when their first process has started.
     pub(crate) fn read_files(
         &mut self,
-        read: impl Fn(&Path) -> Option<FileCounters>,
+        mut read: impl FnMut(&Path) -> Option<FileCounters>,
         started: impl Fn(&Path) -> Option<Duration>,
     ) {
         for member in self.members.values_mut().filter(|member| member.is_top) {

@@ -1,6 +1,7 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod parts;
 mod pause;
 mod processes;
 mod reconcile;
@@ -10,17 +11,21 @@ mod view;
 mod zombies;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use podproof_ebpf::counters::{Counter, CounterError};
+use podproof_ebpf::counters::{Counter, CounterError, ZombieView};
 use podproof_ebpf::{LoadError, ProbeStatus, TraceOptions, Tracer};
+use procfs::ProcError;
 use thiserror::Error;
 
 pub(crate) use clock::boot;
+pub(crate) use parts::Parts;
 pub(crate) use view::{View, Zombies};
 
+use parts::{Part, for_each};
 use reconcile::Differences;
 use uncounted::Uncounted;
 
@@ -42,6 +47,17 @@ pub enum ObserveError {
     /// The counters could not be read.
     #[error(transparent)]
     Counter(#[from] CounterError),
+    /// The processes could not be looked at.
+    #[error("cannot look for zombies in /proc")]
+    Processes(#[from] ProcError),
+    /// A file of a cgroup could not be read, and not because it is not there.
+    #[error("cannot read the files of the cgroup {}", path.display())]
+    Files {
+        /// The cgroup.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
 /// How to observe.
@@ -63,6 +79,14 @@ pub struct Options {
     pub max_series: usize,
     /// A label that is left empty.
     pub dropped: Option<Dropped>,
+}
+
+/// Zombies of the whole node.
+struct AllZombies {
+    /// The probes know them.
+    of_map: Vec<ZombieView>,
+    /// Only /proc has them.
+    of_proc: Vec<ZombieView>,
 }
 
 /// How often everything is compared, whatever the counters say.
@@ -92,6 +116,10 @@ struct State {
     is_waiting: bool,
     /// Cgroups made since the last comparison, with their paths below the root of the hierarchy.
     born: BTreeMap<u64, PathBuf>,
+    /// Cgroups that are there, and that the kernel does not count for yet.
+    to_count: BTreeSet<u64>,
+    /// How many it counts for.
+    n_counted: usize,
     /// Cgroups of the last walk by path.
     ids: BTreeMap<PathBuf, u64>,
     old_zombies: Vec<zombies::Old>,
@@ -144,6 +172,8 @@ impl Observer {
             uncounted: Uncounted::default(),
             is_waiting: false,
             born: BTreeMap::new(),
+            to_count: BTreeSet::new(),
+            n_counted: 0,
             ids: BTreeMap::new(),
             old_zombies: Vec::new(),
             due: boot() + RECONCILE,
@@ -154,7 +184,7 @@ impl Observer {
         let observer = Self { tracer, options, resolver, started: clock::unix(), state: Mutex::new(state) };
         observer.refresh()?;
         // After the probes: who becomes a zombie meanwhile is known twice, not never.
-        observer.lock().old_zombies = zombies::find();
+        observer.lock().old_zombies = zombies::find()?;
         Ok(observer)
     }
 
@@ -164,7 +194,9 @@ impl Observer {
     /// # Errors
     /// When the hierarchy or the counters cannot be read.
     pub fn refresh(&self) -> Result<(), ObserveError> {
-        self.update(&mut self.lock())
+        let mut parts = Parts::default();
+        self.update(&mut self.lock(), &mut parts);
+        parts.all()
     }
 
     /// What the kernel refuses, with its reasons.
@@ -177,28 +209,30 @@ impl Observer {
         self.tracer.probes()
     }
 
-    /// Shows all that is known now.
-    pub(crate) fn view<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> Result<T, ObserveError> {
+    /// Shows all that is known now, and tells what became of its parts. What could not be read is not there.
+    pub(crate) fn view<T>(&self, show: impl FnOnce(&View<'_>) -> T) -> (T, Parts) {
+        let mut parts = Parts::default();
         let mut guard = self.lock();
         let state = &mut *guard;
-        self.update(state)?;
-        let snapshot = self.tracer.counters()?;
-        let at = |path: &Path| self.options.mount_point.join(path);
-        state.model.read_files(|path| read_counters(&at(path)), |path| started::at(&at(path)));
-        let mut all = self.tracer.zombies();
-        let fill = self.tracer.fill(&snapshot, &all);
-        let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
-        let root = self.options.namespace_root.as_deref();
-        let old = zombies::still(&mut state.old_zombies, &state.ids, root);
-        let n_known = all.len();
-        all.extend(old.into_iter().filter(|zombie| !known.contains(&zombie.tgid)));
-        let (zombies_of_map, zombies_of_proc) = all.split_at(n_known);
-        Ok(show(&View {
+        self.update(state, &mut parts);
+        let snapshot = parts.take(Part::Counters, || Ok(self.tracer.counters()?));
+        parts.take(Part::Files, || self.read_files(&mut state.model));
+        let all = parts.take(Part::Zombies, || self.zombies(state));
+        let flag_sets = parts.take(Part::FlagSets, || Ok(state.flag_sets.shown(self.tracer.flag_sets()?)));
+        let refusals = parts.take(Part::Refusals, || Ok(self.tracer.refusals()?));
+        let fill = snapshot
+            .as_ref()
+            .zip(all.as_ref())
+            .map(|(snapshot, all)| self.tracer.fill(snapshot, &all.of_map));
+        let shown = show(&View {
             model: &state.model,
-            snapshot: &snapshot,
-            zombies: view::by_names(&state.model, &all),
-            zombies_of_map,
-            zombies_of_proc,
+            snapshot: snapshot.as_ref(),
+            zombies: all
+                .as_ref()
+                .map(|all| view::by_names(&state.model, all.of_map.iter().chain(&all.of_proc))),
+            zombies_of_map: all.as_ref().map_or(&[], |all| &all.of_map),
+            zombies_of_proc: all.as_ref().map_or(&[], |all| &all.of_proc),
+            is_current: parts.has(Part::Cgroups),
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
             started: self.started,
@@ -206,41 +240,79 @@ impl Observer {
             reconciled_at: state.reconciled_at,
             differences: state.differences,
             uncounted: &state.uncounted,
-            flag_sets: &state.flag_sets.shown(self.tracer.flag_sets()?),
-            refusals: &self.tracer.refusals()?,
-            fill: &fill,
-        }))
+            flag_sets: flag_sets.as_deref().unwrap_or_default(),
+            refusals: refusals.as_deref().unwrap_or_default(),
+            fill: fill.as_ref().map_or(&[], |fill| fill),
+        });
+        (shown, parts)
     }
 
-    fn update(&self, state: &mut State) -> Result<(), ObserveError> {
-        // Every second: of all counters only those are read that belong to no cgroup.
-        let (rest, uncounted) = (self.tracer.rest_counters()?, self.tracer.uncounted()?);
-        let churn = |counter| rest.get(counter).unwrap_or(0);
-        let seen = Some((churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved)));
+    fn update(&self, state: &mut State, parts: &mut Parts) {
         let now = boot();
-        let (is_due, has_changed) = (now >= state.due, state.seen != seen);
+        let is_due = now >= state.due;
+        let compared = parts.take(Part::Cgroups, || self.follow(state, now, is_due));
+        parts.take(Part::Counting, || self.begin(state));
+        let checked =
+            parts.take(Part::Reconcile, || if is_due { self.reconcile_zombies(state) } else { Ok(()) });
+        if is_due && compared.and(checked).is_some() {
+            (state.due, state.reconciled_at) = (now + RECONCILE, clock::unix());
+        }
+        parts.take(Part::Retention, || {
+            let expired = state.model.expired(now, self.options.retention);
+            if state.is_full && !expired.is_empty() {
+                // There will be room for others, who are asked for by a comparison.
+                state.seen = None;
+            }
+            for_each(expired, |id| {
+                let last = self.tracer.forget_cgroup(id)?;
+                state.model.end(id, last.as_ref());
+                Ok(())
+            })
+        });
+    }
+
+    /// Takes over the cgroups of now if any was made or removed, if one waits for its names, or if it is due.
+    fn follow(&self, state: &mut State, now: Duration, is_due: bool) -> Result<(), ObserveError> {
+        // Every second: of all counters only these two are read, which belong to no cgroup.
+        let seen = self.tracer.rest_counters().map(|rest| {
+            let churn = |counter| rest.get(counter).unwrap_or(0);
+            (churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved))
+        });
+        let has_changed = seen.as_ref().ok() != state.seen.as_ref();
         if is_due || has_changed || state.is_waiting {
             let n_changed = self.compare(state, now)?;
             if !has_changed {
                 state.differences.cgroups += n_changed;
             }
-            state.seen = seen;
+            state.seen = seen.as_ref().ok().copied();
         }
-        state.uncounted.update(uncounted, state.is_full);
-        if is_due {
-            self.reconcile_zombies(state)?;
-            (state.due, state.reconciled_at) = (now + RECONCILE, clock::unix());
-        }
-        let expired = state.model.expired(now, self.options.retention);
-        if state.is_full && !expired.is_empty() {
-            // There will be room for others, who are asked for by a comparison.
-            state.seen = None;
-        }
-        for id in expired {
-            let last = self.tracer.forget_cgroup(id)?;
-            state.model.end(id, last.as_ref());
-        }
+        seen?;
         Ok(())
+    }
+
+    /// Reads the files of all cgroups; one that cannot be read keeps what it had.
+    fn read_files(&self, model: &mut Model) -> Result<(), ObserveError> {
+        let at = |path: &Path| self.options.mount_point.join(path);
+        let mut fault = None;
+        let read = |path: &Path| {
+            let path = at(path);
+            read_counters(&path).unwrap_or_else(|source| {
+                fault.get_or_insert(ObserveError::Files { path, source });
+                None
+            })
+        };
+        model.read_files(read, |path| started::at(&at(path)));
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Who waits to be reaped.
+    fn zombies(&self, state: &mut State) -> Result<AllZombies, ObserveError> {
+        let of_map = self.tracer.zombies();
+        let known: BTreeSet<u32> = of_map.iter().map(|zombie| zombie.tgid).collect();
+        let root = self.options.namespace_root.as_deref();
+        let mut of_proc = zombies::still(&mut state.old_zombies, &state.ids, root)?;
+        of_proc.retain(|zombie| !known.contains(&zombie.tgid));
+        Ok(AllZombies { of_map, of_proc })
     }
 
     /// Takes over the cgroups of now; how many are new or gone.
@@ -267,17 +339,20 @@ impl Observer {
         let changes = state.model.compare(&tree, born, &counted, times, owner_of);
         state.is_waiting = changes.is_waiting;
         let n_changed = changes.n_found + changes.n_removed;
-        self.begin(state, counted.len(), &changes.begin)?;
+        state.to_count = changes.begin.into_iter().collect();
+        (state.n_counted, state.is_full) = (counted.len(), false);
         state.ids = ids;
         Ok(n_changed.try_into().unwrap_or(u64::MAX))
     }
 
-    /// Counts for these cgroups, beside those that are counted, as far as there is room.
-    fn begin(&self, state: &mut State, n_counted: usize, cgroups: &[u64]) -> Result<(), ObserveError> {
-        let mut n_refused = 0;
-        for id in cgroups {
-            n_refused += usize::from(!self.tracer.count_cgroup(*id)?);
-        }
+    /// Counts for cgroups that are new, as far as there is room; where it fails it is tried again the next time.
+    fn begin(&self, state: &mut State) -> Result<(), ObserveError> {
+        let (mut n_begun, mut n_refused) = (0, 0);
+        let begun = for_each(std::mem::take(&mut state.to_count), |id| {
+            let has_room = self.tracer.count_cgroup(id).inspect_err(|_| _ = state.to_count.insert(id))?;
+            *(if has_room { &mut n_begun } else { &mut n_refused }) += 1;
+            Ok(())
+        });
         let max = self.options.kernel.max_cgroups;
         if n_refused > 0 && !state.has_warned {
             tracing::warn!(
@@ -285,19 +360,18 @@ impl Observer {
             );
             state.has_warned = true;
         }
-        let n_counted = n_counted + cgroups.len() - n_refused;
-        state.is_full = u32::try_from(n_counted).is_ok_and(|n| n >= max) || n_refused > 0;
-        Ok(())
+        state.n_counted += n_begun;
+        state.is_full |= n_refused > 0 || u32::try_from(state.n_counted).is_ok_and(|n| n >= max);
+        state.uncounted.update(self.tracer.uncounted()?, state.is_full);
+        begun
     }
 
     /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.
     fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
         let before = self.tracer.zombies();
-        let found = zombies::find();
+        let found = zombies::find()?;
         let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies());
-        for zombie in &corrections.gone {
-            self.tracer.forget_zombie(zombie)?;
-        }
+        for_each(&corrections.gone, |zombie| self.tracer.forget_zombie(zombie))?;
         let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();
         corrections.unknown.retain(|zombie| !old.contains(&zombie.tgid()));
         let n = corrections.gone.len() + corrections.unknown.len();

@@ -14,11 +14,13 @@ use super::uncounted::Uncounted;
 use crate::cgroups::{FileGauges, processes, read_gauges};
 use crate::model::{Lost, Model, Names, Place, Series, Sums};
 
-/// What is known now.
+/// What is known now. What could not be read is absent, or empty.
 pub(crate) struct View<'a> {
     pub(crate) model: &'a Model,
-    pub(crate) snapshot: &'a Snapshot,
-    pub(super) zombies: BTreeMap<Names, Zombies>,
+    pub(crate) snapshot: Option<&'a Snapshot>,
+    pub(super) zombies: Option<BTreeMap<Names, Zombies>>,
+    /// The cgroups are those of now, so that what is in them can be told.
+    pub(crate) is_current: bool,
     pub(crate) probes: &'a [ProbeStatus],
     pub(crate) mount_point: &'a Path,
     /// Unix time at which counting began.
@@ -66,21 +68,21 @@ impl Zombies {
 }
 
 impl View<'_> {
-    pub(crate) fn zombies(&self, names: &Names) -> Zombies {
-        self.zombies.get(names).copied().unwrap_or_default()
+    pub(crate) fn zombies(&self, names: &Names) -> Option<Zombies> {
+        Some(self.zombies.as_ref()?.get(names).copied().unwrap_or_default())
     }
 
     /// Events that belong to no series, by why.
-    pub(crate) fn unattributed(&self) -> Vec<(&'static str, Sums)> {
+    pub(crate) fn unattributed(&self, snapshot: &Snapshot) -> Vec<(&'static str, Sums)> {
         let lost = |reason: Lost| {
-            let mut sums = self.model.nobody(reason, self.snapshot);
+            let mut sums = self.model.nobody(reason, snapshot);
             if let Some(others) = self.uncounted.others().filter(|_| reason == Lost::NoCgroup) {
                 sums.merge(others);
             }
             (reason.label(), sums)
         };
         let overflow = self.uncounted.overflow().cloned();
-        let overflow = overflow.unwrap_or_else(|| Sums::zero(&self.snapshot.rest));
+        let overflow = overflow.unwrap_or_else(|| Sums::zero(&snapshot.rest));
         Lost::ALL.into_iter().map(lost).chain([("overflow", overflow)]).collect()
     }
 
@@ -107,7 +109,10 @@ impl View<'_> {
 }
 
 /// Zombies by the series of the cgroup that they died in.
-pub(super) fn by_names(model: &Model, zombies: &[ZombieView]) -> BTreeMap<Names, Zombies> {
+pub(super) fn by_names<'a>(
+    model: &Model,
+    zombies: impl IntoIterator<Item = &'a ZombieView>,
+) -> BTreeMap<Names, Zombies> {
     let now_ns = boot_ns();
     let mut all = BTreeMap::<Names, Zombies>::new();
     for zombie in zombies {

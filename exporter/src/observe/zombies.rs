@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use podproof_ebpf::counters::{ZombieParent, ZombieView};
 use procfs::process::{Process, all_processes};
+use procfs::{ProcError, ProcResult};
 
 use super::clock;
 use crate::cgroups::below_mount;
@@ -36,35 +37,41 @@ impl Old {
 }
 
 /// All zombies of now. The end of processes that go meanwhile is not an error.
-pub(super) fn find() -> Vec<Old> {
-    let Ok(processes) = all_processes() else { return Vec::new() };
+pub(super) fn find() -> ProcResult<Vec<Old>> {
     let since_ns = clock::boot_ns();
-    processes.flatten().filter_map(|process| old(&process, since_ns)).collect()
+    let found = all_processes()?.map(|process| old(&process?, since_ns)).filter_map(|found| match found {
+        // As when there is no descriptor left: it may be one.
+        Err(error @ ProcError::Io(..)) => Some(Err(error)),
+        // It has gone, or /proc hides it.
+        found => found.ok().flatten().map(Ok),
+    });
+    found.collect()
 }
 
-fn old(process: &Process, since_ns: u64) -> Option<Old> {
-    let stat = process.stat().ok()?;
+/// `None` when it is no zombie.
+fn old(process: &Process, since_ns: u64) -> ProcResult<Option<Old>> {
+    let stat = process.stat()?;
     // A leader that ended before its threads is no zombie yet.
     if stat.state != 'Z' || stat.num_threads > 1 {
-        return None;
+        return Ok(None);
     }
-    let cgroup = cgroup_of(process)?;
-    Some(Old {
+    let Some(cgroup) = cgroup_of(process)? else { return Ok(None) };
+    Ok(Some(Old {
         tgid: stat.pid,
         start_time: stat.starttime,
         parent_tgid: u32::try_from(stat.ppid).unwrap_or(0),
         parent: parent(stat.ppid, &cgroup),
         cgroup,
         since_ns,
-    })
+    }))
 }
 
 /// Its cgroup in the v2 hierarchy, as `/proc` shows it.
-fn cgroup_of(process: &Process) -> Option<PathBuf> {
-    let groups = process.cgroups().ok()?;
-    let unified = groups.0.iter().find(|group| group.hierarchy == 0)?;
+fn cgroup_of(process: &Process) -> ProcResult<Option<PathBuf>> {
+    let groups = process.cgroups()?;
+    let Some(unified) = groups.0.iter().find(|group| group.hierarchy == 0) else { return Ok(None) };
     let cgroup = Path::new(unified.pathname.strip_suffix(" (deleted)").unwrap_or(&unified.pathname));
-    Some(cgroup.strip_prefix("/").unwrap_or(cgroup).to_owned())
+    Ok(Some(cgroup.strip_prefix("/").unwrap_or(cgroup).to_owned()))
 }
 
 /// What the parent of a zombie is, by proc_pid_status(5), `NSpid`: PID 1 of a pid namespace below the initial one, or not.
@@ -73,7 +80,7 @@ fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
     let numbers = process.status().ok().and_then(|status| status.nspid).unwrap_or_default();
     if numbers.len() < 2 || numbers.last() != Some(&1) {
         ZombieParent::Other
-    } else if cgroup_of(&process).is_some_and(|own| own != cgroup) {
+    } else if cgroup_of(&process).is_ok_and(|own| own.is_some_and(|own| own != cgroup)) {
         ZombieParent::OtherInit
     } else {
         ZombieParent::Init
@@ -86,11 +93,19 @@ pub(super) fn still(
     old: &mut Vec<Old>,
     ids: &BTreeMap<PathBuf, u64>,
     root: Option<&Path>,
-) -> Vec<ZombieView> {
-    old.retain(|zombie| {
-        let stat = Process::new(zombie.tgid).and_then(|process| process.stat());
-        stat.is_ok_and(|stat| stat.state == 'Z' && stat.starttime == zombie.start_time)
+) -> ProcResult<Vec<ZombieView>> {
+    let mut fault = None;
+    old.retain(|zombie| match Process::new(zombie.tgid).and_then(|process| process.stat()) {
+        Ok(stat) => stat.state == 'Z' && stat.starttime == zombie.start_time,
+        Err(error @ ProcError::Io(..)) => {
+            fault = Some(error);
+            true
+        }
+        Err(_) => false,
     });
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
     let view = |zombie: &Old| {
         Some(ZombieView {
             tgid: u32::try_from(zombie.tgid).ok()?,
@@ -103,7 +118,7 @@ pub(super) fn still(
             parent: zombie.parent,
         })
     };
-    old.iter().filter_map(view).collect()
+    Ok(old.iter().filter_map(view).collect())
 }
 
 #[cfg(test)]
@@ -121,7 +136,7 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let mut found = Vec::new();
         for _try in 0..10_000 {
-            found = find().into_iter().filter(|zombie| zombie.tgid == pid).collect();
+            found = find().unwrap().into_iter().filter(|zombie| zombie.tgid == pid).collect();
             if !found.is_empty() {
                 break;
             }
@@ -129,12 +144,13 @@ mod tests {
         }
         let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
         let at_top = Some(Path::new(""));
-        let views = still(&mut found, &ids, at_top);
+        let mut still = |root| still(&mut found, &ids, root).unwrap();
+        let views = still(at_top);
         assert_eq!((views[0].tgid, views[0].cgroup_id), (child.id(), 7));
-        assert_eq!(still(&mut found, &ids, Some(Path::new("inner")))[0].cgroup_id, 0);
-        assert_eq!(still(&mut found, &ids, None)[0].cgroup_id, 0);
+        assert_eq!(still(Some(Path::new("inner")))[0].cgroup_id, 0);
+        assert_eq!(still(None)[0].cgroup_id, 0);
         assert_eq!(views[0].parent_tgid, std::process::id());
         child.wait().unwrap();
-        assert!(still(&mut found, &ids, at_top).is_empty());
+        assert!(still(at_top).is_empty());
     }
 }

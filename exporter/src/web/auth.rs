@@ -31,6 +31,17 @@ pub(crate) enum Decision {
     Welcome,
     /// It has no name and password, or wrong ones.
     Unknown,
+    /// Too many passwords wait to be checked.
+    Busy,
+}
+
+/// A name and a password that nobody has checked yet.
+pub(super) struct Claim {
+    password: Vec<u8>,
+    /// Of the user; `None` when there is no such user.
+    hash: Option<Hash>,
+    /// Of the name, the hash and the password.
+    key: [u8; 32],
 }
 
 /// Users, and which of their passwords were right before: a bcrypt check takes a while by design.
@@ -58,38 +69,59 @@ impl Users {
         self.users.is_empty()
     }
 
-    /// Decides by the value of the header `Authorization`. Blocks for some 50 ms when it is a new one.
-    pub(super) fn decide(&self, authorization: Option<&[u8]>) -> Decision {
+    /// Takes over which passwords were right before; those of a hash that is another now are not among them.
+    pub(super) fn remember(&self, before: &Self) {
+        let known = before.known().clone();
+        *self.known() = known;
+    }
+
+    /// Decides by the value of the header `Authorization`, or gives what has to be checked for that.
+    pub(super) fn recall(&self, authorization: Option<&[u8]>) -> Result<Decision, Claim> {
         if self.users.is_empty() {
-            return Decision::Welcome;
+            return Ok(Decision::Welcome);
         }
-        let Some((user, password)) = authorization.and_then(credentials) else { return Decision::Unknown };
-        let hash = self.users.get(&user);
-        let stored = hash.map_or(NOBODY, |hash| hash.0.as_str());
+        let Some((user, password)) = authorization.and_then(credentials) else {
+            return Ok(Decision::Unknown);
+        };
+        if password.len() > MAX_PASSWORD {
+            return Ok(Decision::Unknown);
+        }
+        let hash = self.users.get(&user).cloned();
         let mut digest = Sha256::new();
-        for part in [user.as_bytes(), stored.as_bytes(), &password] {
+        for part in [user.as_bytes(), stored(hash.as_ref()).as_bytes(), &password] {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part);
         }
-        let key: [u8; 32] = digest.finalize().into();
-        if hash.is_some() && self.known().contains(&key) {
-            return Decision::Welcome;
-        }
-        let is_right = password.len() <= MAX_PASSWORD && bcrypt::verify(&password, stored).unwrap_or(false);
-        if !is_right || hash.is_none() {
+        let claim = Claim { password, hash, key: digest.finalize().into() };
+        if self.knows(&claim) { Ok(Decision::Welcome) } else { Err(claim) }
+    }
+
+    /// Whether it was checked meanwhile, and is right.
+    pub(super) fn knows(&self, claim: &Claim) -> bool {
+        claim.hash.is_some() && self.known().contains(&claim.key)
+    }
+
+    /// Checks it, which takes a CPU for some 50 ms.
+    pub(super) fn check(&self, claim: &Claim) -> Decision {
+        let is_right = bcrypt::verify(&claim.password, stored(claim.hash.as_ref())).unwrap_or(false);
+        if !is_right || claim.hash.is_none() {
             return Decision::Unknown;
         }
         let mut known = self.known();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
-        known.insert(key);
+        known.insert(claim.key);
         Decision::Welcome
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<[u8; 32]>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stored(hash: Option<&Hash>) -> &str {
+    hash.map_or(NOBODY, |hash| hash.0.as_str())
 }
 
 /// User and password.
@@ -117,18 +149,22 @@ mod tests {
         format!("Basic {}", STANDARD.encode(text)).into_bytes()
     }
 
+    fn decide(users: &Users, authorization: Option<&[u8]>) -> Decision {
+        users.recall(authorization).unwrap_or_else(|claim| users.check(&claim))
+    }
+
     #[test]
     fn without_users_everybody_is_welcome() {
-        assert_eq!(Users::default().decide(None), Decision::Welcome);
+        assert_eq!(decide(&Users::default(), None), Decision::Welcome);
     }
 
     #[test]
     fn only_the_right_password_of_the_right_user() {
         let users = users();
         for _twice in 0..2 {
-            assert_eq!(users.decide(Some(&header("prom:s3:cret"))), Decision::Welcome);
+            assert_eq!(decide(&users, Some(&header("prom:s3:cret"))), Decision::Welcome);
             for wrong in ["prom:other", "b:s3:cret", "prom:", ":s3:cret", "prom", "", "nobody:x"] {
-                assert_eq!(users.decide(Some(&header(wrong))), Decision::Unknown, "{wrong}");
+                assert_eq!(decide(&users, Some(&header(wrong))), Decision::Unknown, "{wrong}");
             }
         }
         for wrong in [
@@ -139,10 +175,29 @@ mod tests {
             b"Bearer cHJvbTpzMzpjcmV0",
             b"\xff\xff\xff\xff\xff\xff\xff",
         ] {
-            assert_eq!(users.decide(Some(wrong)), Decision::Unknown);
+            assert_eq!(decide(&users, Some(wrong)), Decision::Unknown);
         }
-        assert_eq!(users.decide(None), Decision::Unknown);
+        assert_eq!(decide(&users, None), Decision::Unknown);
         assert_eq!(users.known().len(), 1);
+    }
+
+    #[test]
+    fn what_was_right_is_known_until_its_hash_is_another() {
+        let before = users();
+        let right = header("prom:s3:cret");
+        assert!(before.recall(Some(&right)).is_err());
+        assert_eq!(decide(&before, Some(&right)), Decision::Welcome);
+        assert!(matches!(before.recall(Some(&right)), Ok(Decision::Welcome)));
+        assert!(before.recall(Some(&header("prom:other"))).is_err());
+
+        let after = |users: BTreeMap<String, Hash>| {
+            let after = Users::new(users);
+            after.remember(&before);
+            after.recall(Some(&right)).ok()
+        };
+        assert_eq!(after(before.users.clone()), Some(Decision::Welcome));
+        assert_eq!(after(users().users), None);
+        assert_eq!(after(BTreeMap::from([("b".to_owned(), before.users["prom"].clone())])), None);
     }
 
     #[test]
@@ -150,7 +205,7 @@ mod tests {
         let password = "x".repeat(MAX_PASSWORD);
         let hash = Hash::parse(bcrypt::hash(&password, 4).unwrap()).unwrap();
         let users = Users::new(BTreeMap::from([("a".to_owned(), hash)]));
-        assert_eq!(users.decide(Some(&header(&format!("a:{password}y")))), Decision::Unknown);
+        assert_eq!(decide(&users, Some(&header(&format!("a:{password}y")))), Decision::Unknown);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use axum::http::{HeaderName, HeaderValue};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::auth::Hash;
+use super::rate::{Rate, duration};
 
 /// The file, or a file that it names, cannot be used.
 #[derive(Debug, Error)]
@@ -41,9 +43,11 @@ pub enum WebError {
         message: String,
     },
     /// A certificate or a key cannot be used.
-    #[error("{}: {message}", path.display())]
+    #[error("tls_server_config.{field}: {}: {message}", path.display())]
     Certificate {
-        /// Its file.
+        /// What names the file.
+        field: &'static str,
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         message: String,
@@ -57,6 +61,7 @@ struct Document {
     tls_server_config: Option<TlsDocument>,
     http_server_config: HttpDocument,
     basic_auth_users: BTreeMap<String, String>,
+    rate_limit: RateDocument,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +84,13 @@ struct HttpDocument {
     headers: BTreeMap<String, String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RateDocument {
+    interval: Option<String>,
+    burst: u32,
+}
+
 /// As it is used.
 #[derive(Debug, Default)]
 pub(super) struct Config {
@@ -86,6 +98,8 @@ pub(super) struct Config {
     /// Of every answer.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) users: BTreeMap<String, Hash>,
+    /// How many requests are answered; all without.
+    pub(super) rate: Option<Rate>,
 }
 
 #[derive(Debug)]
@@ -168,7 +182,25 @@ fn parse(path: &Path, text: &str) -> Result<Config, WebError> {
         users.insert(user, hash);
     }
     let tls = document.tls_server_config.map(|tls| tls_of(path, tls)).transpose()?;
-    Ok(Config { tls, headers, users })
+    let rate = rate_of(path, &document.rate_limit)?;
+    Ok(Config { tls, headers, users, rate })
+}
+
+fn rate_of(path: &Path, rate: &RateDocument) -> Result<Option<Rate>, WebError> {
+    let wrong = |field: &str, message: &str| WebError::Field {
+        path: path.to_owned(),
+        field: format!("rate_limit.{field}"),
+        message: message.to_owned(),
+    };
+    let interval = duration(rate.interval.as_deref().unwrap_or("0")).ok_or_else(|| {
+        wrong("interval", "write a number with its unit, as 500ms, 1s, 1m30s; 0 for no limit")
+    })?;
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    let burst = NonZeroU32::new(rate.burst)
+        .ok_or_else(|| wrong("burst", "must be at least 1: nothing would be answered"))?;
+    Ok(Some(Rate { interval, burst }))
 }
 
 fn tls_of(path: &Path, tls: TlsDocument) -> Result<Tls, WebError> {
@@ -230,6 +262,8 @@ fn tls_of(path: &Path, tls: TlsDocument) -> Result<Tls, WebError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const HASH: &str = "$2y$04$Pf93xY7Fo7Zr9uQ3o1HfK.9h1Vd2ku8cJ9ZkvEQhE5eUIr2eX6JFe";
@@ -251,7 +285,7 @@ mod tests {
         let text = format!(
             "tls_server_config:\n  cert_file: tls/cert.pem\n  key_file: /k.pem\n  client_auth_type: RequireAndVerifyClientCert\n  \
              client_ca_file: ca.pem\n  client_allowed_sans: [prometheus.example]\n  min_version: TLS13\nhttp_server_config:\n  \
-             headers:\n    X-Frame-Options: deny\nbasic_auth_users:\n  prom: {HASH}\n"
+             headers:\n    X-Frame-Options: deny\nbasic_auth_users:\n  prom: {HASH}\nrate_limit:\n  interval: 500ms\n  burst: 20\n"
         );
         let config = of(&text).unwrap();
         let tls = config.tls.unwrap();
@@ -262,6 +296,13 @@ mod tests {
         assert!(client.is_required && client.allowed_sans == ["prometheus.example"]);
         assert_eq!(config.headers.len(), 1);
         assert!(config.users.contains_key("prom"));
+        let rate = Rate { interval: Duration::from_millis(500), burst: NonZeroU32::new(20).unwrap() };
+        assert_eq!(config.rate, Some(rate));
+        for unlimited in
+            ["rate_limit: {}", "rate_limit: {interval: 0}", "rate_limit: {interval: 0s, burst: 3}"]
+        {
+            assert_eq!(of(unlimited).unwrap().rate, None);
+        }
     }
 
     #[test]
@@ -280,6 +321,10 @@ mod tests {
             (tls("  min_version: TLS10\n"), "min_version: must be"),
             (tls("  min_version: TLS13\n  max_version: TLS12\n"), "min_version: is above"),
             ("tls_server_config: {cert_file: c}".to_owned(), "key_file"),
+            ("rate_limit: {interval: 5}".to_owned(), "rate_limit.interval: write a number with its unit"),
+            ("rate_limit: {interval: 1s}".to_owned(), "rate_limit.burst: must be at least 1"),
+            ("rate_limit: {interval: 1s, burst: -1}".to_owned(), "burst"),
+            ("rate_limit: {requests: 1}".to_owned(), "requests"),
         ] {
             let error = of(&text).unwrap_err();
             assert!(error.starts_with("/etc/web.yml: ") && error.contains(wanted), "{text}: {error}");

@@ -18,10 +18,10 @@ use rustls::{
 use super::config::{ClientAuth, Tls, Version, WebError};
 
 pub(super) fn server(tls: &Tls) -> Result<ServerConfig, WebError> {
-    let wrong = |path: &Path, message: String| WebError::Certificate { path: path.to_owned(), message };
-    let certificates = certificates(&tls.cert_file)?;
+    let wrong = |field, path: &Path, message| WebError::Certificate { field, path: path.to_owned(), message };
+    let certificates = certificates("cert_file", &tls.cert_file)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key_file)
-        .map_err(|error| wrong(&tls.key_file, error.to_string()))?;
+        .map_err(|error| wrong("key_file", &tls.key_file, error.to_string()))?;
     let versions: Vec<_> = tls
         .versions
         .iter()
@@ -32,20 +32,21 @@ pub(super) fn server(tls: &Tls) -> Result<ServerConfig, WebError> {
         .collect();
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&versions)
-        .map_err(|error| wrong(&tls.cert_file, error.to_string()))?;
+        .map_err(|error| wrong("cert_file", &tls.cert_file, error.to_string()))?;
     let builder = match &tls.client {
         None => builder.with_no_client_auth(),
         Some(client) => builder.with_client_cert_verifier(verifier(client)?),
     };
     let mut server = builder
         .with_single_cert(certificates, key)
-        .map_err(|error| wrong(&tls.cert_file, error.to_string()))?;
+        .map_err(|error| wrong("cert_file", &tls.cert_file, error.to_string()))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(server)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
-    let wrong = |message: String| WebError::Certificate { path: path.to_owned(), message };
+/// Of the file that this field names.
+fn certificates(field: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
+    let wrong = |message: String| WebError::Certificate { field, path: path.to_owned(), message };
     let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = all.map_err(|error| wrong(error.to_string()))?;
     if all.is_empty() {
@@ -55,9 +56,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
 }
 
 fn verifier(client: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, WebError> {
-    let wrong = |message: String| WebError::Certificate { path: client.ca_file.clone(), message };
+    let field = "client_ca_file";
+    let wrong = |message: String| WebError::Certificate { field, path: client.ca_file.clone(), message };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&client.ca_file)? {
+    for certificate in certificates(field, &client.ca_file)? {
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }
     let builder =
@@ -131,5 +133,41 @@ impl ClientCertVerifier for Named {
 
     fn client_auth_mandatory(&self) -> bool {
         self.inner.client_auth_mandatory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_told_with_its_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        fs::write(path("cert"), cert.pem()).unwrap();
+        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
+        fs::write(path("empty"), "").unwrap();
+        let of = |cert: &str, key: &str, ca: &str| {
+            let client = Some(ClientAuth { ca_file: path(ca), is_required: true, allowed_sans: vec![] });
+            let versions = vec![Version::Tls12, Version::Tls13];
+            let tls = Tls { cert_file: path(cert), key_file: path(key), client, versions };
+            server(&tls).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(of("cert", "key", "cert"), Ok(()));
+        for (files, field, file) in [
+            (["none", "key", "cert"], "cert_file", "none"),
+            (["empty", "key", "cert"], "cert_file", "empty"),
+            (["cert", "none", "cert"], "key_file", "none"),
+            (["cert", "key", "none"], "client_ca_file", "none"),
+        ] {
+            let [cert, key, ca] = files;
+            let error = of(cert, key, ca).unwrap_err();
+            let told = format!("tls_server_config.{field}: {}: ", path(file).display());
+            assert!(error.starts_with(&told), "{error}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
     ("hostile::many_scrapes_at_once_are_answered_or_refused", many_at_once),
+    ("hostile::who_looks_at_pages_takes_nothing_from_scrapes", pages_beside_scrapes),
     ("hostile::silent_clients_do_not_hold_others_up", silent_clients),
     ("hostile::requests_that_are_none_are_refused", nonsense),
     ("hostile::an_end_does_not_wait_for_clients", an_end_does_not_wait),
@@ -63,6 +64,24 @@ fn many_at_once() -> Res<()> {
     let counted = [200, 503].map(|code| of(code).map_or(0, |count| format!("{count}").parse().unwrap_or(0)));
     // The one before them is among those.
     expect("requests that were counted", counted.iter().sum::<u16>(), CROWD + 1)
+}
+
+fn pages_beside_scrapes() -> Res<()> {
+    let exporter = Exporter::start(&["--web.max-requests", "1"])?;
+    let mut browsers = Vec::new();
+    for _ in 0..100 {
+        let mut browser = exporter.connect()?;
+        browser.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        browsers.push(browser);
+    }
+    expect("code of a scrape beside them", exporter.get("/metrics")?.0, 200)?;
+    let mut codes = BTreeMap::<u16, usize>::new();
+    for browser in &mut browsers {
+        *codes.entry(code(browser)).or_default() += 1;
+    }
+    let others = codes.keys().filter(|code| ![200, 503].contains(*code)).count();
+    expect(&format!("other codes than 200 and 503 in {codes:?}"), others, 0)?;
+    expect("pages that were shown", codes.get(&200).is_some_and(|count| *count > 0), true)
 }
 
 /// Bytes of memory that it has.

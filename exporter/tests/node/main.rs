@@ -15,6 +15,7 @@ mod kubelet;
 mod namespace;
 mod options;
 mod pages;
+mod parts;
 mod pods;
 mod privileges;
 mod process;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         kubelet::CASES,
         namespace::CASES,
         options::CASES,
+        parts::CASES,
         pods::CASES,
         privileges::CASES,
         short_lived::CASES,

@@ -1,13 +1,16 @@
 //! What an exporter leaves out, and what it folds together.
 
+use std::process::Command;
+
 use crate::container::{Container, run};
-use crate::exporter::{Exporter, until};
+use crate::exporter::{Exporter, SERVE, until};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
     ("options::containers_beyond_the_limit_are_counted_together", the_limit_of_series),
     ("options::types_of_namespaces_that_are_not_named_are_counted_together", types_of_namespaces),
     ("options::collectors_are_left_out_for_good_or_for_a_scrape", collectors),
+    ("options::only_a_hierarchy_is_taken_for_one", only_a_hierarchy),
 ];
 
 fn the_limit_of_series() -> Res<()> {
@@ -26,6 +29,21 @@ fn the_limit_of_series() -> Res<()> {
     let shown = [&own, &others, overflow].map(|name| scrape.get(name).copied());
     expect("execs", shown, [Some(10.0), None, Some(10.0)])?;
     expect("limit", scrape.get("podproof_series_limit").copied(), Some(200.0))
+}
+
+fn only_a_hierarchy() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let named = dir.path().display().to_string();
+    let socket = format!("unix://{named}/socket");
+    let output = Command::new(std::env::current_exe()?)
+        .args([SERVE, "--web.listen-address", &socket, "--path.cgroupfs", &named])
+        .output()?;
+    expect("exit code", output.status.code(), Some(1))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let is_told = text
+        .contains(&format!("--path.cgroupfs: {named} is no cgroup v2 hierarchy but in a file system of"))
+        && text.contains("name /sys/fs/cgroup, or leave the option out");
+    if is_told { Ok(()) } else { Err(text.into_owned().into()) }
 }
 
 fn types_of_namespaces() -> Res<()> {

@@ -1,8 +1,10 @@
 //! Passwords and TLS, as a client meets them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
     ("web::a_password_is_needed_but_for_health", a_password_is_needed),
+    ("web::wrong_passwords_hold_no_scrape_up", wrong_passwords_hold_no_scrape_up),
+    ("web::what_is_over_the_rate_is_refused", what_is_over_the_rate_is_refused),
     ("web::only_tls_and_known_clients_are_answered", only_known_clients),
     ("web::a_new_certificate_is_taken_without_a_restart", a_new_certificate_is_taken),
     ("web::an_open_address_needs_tls", an_open_address_needs_tls),
@@ -32,15 +36,7 @@ fn a_password_is_needed() -> Res<()> {
     fs::write(&file, format!("basic_auth_users:\n  prom: {}\n", bcrypt::hash("secret", 4)?))?;
     let exporter =
         Exporter::start(&["--web.enable-debug", "--web.config.file", &file.display().to_string()])?;
-    let ask = |path: &str, user: Option<&str>| -> Res<u16> {
-        let mut stream = exporter.connect()?;
-        let header = user.map_or_else(String::new, |user| {
-            let code = base64::engine::general_purpose::STANDARD.encode(user);
-            format!("Authorization: Basic {code}\r\n")
-        });
-        write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
-        code(&mut stream)
-    };
+    let ask = |path: &str, user: Option<&str>| code(&mut request(&exporter, path, user)?);
     for (path, user, wanted) in [
         ("/metrics", None, 401),
         ("/", None, 401),
@@ -58,7 +54,76 @@ fn a_password_is_needed() -> Res<()> {
     ] {
         expect(&format!("{path} for {user:?}"), ask(path, user)?, wanted)?;
     }
-    Ok(())
+    let mut scrape = String::new();
+    request(&exporter, "/metrics", Some("prom:secret"))?.read_to_string(&mut scrape)?;
+    for (handler, code, wanted) in [
+        ("metrics", 200, 1),
+        ("metrics", 401, 3),
+        ("landing", 401, 1),
+        ("debug", 401, 2),
+        ("other", 401, 1),
+        ("other", 404, 1),
+    ] {
+        let line = format!("podproof_http_requests_total{{handler=\"{handler}\",code=\"{code}\"}} {wanted}");
+        expect(&line, scrape.lines().any(|found| found == line), true)?;
+    }
+    let health = "podproof_http_requests_total{handler=\"health\",code=\"200\"} ";
+    expect(health, scrape.lines().any(|line| line.starts_with(health)), true)
+}
+
+/// A connection on which this page is asked for, with this name and password.
+fn request(exporter: &Exporter, path: &str, user: Option<&str>) -> Res<UnixStream> {
+    let mut stream = exporter.connect()?;
+    let header = user.map_or_else(String::new, |user| {
+        let code = base64::engine::general_purpose::STANDARD.encode(user);
+        format!("Authorization: Basic {code}\r\n")
+    });
+    write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
+    Ok(stream)
+}
+
+/// Clients that guess at once.
+const CROWD: usize = 400;
+
+/// After which Prometheus gives a scrape up, unless it is told otherwise.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn wrong_passwords_hold_no_scrape_up() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("web.yml");
+    // The cost that the documentation advises.
+    fs::write(&file, format!("basic_auth_users:\n  prom: {}\n", bcrypt::hash("secret", 10)?))?;
+    let exporter = Exporter::start(&["--web.config.file", &file.display().to_string()])?;
+    let ask = |user: &str| request(&exporter, "/metrics", Some(user));
+    expect("code of the first scrape", code(&mut ask("prom:secret")?)?, 200)?;
+    let mut crowd = Vec::new();
+    for n in 0..CROWD {
+        crowd.push(ask(&format!("prom:wrong{n}"))?);
+    }
+    let mut scrape = ask("prom:secret")?;
+    scrape.set_read_timeout(Some(SCRAPE_TIMEOUT))?;
+    expect("code of a scrape beside them", code(&mut scrape)?, 200)?;
+    let mut codes = BTreeMap::<u16, usize>::new();
+    for stream in &mut crowd {
+        *codes.entry(code(stream)?).or_default() += 1;
+    }
+    let [wrong, refused] = [401, 503].map(|code| codes.get(&code).copied().unwrap_or(0));
+    if wrong == 0 || refused == 0 || wrong + refused != CROWD {
+        return Err(format!("{CROWD} wrong passwords at once were answered with {codes:?}").into());
+    }
+    // Who waits for its check does not wait in vain.
+    expect("code of a wrong password alone", code(&mut ask("prom:wrong")?)?, 401)
+}
+
+fn what_is_over_the_rate_is_refused() -> Res<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("web.yml");
+    fs::write(&file, "rate_limit:\n  interval: 1000h\n  burst: 3\n")?;
+    // Its own question for readiness is the first.
+    let exporter = Exporter::start(&["--web.config.file", &file.display().to_string()])?;
+    let codes = ["/metrics", "/none", "/metrics", "/-/healthy"].map(|path| Ok(exporter.get(path)?.0));
+    let codes = codes.into_iter().collect::<Res<Vec<u16>>>()?;
+    expect("codes", codes, vec![200, 404, 429, 429])
 }
 
 /// Certificates of one authority, in a directory.
