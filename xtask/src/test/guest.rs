@@ -270,7 +270,9 @@ fn matrix(context: &Context) -> PathBuf {
 pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
     let json = matrix(context);
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
-    fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
+    for path in [json.with_extension("md"), json] {
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
     let matrix: serde_json::Value = serde_json::from_slice(&text).context("the matrix is no JSON")?;
     let mut tally = Tally::default();
     for defect in matrix["defects"].as_array().into_iter().flatten() {
