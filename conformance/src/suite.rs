@@ -40,7 +40,7 @@ pub struct Played {
     pub repeats: Option<Repeats>,
 }
 
-/// Plays these checks as often as the plan says.
+/// Plays these checks as often as the plan says; each round after the first one in another order, as none may matter.
 #[must_use]
 pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &Live) -> Played {
     let first = verdicts(
@@ -65,7 +65,8 @@ pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &
     let mut n_rounds = 1;
     for round in 2..=plan.rounds {
         live.round(round);
-        let again = verdicts(run, checks, plan.threads, &mut |check| live.done(check), &|_id| {});
+        let checks = in_order_of(round, checks);
+        let again = verdicts(run, &checks, plan.threads, &mut |check| live.done(check), &|_id| {});
         if interrupt::requested().is_some() {
             break;
         }
@@ -74,6 +75,18 @@ pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &
     }
     rounds.retain(|_, rounds| rounds.iter().any(|round| round.verdict != rounds[0].verdict));
     Played { checks: first, repeats: Some(Repeats { rounds: n_rounds, changed: rounds }) }
+}
+
+/// The checks in the order of a round: backwards in every second one, each beginning at another place.
+fn in_order_of(round: u32, checks: &[Check]) -> Vec<Check> {
+    let mut order = checks.to_vec();
+    if round.is_multiple_of(2) {
+        order.reverse();
+    }
+    // By a step that has no factor in common with usual numbers of checks, so that neighbours in time change.
+    let begin = (round as usize - 1) * 37 % order.len().max(1);
+    order.rotate_left(begin);
+    order
 }
 
 /// Hears of each verdict.
@@ -211,6 +224,21 @@ fn worse(judgement: Judgement, reason: String) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_round_has_all_checks_in_an_order_of_its_own() {
+        let checks = crate::checks::matching(&["REAP".to_owned(), "SIG".to_owned()]);
+        let ids =
+            |checks: &[Check]| -> Vec<&str> { checks.iter().map(|check| check.requirement.id).collect() };
+        let orders: Vec<Vec<&str>> = (1..=20).map(|round| ids(&in_order_of(round, &checks))).collect();
+        assert_eq!(orders[0], ids(&checks));
+        assert_eq!(orders.iter().collect::<std::collections::BTreeSet<_>>().len(), orders.len());
+        for mut order in orders {
+            order.sort_by_key(|id| ids(&checks).iter().position(|other| other == id));
+            assert_eq!(order, ids(&checks));
+        }
+        assert!(in_order_of(2, &[]).is_empty());
+    }
 
     #[test]
     fn an_obstacle_shows_what_was_lost() {

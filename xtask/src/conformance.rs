@@ -326,7 +326,8 @@ fn in_vm(
     argv.push("--".to_owned());
     argv.extend(args.last.iter().cloned());
     let n_runs: u32 = subjects.iter().map(|subject| 1 + u32::from(subject.pod_layer().is_some())).sum();
-    let mut machine = args.machine.clone().with_patience(PER_RUN * n_runs);
+    let n_rounds = args.runner.repeat.unwrap_or(1).max(1);
+    let mut machine = args.machine.clone().with_patience(PER_RUN * n_runs * n_rounds);
     machine.is_for_programs = args.outcome.format == "json";
     if machine.is_for_programs {
         eprintln!("==> kernel {kernel}");

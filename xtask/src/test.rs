@@ -48,7 +48,7 @@ enum Run {
     Beside { command: fn(&Context) -> Result<Cmd>, end: fn(&Context, bool) -> Result<Tally> },
 }
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     Stage { name: "fuzzing", run: Run::Beside { command: fuzz::command, end: fuzz::tally } },
     Stage { name: "unit and host tests", run: Run::Alone(host::run) },
     Stage { name: "probes and podrt in VMs", run: Run::Alone(guest::programs) },
@@ -57,6 +57,7 @@ const STAGES: [Stage; 11] = [
     Stage { name: "examples", run: Run::Alone(guest::examples) },
     Stage { name: "alerts of the exporter", run: Run::Alone(guest::alerts) },
     Stage { name: "conformance of podrt", run: Run::Alone(guest::conformance) },
+    Stage { name: "conformance of podrt again", run: Run::Alone(guest::conformance_again) },
     Stage { name: "report in a browser", run: Run::Alone(browser::report) },
     Stage { name: "exporter in a browser", run: Run::Alone(browser::landing) },
     Stage { name: "crash sweep of podrt", run: Run::Alone(guest::sweep) },

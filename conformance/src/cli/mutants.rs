@@ -11,7 +11,7 @@ use crate::adapter::oci::OciRuntime;
 use crate::catalog::Adapter;
 use crate::checks::{self, Check};
 use crate::interrupt;
-use crate::report::defects::{self, Defect};
+use crate::report::defects::{self, Defect, Reach};
 use crate::report::exit;
 use crate::report::live::Live;
 use crate::report::model::RunReport;
@@ -41,17 +41,6 @@ pub(super) struct MutantsArgs {
     stage: StageArgs,
 }
 
-/// Which checks a defect is tried on.
-#[derive(Debug, Clone, Copy)]
-enum Reach {
-    /// Its own.
-    Own,
-    /// Those that share its own one's scenario.
-    Scenario,
-    /// All.
-    All,
-}
-
 impl MutantsArgs {
     fn reach(&self) -> Reach {
         match (self.own, self.full) {
@@ -79,7 +68,7 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     let mut runs = Vec::new();
     for adapter in [Adapter::Oci, Adapter::Podrt] {
         let driven: Vec<&Defect> =
-            chosen.iter().filter(|defect| adapter_of(defect) == adapter).copied().collect();
+            chosen.iter().filter(|defect| defect.adapter() == adapter).copied().collect();
         if !driven.is_empty() {
             runs.push(play(&stage, (base.clone(), adapter), &all_checks(&driven, args.reach()))?);
         }
@@ -87,19 +76,19 @@ pub(super) fn run(args: &MutantsArgs) -> Result<u8> {
     for stand_in in defects::stand_ins(&args.saboteur)? {
         let served: Vec<&Defect> =
             chosen.iter().filter(|defect| stand_in.serves.contains(&defect.target)).copied().collect();
-        if let Some(adapter) = served.first().map(|defect| adapter_of(defect)) {
+        if let Some(adapter) = served.first().map(|defect| defect.adapter()) {
             let runtime = made_of(&base, &links, defects::STAND_IN, &stand_in.name);
             runs.push(play(&stage, (runtime, adapter), &all_checks(&served, Reach::Own))?);
         }
     }
     for defect in chosen.iter().take_while(|_| interrupt::requested().is_none()) {
         let runtime = made_of(&base, &links, defects::PREFIX, &defect.name);
-        runs.push(play(&stage, (runtime, adapter_of(defect)), &checks_for(defect, args.reach()))?);
+        runs.push(play(&stage, (runtime, defect.adapter()), &args.reach().checks(defect))?);
     }
     if args.stage.records.is_some() {
         return Ok(exit::PASSED);
     }
-    super::defects::tell(&runs, &defects, None)
+    Ok(super::defects::tell(&runs, &defects))
 }
 
 /// What the saboteur makes of a good runtime under one of its names.
@@ -119,25 +108,8 @@ fn choose<'d>(defects: &'d [Defect], names: &[String]) -> Result<Vec<&'d Defect>
     Ok(defects.iter().filter(|defect| names.is_empty() || names.contains(&defect.name)).collect())
 }
 
-/// What drives a defective runtime: the first adapter of the check that must catch it.
-fn adapter_of(defect: &Defect) -> Adapter {
-    checks::find(&defect.target).map_or(Adapter::Oci, |check| check.requirement.first_adapter())
-}
-
-/// The checks that a defect is tried on.
-fn checks_for(defect: &Defect, reach: Reach) -> Vec<Check> {
-    let Some(target) = checks::find(&defect.target) else { return Vec::new() };
-    let adapter = target.requirement.first_adapter();
-    let is_reached = |check: &&Check| match reach {
-        Reach::Own => check.requirement.id == target.requirement.id,
-        Reach::Scenario => target.shares_scenario(check),
-        Reach::All => check.requirement.has(adapter),
-    };
-    checks::all().filter(is_reached).copied().collect()
-}
-
 fn all_checks(defects: &[&Defect], reach: Reach) -> Vec<Check> {
-    let wanted: Vec<Check> = defects.iter().flat_map(|defect| checks_for(defect, reach)).collect();
+    let wanted: Vec<Check> = defects.iter().flat_map(|defect| reach.checks(defect)).collect();
     let is_wanted = |check: &&Check| wanted.iter().any(|other| other.requirement.id == check.requirement.id);
     checks::all().filter(is_wanted).copied().collect()
 }

@@ -225,7 +225,7 @@ fn number(notes: &mut Vec<(String, Vec<String>)>, id: &str, run: &RunReport, che
 }
 
 /// The text as Markdown shows it, in one line.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for c in crate::trace::printable(text).chars() {
         match c {
@@ -265,6 +265,7 @@ pub fn read(path: &Path) -> Result<Vec<RunReport>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Adapter;
     use crate::report::sample::{check, hostile, run};
 
     #[test]
@@ -299,5 +300,20 @@ mod tests {
         let runs = read(&docs.join("matrix.json")).unwrap();
         let page = fs::read_to_string(docs.join("matrix.md")).unwrap();
         assert!(Matrix::of(&runs).page() == page, "make docs/matrix.md again: `podproof matrix` tells how");
+    }
+
+    #[test]
+    fn the_committed_matrix_has_every_check_in_each_column_and_explains_what_is_red() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        for run in read(&docs.join("matrix.json")).unwrap() {
+            let adapter = if run.subject().ends_with(" pods") { Adapter::Podrt } else { Adapter::Oci };
+            let driven = checks::all().filter(|check| check.requirement.has(adapter));
+            let ids: Vec<&str> = driven.map(|check| check.requirement.id).collect();
+            let recorded: Vec<&str> = run.checks.iter().map(|check| check.id.as_str()).collect();
+            assert_eq!(recorded, ids, "{}: record it again", run.title());
+            for check in run.checks.iter().filter(|check| check.is_red()) {
+                assert!(check.known.is_some(), "{} of {}", check.id, run.title());
+            }
+        }
     }
 }

@@ -255,6 +255,20 @@ pub(crate) fn conformance(context: &Context) -> Result<Tally> {
     Ok(tally)
 }
 
+/// The suite on podrt twenty times in a row, each time in another order, and with other numbers of checks at the same time: each
+/// must give the verdicts of the baseline. Only in a full run.
+pub(crate) fn conformance_again(context: &Context) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if !context.is_full {
+        return Ok(tally);
+    }
+    for words in [["--repeat", "20"], ["--test-threads", "1"], ["--test-threads", "8"]] {
+        let is_same = Cmd::ourselves()?.arg("conformance").args(words).succeeds()?;
+        tally.add(&Tally::check(&format!("the same verdicts with {}", words.join(" ")), is_same));
+    }
+    Ok(tally)
+}
+
 /// Every defect against its own check; against all in a full run.
 pub(crate) fn mutants(context: &Context) -> Result<Cmd> {
     let command = Cmd::ourselves()?.args(["mutants", "--json"]).arg(matrix(context));
@@ -270,7 +284,9 @@ fn matrix(context: &Context) -> PathBuf {
 pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
     let json = matrix(context);
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
-    fs::remove_file(&json).with_context(|| format!("cannot remove {}", json.display()))?;
+    for path in [json.with_extension("md"), json] {
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
     let matrix: serde_json::Value = serde_json::from_slice(&text).context("the matrix is no JSON")?;
     let mut tally = Tally::default();
     for defect in matrix["defects"].as_array().into_iter().flatten() {
