@@ -54,7 +54,7 @@ fn keep_path(id: u64, path: usize) {
     if len == 0 || len >= PATH_LEN - 1 {
         return;
     }
-    if let Err(error) = PATHS.insert(id, &*room, 0) {
+    if let Err(error) = PATHS.insert(id, room, 0) {
         refused(table::PATHS, error);
     }
 }
