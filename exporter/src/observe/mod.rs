@@ -181,7 +181,8 @@ impl Observer {
         let at = |path: &Path| self.options.mount_point.join(path);
         state.model.read_files(|path| read_counters(&at(path)), |path| started::at(&at(path)));
         let mut all = self.tracer.zombies();
-        let fill = self.tracer.fill(&snapshot, &all);
+        let flag_sets = self.tracer.flag_sets()?;
+        let fill = self.tracer.fill(&snapshot, &all, &flag_sets);
         let known: BTreeSet<u32> = all.iter().map(|zombie| zombie.tgid).collect();
         let root = self.options.namespace_root.as_deref();
         let old = zombies::still(&mut state.old_zombies, &state.ids, root);
@@ -201,7 +202,7 @@ impl Observer {
             reconciled_at: state.reconciled_at,
             differences: state.differences,
             uncounted: &state.uncounted,
-            flag_sets: &state.flag_sets.shown(self.tracer.flag_sets()?),
+            flag_sets: &state.flag_sets.shown(flag_sets),
             refusals: &self.tracer.refusals()?,
             fill: &fill,
         }))
