@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use podproof_abi::{N_COUNTERS, N_NS, NS_FLAGS, PATH_LEN, Zombie, ns_call, rest, table};
+use podproof_abi::{
+    MAX_FLAG_SETS, MAX_PENDING, N_COUNTERS, N_NS, NS_FLAGS, NsInodes, PATH_LEN, Zombie, ns_call, rest, table,
+};
 use thiserror::Error;
 
 pub use podproof_abi::Counter;
@@ -146,6 +149,14 @@ const MAPS: [&str; table::N as usize] =
 
 const ERRNOS: [&str; 4] = ["E2BIG", "ENOMEM", "EBUSY", "other"];
 
+/// Maps with an entry for each thread, or namespace, that something happens to at this moment. `MOVING` is not among them: it forgets
+/// what is old, and is full for no harm.
+pub(crate) struct Brief {
+    pub(crate) joining: HashMap<MapData, u64, [u32; size_of::<NsInodes>() / 4]>,
+    pub(crate) dying: HashMap<MapData, u32, u8>,
+    pub(crate) oom_kills: HashMap<MapData, u64, [u64; 2]>,
+}
+
 /// The maps.
 pub(crate) struct CounterMaps {
     pub(crate) cgroups: Mutex<HashMap<MapData, u64, Values>>,
@@ -153,6 +164,7 @@ pub(crate) struct CounterMaps {
     pub(crate) rest: Mutex<PerCpuArray<MapData, Values>>,
     /// Sums of what was ended.
     pub(crate) ended: Mutex<Box<Values>>,
+    pub(crate) brief: Brief,
     pub(crate) zombies: Mutex<HashMap<MapData, u32, [u64; 4]>>,
     pub(crate) n_orphans: Mutex<Array<MapData, u64>>,
     pub(crate) flag_sets: Mutex<HashMap<MapData, u64, u64>>,
@@ -349,9 +361,9 @@ impl CounterMaps {
         Ok(all)
     }
 
-    /// `n_cgroups` and `n_zombies` were counted by the caller, who has read them all.
-    pub(crate) fn fill(&self, n_cgroups: usize, n_zombies: usize) -> [MapFill; 3] {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    /// `n_cgroups`, `n_zombies` and `n_flag_sets` were counted by the caller, who has read them all.
+    pub(crate) fn fill(&self, n_cgroups: usize, n_zombies: usize, n_flag_sets: usize) -> [MapFill; 8] {
+        let Brief { joining, dying, oom_kills } = &self.brief;
         let fill = |table: u32, entries, capacity: u32| MapFill {
             map: MAPS[table as usize],
             entries,
@@ -363,8 +375,22 @@ impl CounterMaps {
             fill(table::COUNTERS, count(n_cgroups), self.max_cgroups),
             fill(table::ZOMBIES, count(n_zombies), self.max_processes),
             fill(table::ORPHANS, n_orphans, self.max_processes),
+            fill(table::JOINING, n_keys(joining), MAX_PENDING),
+            fill(table::DYING, n_keys(dying), MAX_PENDING),
+            fill(table::OOM_KILLS, n_keys(oom_kills), MAX_PENDING),
+            fill(table::FLAG_SETS, count(n_flag_sets), MAX_FLAG_SETS),
+            fill(table::PATHS, n_keys(&lock(&self.paths)), self.max_cgroups),
         ]
     }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Entries of a map of few. The kernel begins its list again when one is taken out meanwhile; an unreadable one must not look empty.
+fn n_keys<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>) -> u64 {
+    map.keys().collect::<Result<BTreeSet<K>, _>>().map_or(u64::MAX, |keys| count(keys.len()))
 }
 
 fn add(sum: &mut Values, values: &Values) {

@@ -14,7 +14,7 @@ use aya::programs::{Program, ProgramFd};
 use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, MAX_ZOMBIES, N_COUNTERS, Offsets};
 
 use crate::counters::{
-    self, Counter, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
+    self, Brief, Counter, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
 };
 use crate::load::{LoadError, load, load_with};
 use crate::missed::Missed;
@@ -254,6 +254,11 @@ impl Tracer {
                 paths: Mutex::new(HashMap::try_from(take(ebpf, "PATHS")?).map_err(object)?),
                 rest: Mutex::new(PerCpuArray::try_from(take(ebpf, "REST")?).map_err(object)?),
                 ended: Mutex::new(Box::new([0; N_COUNTERS])),
+                brief: Brief {
+                    joining: HashMap::try_from(take(ebpf, "JOINING")?).map_err(object)?,
+                    dying: HashMap::try_from(take(ebpf, "DYING")?).map_err(object)?,
+                    oom_kills: HashMap::try_from(take(ebpf, "OOM_KILLS")?).map_err(object)?,
+                },
                 zombies: Mutex::new(HashMap::try_from(take(ebpf, "ZOMBIES")?).map_err(object)?),
                 n_orphans: Mutex::new(Array::try_from(take(ebpf, "N_ORPHANS")?).map_err(object)?),
                 flag_sets: Mutex::new(HashMap::try_from(take(ebpf, "FLAG_SETS")?).map_err(object)?),
@@ -443,10 +448,10 @@ impl Tracer {
         self.shared.counters.refusals()
     }
 
-    /// How full the maps are that hold an entry per cgroup, zombie and orphan. Of the first two the caller has read all.
+    /// How full the maps are that can refuse an entry. Of cgroups, zombies and sets of namespaces the caller has read all.
     #[must_use]
-    pub fn fill(&self, snapshot: &Snapshot, zombies: &[ZombieView]) -> [MapFill; 3] {
-        self.shared.counters.fill(snapshot.cgroups.len(), zombies.len())
+    pub fn fill(&self, snapshot: &Snapshot, zombies: &[ZombieView], flag_sets: &[FlagSet]) -> [MapFill; 8] {
+        self.shared.counters.fill(snapshot.cgroups.len(), zombies.len(), flag_sets.len())
     }
 
     /// What the ring was given, by kind of record.

@@ -1,7 +1,7 @@
 //! The counters in kernel maps, against what a scenario counted itself: every counter of its cgroup, those that must be zero
 //! too; and the node's against /proc/stat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -507,11 +507,30 @@ fn full_map(_tracer: &Tracer) -> Res<Completion> {
         }
     }
     let snapshot = tracer.counters()?;
-    let fill = tracer.fill(&snapshot, &tracer.zombies());
+    let fill = tracer.fill(&snapshot, &tracer.zombies(), &tracer.flag_sets()?);
+    let names: BTreeSet<&str> = fill.iter().map(|fill| fill.map).collect();
+    let refusals = tracer.refusals()?;
+    // The kernel makes room in this one.
+    let can_refuse = refusals.iter().map(|refused| refused.map).filter(|map| *map != "moving");
+    equal("maps whose fill is told", &names, &can_refuse.collect())?;
     equal("fill of the map", &(fill[0].entries, fill[0].capacity), &(ROOM.into(), ROOM.into()))?;
-    let is_told =
-        |refused: &Refusals| (refused.map, refused.errno) == ("counters", "E2BIG") && refused.count > 0;
-    truth("the refusal is told", tracer.refusals()?.iter().any(is_told))?;
+    let of_counters = |refusals: &[Refusals]| {
+        let is_it = |refused: &&Refusals| (refused.map, refused.errno) == ("counters", "E2BIG");
+        refusals.iter().find(is_it).map_or(0, |refused| refused.count)
+    };
+    truth("the refusal is told", of_counters(&refusals) > 0)?;
+    let last = made.last().ok_or("no cgroup")?;
+    truth("there is no room for the last one", !tracer.count_cgroup(last.id)?)?;
+    truth("that is a refusal too", of_counters(&tracer.refusals()?) > of_counters(&refusals))?;
+    // What happens in it is not lost.
+    let joined = || -> Res<u64> { Ok(tracer.uncounted()?.get(Counter::MigrationsIn).unwrap_or(0)) };
+    let before = joined()?;
+    let child = sys::fork(|| {
+        last.add(std::process::id())?;
+        Ok(0)
+    })?;
+    equal("exit code", &sys::wait(child)?, &0)?;
+    truth("the move into it is counted", joined()? > before)?;
     Ok(Completion::Completed)
 }
 

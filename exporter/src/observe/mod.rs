@@ -218,12 +218,14 @@ impl Observer {
         let snapshot = parts.take(Part::Counters, || Ok(self.tracer.counters()?));
         parts.take(Part::Files, || self.read_files(&mut state.model));
         let all = parts.take(Part::Zombies, || self.zombies(state));
-        let flag_sets = parts.take(Part::FlagSets, || Ok(state.flag_sets.shown(self.tracer.flag_sets()?)));
+        let flag_sets = parts.take(Part::FlagSets, || Ok(self.tracer.flag_sets()?));
         let refusals = parts.take(Part::Refusals, || Ok(self.tracer.refusals()?));
         let fill = snapshot
             .as_ref()
             .zip(all.as_ref())
-            .map(|(snapshot, all)| self.tracer.fill(snapshot, &all.of_map));
+            .zip(flag_sets.as_ref())
+            .map(|((snapshot, all), sets)| self.tracer.fill(snapshot, &all.of_map, sets));
+        let flag_sets = flag_sets.map(|sets| state.flag_sets.shown(sets));
         let shown = show(&View {
             model: &state.model,
             snapshot: snapshot.as_ref(),

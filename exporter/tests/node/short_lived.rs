@@ -47,7 +47,7 @@ fn every_run_counts_for_its_container() -> Res<()> {
         expect(name, grown(name), Some(wanted))?;
     }
     expect(
-        "paths that wait to be read",
+        "paths that were refused",
         scrape.get("podproof_events_lost_total{event=\"paths\",reason=\"map_full\"}").copied(),
         Some(0.0),
     )
