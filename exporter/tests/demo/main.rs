@@ -13,6 +13,8 @@ mod panels;
 mod pods;
 mod process;
 mod prometheus;
+#[path = "../support/promtool.rs"]
+mod promtool;
 mod restart;
 mod scrapes;
 mod shrink;

@@ -2,6 +2,8 @@
 //!
 //! `PODPROOF_TEST_PROMTOOL` is Prometheus' promtool, which `cargo xtask test` finds or fetches.
 
+#[path = "../support/promtool.rs"]
+mod check_metrics;
 mod kubernetes;
 mod metrics;
 mod promql;

@@ -1,11 +1,11 @@
 //! What Prometheus' own tool says of the rules, the configuration and the metrics.
 
 use std::ffi::OsString;
-use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use exporter::metrics::{FAMILIES, Kind};
 
+use crate::check_metrics::check_metrics;
 use crate::{Res, dir};
 
 type Case = (&'static str, fn(&OsString) -> Res<()>);
@@ -50,12 +50,5 @@ fn names_and_types(program: &OsString) -> Res<()> {
             Kind::Counter | Kind::Gauge => format!("{}{{{labels}}} 1\n", family.name),
         };
     }
-    let mut child = Command::new(program)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    child.stdin.take().ok_or("no standard input")?.write_all(exposition.as_bytes())?;
-    succeeded(&child.wait_with_output()?)
+    succeeded(&check_metrics(program, &exposition)?)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::exporter::{Exporter, until};
-use crate::support::{make_image, podrt};
+use crate::support::{make_image, missing_families, podrt};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -271,13 +271,8 @@ fn every_family_is_there() -> Res<()> {
     let limit = pod.series("pids_limit", "");
     until("the container", || Ok(exporter.scrape()?.get(&limit).copied()))?;
     let (_code, text) = exporter.get("/metrics")?;
-    let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    let is_there = |name: &str| types.iter().any(|line| line.split(' ').next() == Some(name));
-    let missing: Vec<&str> = ::exporter::metrics::FAMILIES
-        .iter()
-        .map(|family| family.name)
-        .filter(|name| !ABSENT.contains(name) && !is_there(name))
-        .collect();
+    let missing: Vec<&str> =
+        missing_families(&text).into_iter().filter(|name| !ABSENT.contains(name)).collect();
     expect("families that are missing", missing, vec![])
 }
 

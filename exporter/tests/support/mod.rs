@@ -55,6 +55,13 @@ pub(crate) fn get(stream: &mut (impl Read + Write), path: &str) -> Res<(u16, Str
     Ok((code, body.to_owned()))
 }
 
+/// Families of the exporter that are not in an exposition.
+pub(crate) fn missing_families(text: &str) -> Vec<&'static str> {
+    let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let is_there = |name: &str| types.iter().any(|line| line.split(' ').next() == Some(name));
+    ::exporter::metrics::FAMILIES.iter().map(|family| family.name).filter(|name| !is_there(name)).collect()
+}
+
 /// All samples of an exposition, by the name with its labels as it stands in the text.
 pub(crate) fn samples(text: &str) -> Res<BTreeMap<String, f64>> {
     let mut samples = BTreeMap::new();
