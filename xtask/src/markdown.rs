@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::workspace;
 
 /// Documents with parts that are made from figures.
-const DOCUMENTS: [&str; 3] = ["README.md", "runtime/README.md", "docs/crash-safety.md"];
+const DOCUMENTS: [&str; 4] = ["README.md", "runtime/README.md", "exporter/README.md", "docs/crash-safety.md"];
 
 /// A text with its `{{names}}` replaced.
 pub(crate) fn fill(template: &str, parts: &[(&str, String)]) -> String {

@@ -156,6 +156,7 @@ pub(crate) fn requirements(document: &Document) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Figures as _;
     use crate::bench::exporter::figures::tests::document;
 
     #[test]
@@ -188,5 +189,19 @@ mod tests {
         }
         document.idle = None;
         assert!(requirements(&document).contains("at most 0.2 % of a CPU | not measured | unknown |"));
+    }
+
+    #[test]
+    fn the_page_of_the_repository_is_that_of_its_figures() {
+        let docs = crate::workspace::root().join("docs");
+        let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+        let document = Document::parse(&read("bench-exporter.json")).unwrap();
+        let hint = "run `cargo xtask bench exporter --json docs/bench-exporter.json --render`";
+        assert!(markdown(&document, "bench-exporter.svg") == read("bench-exporter.md"), "{hint}");
+        assert!(crate::markdown::has("bench-exporter", &requirements(&document)), "{hint}");
+        assert!(
+            crate::bench::exporter::plot::svg(&document).unwrap() == read("bench-exporter.svg"),
+            "{hint}"
+        );
     }
 }
