@@ -1,7 +1,7 @@
 //! Rewriting a bundle before the good runtime reads it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -77,6 +77,15 @@ pub(crate) fn set_path(config: &mut Value, kind: &str, path: Option<&str>) {
             None => serde_json::json!({ "type": kind }),
         };
     }
+}
+
+/// Where a path of the container is on the node: below what is bound there, or, in the file systems of the kernel, the same.
+pub(crate) fn on_node(config: &Value, path: &Path) -> PathBuf {
+    let bound = config["mounts"].as_array().into_iter().flatten().find_map(|mount| {
+        let rest = path.strip_prefix(mount["destination"].as_str()?).ok()?;
+        (mount["type"] == "bind").then(|| Path::new(mount["source"].as_str().unwrap_or_default()).join(rest))
+    });
+    bound.unwrap_or_else(|| path.to_owned())
 }
 
 /// The mount of a configuration on this place, to be changed.

@@ -12,6 +12,7 @@ mod call;
 mod cgroup;
 mod debug;
 mod defects;
+mod holder;
 mod hostile;
 mod inside;
 mod kept;

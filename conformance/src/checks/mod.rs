@@ -5,6 +5,7 @@
 mod cg;
 mod facts;
 mod fs;
+mod holders;
 mod life;
 mod net;
 mod ns;

@@ -441,4 +441,31 @@ mod tests {
         matrix.add(&[], &defects[..1]);
         assert_eq!(matrix.defects.len(), 1);
     }
+
+    fn committed(name: &str) -> String {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        fs::read_to_string(docs.join(name)).unwrap()
+    }
+
+    #[test]
+    fn the_committed_page_is_made_from_the_committed_record() {
+        let matrix: Matrix = serde_json::from_str(&committed("defects.json")).unwrap();
+        let again = "make it again: cargo xtask mutants --json docs/defects.json --render";
+        assert!(matrix.page() == committed("defects.md"), "{again}");
+    }
+
+    #[test]
+    fn the_committed_record_has_every_defect_of_every_check_and_all_are_caught() {
+        let matrix: Matrix = serde_json::from_str(&committed("defects.json")).unwrap();
+        assert!(matrix.is_good(), "{}", matrix.render());
+        for check in checks::all() {
+            let id = check.requirement.id;
+            let recorded = matrix.defects.iter().filter(|row| row.targets.iter().any(|target| target == id));
+            let mut recorded: Vec<&str> = recorded.map(|row| row.name.as_str()).collect();
+            let mut listed: Vec<&str> = check.requirement.defects.iter().map(|(name, _)| *name).collect();
+            recorded.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(recorded, listed, "{id}: cargo xtask mutants --own --json docs/defects.json --merge DEFECT...");
+        }
+    }
 }

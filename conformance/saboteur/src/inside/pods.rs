@@ -42,6 +42,16 @@ pub(super) fn clear(program: &str, arguments: &[String]) -> Result<u8> {
     Err(Command::new(program).args(arguments).exec()).with_context(|| format!("execute {program}"))
 }
 
+/// Replaces the files of the volume by copies of themselves, then becomes the program.
+pub(super) fn put_back(program: &str, arguments: &[String]) -> Result<u8> {
+    for entry in fs::read_dir(VOLUME).into_iter().flatten().flatten() {
+        let (path, saved) = (entry.path(), entry.path().with_extension("saved"));
+        fs::copy(&path, &saved).with_context(|| format!("copy {}", path.display()))?;
+        fs::rename(&saved, &path).with_context(|| format!("replace {}", path.display()))?;
+    }
+    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("execute {program}"))
+}
+
 /// Becomes the program, in an IPC namespace of its own unless it is the first run of the container.
 pub(super) fn own_ipc_again(program: &str, arguments: &[String]) -> Result<u8> {
     let name = arguments.last().map(String::as_str).unwrap_or_default();

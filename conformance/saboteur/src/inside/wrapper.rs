@@ -57,6 +57,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         [mode, program, rest @ ..] if mode == "again" => pods::again(program, rest),
         [mode, program, rest @ ..] if mode == "own-ipc-again" => pods::own_ipc_again(program, rest),
         [mode, program, rest @ ..] if mode == "clear" => pods::clear(program, rest),
+        [mode, program, rest @ ..] if mode == "put-back" => pods::put_back(program, rest),
         [mode, program, rest @ ..] if mode == "init" => init::run(program, rest),
         [mode, program, rest @ ..] if mode == "subreaper" => subreaper::become_program(program, rest),
         [mode, program, rest @ ..] if mode == "adopter" => subreaper::stay(program, rest),

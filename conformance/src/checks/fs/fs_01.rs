@@ -29,7 +29,10 @@ const REQUIREMENT: Requirement = Requirement {
              the marker is not found below any of them.",
     kernel: "/proc/PID/root is the directory of the bundle (device and inode), and /proc/PID/mountinfo, read on the \
              node, has no mount of a file system that the node has mounted, but for what lies in the cell.",
-    defects: &[("fs-01-old-root-left", "the node's root stays mounted under a hidden name")],
+    defects: &[
+        ("fs-01-bound-below-dev", "a directory of the node stays mounted among the devices"),
+        ("fs-01-old-root-left", "the node's root stays mounted under a hidden name"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

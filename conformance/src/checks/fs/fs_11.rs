@@ -33,7 +33,10 @@ const REQUIREMENT: Requirement = Requirement {
              made in it.",
     kernel: "From the node, through /proc/PID/root: each file is the null device, empty, or cannot be opened; the \
              directory is empty and its mount read-only, or it cannot be opened.",
-    defects: &[("fs-11-missing-path-ends-it", "a path that does not exist ends the work on the whole list")],
+    defects: &[
+        ("fs-11-directory-writable", "a masked directory is empty, and can be written"),
+        ("fs-11-missing-path-ends-it", "a path that does not exist ends the work on the whole list"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

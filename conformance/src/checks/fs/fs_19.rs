@@ -35,6 +35,7 @@ const REQUIREMENT: Requirement = Requirement {
     defects: &[
         ("fs-19-cleared", "the volume is emptied when a container is restarted"),
         ("fs-19-own-volume", "each container has a volume of its own"),
+        ("fs-19-put-back", "at a restart the files of the volume are replaced by copies of themselves"),
     ],
 };
 

@@ -25,10 +25,13 @@ const REQUIREMENT: Requirement = Requirement {
     // No hook tells of a refused bind: what stands in the way of it is read from the kernel's tables.
     kernel: "The TCP table of each container's network namespace has exactly one socket that listens on that port; it \
              is a descriptor of a, and of neither b nor c; all three programs were executed in one network namespace.",
-    defects: &[(
-        "net-04-last-one-alone",
-        "the third container that joins gets a network namespace of its own",
-    )],
+    defects: &[
+        (
+            "net-04-bind-refused",
+            "the third container that joins is alone in a network namespace, where a filter refuses every bind",
+        ),
+        ("net-04-last-one-alone", "the third container that joins gets a network namespace of its own"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -1,5 +1,6 @@
 //! NET-15: nothing of a pod's network is left after its removal.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -9,10 +10,9 @@ use podproof_witness::Command;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly, succeeded};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, facts, holders, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
-use crate::observe::process;
 
 /// A bridge and a subnet that nobody else uses.
 const BRIDGE: &str = "pp-net15";
@@ -29,8 +29,13 @@ const REQUIREMENT: Requirement = Requirement {
     scenario: "A pod behind a bridge of its own is stopped and removed.",
     inside: "The container has a network interface besides lo; after the removal nothing is left in the state directory.",
     kernel: "The interfaces of the bridge, by their indices, are there while the pod runs and gone with it (/sys/class/net), \
-             and no mount keeps the network namespace that the program was executed in (mountinfo, sched_process_exec).",
-    defects: &[("net-15-netns-pinned", "a file that keeps the network namespace is left mounted")],
+             and no process of the runtime and no mount keeps the network namespace that the program was executed in \
+             (/proc/PID/ns, fd and mountinfo; sched_process_exec).",
+    defects: &[
+        ("net-15-lease-kept", "the address of a pod stays leased after its removal"),
+        ("net-15-netns-open", "a process of the runtime keeps a descriptor of the network namespace"),
+        ("net-15-netns-pinned", "a file that keeps the network namespace is left mounted"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {
@@ -64,19 +69,15 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     evidence.kernel("links.made", made.len(), format!("{source}, while the pod ran"));
     let still: Vec<&String> = made.iter().filter(|index| all_indices().contains(index)).collect();
     evidence.kernel("links.left", still.len(), format!("{source}, by their indices, after rm"));
+    // What is about to end may do so.
+    cell.settled(cell.deadline(3.0))?;
     let trace = cell.trace()?;
     let space = trace.exec_of(pid, &program).and_then(|exec| exec.task.ns.get(NsKind::Net));
     if let Some(space) = space {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = format!("net:[{space}]");
-        let pins = process::mounts(&mountinfo)
-            .into_iter()
-            .filter(|mount| mount.fstype == "nsfs" && mount.root == root);
-        evidence.kernel(
-            "pins",
-            pins.count(),
-            format!("/proc/self/mountinfo: nsfs mounts of {root}, after rm"),
-        );
+        let name = format!("net:[{space}]");
+        let source =
+            format!("/proc/PID/ns, fd and mountinfo, /proc/self/mountinfo: who keeps {name}, after rm");
+        evidence.kernel("holders", holders::of(cell, &trace, &BTreeSet::from([name])), source);
     }
     facts::keep_trace(&mut evidence, &trace, pods::tells);
     Ok(evidence)
@@ -116,10 +117,10 @@ fn kernel(side: &Side<'_>) -> Result<Finding, Gap> {
     if side.number("links.made")? < 2 {
         return Err(Gap("a bridge with a port".to_owned()));
     }
-    let (links, pins) = (side.number("links.left")?, side.number("pins")?);
+    let (links, holders) = (side.number("links.left")?, side.texts("holders")?);
     Ok(Finding::new(
-        links == 0 && pins == 0,
-        "no interface and no mount of the namespace is left",
-        format!("{links} interfaces and {pins} mounts are left"),
+        links == 0 && holders.is_empty(),
+        "no interface is left, and nobody keeps the namespace",
+        format!("{links} interfaces are left, and these keep the namespace: [{}]", holders.join(", ")),
     ))
 }

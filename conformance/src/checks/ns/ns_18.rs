@@ -1,14 +1,13 @@
 //! NS-18: nothing keeps the namespaces of a pod that was removed.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use podproof_ebpf::event::{EventKind, NsKind};
 
 use super::removal;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, Pod, succeeded};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, facts, holders};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::mqueue::QueueDir;
@@ -64,7 +63,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
     facts::told(&mut evidence, "namespaces", names, "node: /proc/PID/ns of the three processes, before");
     let source = "node: /proc/PID/ns, fd and mountinfo of the runtime's processes, and its own mountinfo";
-    evidence.inside("holders.left", holders(cell, &trace, &namespaces), source);
+    evidence.inside("holders.left", holders::of(cell, &trace, &namespaces), source);
     let source = "tp_btf/sched_process_fork, _exec and _exit, up to the fence";
     evidence.kernel("tasks.left", tasks(&trace, &namespaces), source);
     let ended = queues.namespace_ended().map_err(failed("the pod's mqueue file system"))?;
@@ -82,38 +81,6 @@ fn namespaces_of(pod: &Pod) -> BTreeSet<String> {
     pids.flat_map(process::namespaces)
         .filter(|(kind, id)| suites.get(kind) != Some(id))
         .map(|(kind, id)| format!("{kind}:[{}]", id.ino))
-        .collect()
-}
-
-/// Who keeps one of these namespaces. Their numbers may belong to others by now, so of processes only this cell's are
-/// asked, and of the node's mounts only those that do not belong to another cell.
-fn holders(cell: &Cell<'_>, trace: &Trace, namespaces: &BTreeSet<String>) -> Vec<String> {
-    let mut found = Vec::new();
-    for birth in trace.living() {
-        let pid = birth.child.task.tgid.cast_signed();
-        let within = process::namespaces(pid);
-        let within = within.iter().map(|(kind, id)| format!("{kind}:[{}]", id.ino));
-        found.extend(
-            within.filter(|name| namespaces.contains(name)).map(|name| format!("{pid} is in {name}")),
-        );
-        let open = process::open_fds(pid).unwrap_or_default().into_iter().map(|open| open.target);
-        found.extend(
-            open.filter(|name| namespaces.contains(name)).map(|name| format!("{pid} has {name} open")),
-        );
-        found.extend(pins(cell, &format!("/proc/{pid}/mountinfo"), namespaces));
-    }
-    found.extend(pins(cell, "/proc/self/mountinfo", namespaces));
-    found
-}
-
-/// Mounts of one of these namespaces.
-fn pins(cell: &Cell<'_>, mountinfo: &str, namespaces: &BTreeSet<String>) -> Vec<String> {
-    let mounts = process::mounts(&fs::read_to_string(mountinfo).unwrap_or_default());
-    mounts
-        .into_iter()
-        .filter(|mount| mount.fstype == "nsfs" && namespaces.contains(&mount.root))
-        .filter(|mount| !cell.is_of_another_cell(mount))
-        .map(|mount| format!("{} is mounted at {} in {mountinfo}", mount.root, mount.target))
         .collect()
 }
 

@@ -26,10 +26,13 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "No call fails, every witness calls, and no two of them have a namespace in common.",
     kernel: "No call fails, and the fifty programs were executed in fifty namespaces of each kind and in fifty cgroups \
              (sched_process_exec).",
-    defects: &[(
-        "robust-06-fixed-file",
-        "create keeps what it was asked for in a file whose name is always the same",
-    )],
+    defects: &[
+        (
+            "robust-06-fixed-file",
+            "create keeps what it was asked for in a file whose name is always the same",
+        ),
+        ("robust-06-pool-empty", "from the thirty-third on, pods get no IPC namespace of their own"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -24,10 +24,16 @@ const REQUIREMENT: Requirement = Requirement {
     inside: "Each `run` returns 7; of the others the suite's own wait gets 7, and `state` says stopped.",
     kernel: "As many programs were executed as there were runs, and each ended with 7 (sched_process_exec, \
              sched_process_exit).",
-    defects: &[(
-        "robust-17-late-monitor",
-        "run begins to watch after start, and takes a program that has ended for a good one",
-    )],
+    defects: &[
+        (
+            "robust-17-busy",
+            "run does not hear the exit code of its container while another run waits for its own",
+        ),
+        (
+            "robust-17-late-monitor",
+            "run begins to watch after start, and takes a program that has ended for a good one",
+        ),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {
