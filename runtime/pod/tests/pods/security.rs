@@ -10,6 +10,7 @@ use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("security::users_and_groups_are_as_asked", users_and_groups_are_as_asked),
+    ("security::an_image_cannot_choose_another_user", an_image_cannot_choose_another_user),
     ("security::root_is_refused_where_it_must_not_be", root_is_refused_where_it_must_not_be),
     ("security::capabilities_are_as_asked", capabilities_are_as_asked),
     ("security::a_read_only_root_cannot_be_written", a_read_only_root_cannot_be_written),
@@ -36,6 +37,18 @@ fn users_and_groups_are_as_asked() -> Result<(), Failed> {
     expect("id", said(&cell, "id -u; id -g", security)?, "1000\n1001\n".to_owned())?;
     // As /etc/group of the image has it.
     expect("groups", said(&cell, "id -G", json!({"runAsUser": 1000}))?, "1001 1002\n".to_owned())
+}
+
+fn an_image_cannot_choose_another_user() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // A name that looks like the number.
+    fs::write(
+        cell.path().join("rootfs/etc/passwd"),
+        "1000:x:0:0::/root:/bin/sh\nroot:x:0:0::/root:/bin/sh\n",
+    )?;
+    let security = json!({"runAsUser": 1000, "runAsNonRoot": true});
+    let script = "sed -n 's/^[UG]id:\\t//p' /proc/self/status";
+    expect("ids", said(&cell, script, security)?, "1000\t1000\t1000\t1000\n0\t0\t0\t0\n".to_owned())
 }
 
 fn root_is_refused_where_it_must_not_be() -> Result<(), Failed> {
