@@ -202,6 +202,7 @@ impl Workshop<'_> {
             user: &found.user,
             sandbox: found.sandbox,
             node_memory_bytes: node.memory_bytes,
+            has_swap_max: node.has_swap_max,
             capabilities: &node.capabilities,
             seccomp: found.seccomp.as_ref(),
         };
