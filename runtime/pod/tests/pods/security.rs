@@ -1,8 +1,10 @@
 //! securityContext.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use libtest_mimic::Failed;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, output, refuse};
@@ -16,6 +18,12 @@ pub(crate) const CASES: &[Case] = &[
     ("security::a_read_only_root_cannot_be_written", a_read_only_root_cannot_be_written),
     ("security::the_default_filter_refuses_namespaces", the_default_filter_refuses_namespaces),
     ("security::no_new_privileges_are_taken", no_new_privileges_are_taken),
+    ("security::a_setuid_program_gains_nothing_then", a_setuid_program_gains_nothing_then),
+    ("security::devices_of_an_image_cannot_be_opened", devices_of_an_image_cannot_be_opened),
+    (
+        "security::odd_personalities_are_refused_by_the_default_filter",
+        odd_personalities_are_refused_by_the_default_filter,
+    ),
     ("security::names_with_odd_bytes_do_no_harm", names_with_odd_bytes_do_no_harm),
 ];
 
@@ -97,6 +105,43 @@ fn no_new_privileges_are_taken() -> Result<(), Failed> {
     let script = "grep NoNewPrivs /proc/self/status";
     let out = said(&cell, script, json!({"allowPrivilegeEscalation": false}))?;
     expect("no_new_privs", out.split_whitespace().next_back(), Some("1"))
+}
+
+fn a_setuid_program_gains_nothing_then() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let program = cell.path().join("rootfs/bin/euid");
+    fs::copy("/proc/self/exe", &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755))?;
+    for (may_gain, wanted) in [(true, "0\n"), (false, "1000\n")] {
+        let security = json!({"runAsUser": 1000, "allowPrivilegeEscalation": may_gain});
+        let found = said(&cell, &format!("euid {}", crate::EUID), security)?;
+        expect(&format!("allowPrivilegeEscalation: {may_gain}"), found.as_str(), wanted)?;
+    }
+    Ok(())
+}
+
+fn devices_of_an_image_cannot_be_opened() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // A serial line, a loop device, and what every container has.
+    for (name, kind, major, minor) in
+        [("serial", SFlag::S_IFCHR, 4, 64), ("loop", SFlag::S_IFBLK, 7, 0), ("null", SFlag::S_IFCHR, 1, 3)]
+    {
+        let path = cell.path().join("rootfs/data").join(name);
+        mknod(&path, kind, Mode::from_bits_truncate(0o666), makedev(major, minor))?;
+    }
+    let script = "for name in serial loop null; do \
+        head -c 0 /data/$name >/dev/null 2>/tmp/said && echo opened || sed 's/.*: //' /tmp/said; done";
+    let refused = "Operation not permitted\n".repeat(2);
+    expect("opens", said(&cell, script, json!({}))?, format!("{refused}opened\n"))
+}
+
+fn odd_personalities_are_refused_by_the_default_filter() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "linux32 uname -m; linux32 -R uname -m 2>/dev/null || echo refused";
+    let filtered = said(&cell, script, json!({"seccompProfile": {"type": "RuntimeDefault"}}))?;
+    expect("with the filter", filtered.as_str(), "i686\nrefused\n")?;
+    let free = said(&cell, script, json!({}))?;
+    expect("without", free.as_str(), "i686\ni686\n")
 }
 
 fn names_with_odd_bytes_do_no_harm() -> Result<(), Failed> {
