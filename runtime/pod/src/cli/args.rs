@@ -237,6 +237,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_readme_has_every_option_with_its_default() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, text) = text.split_once("### Options").unwrap();
+        let (text, _) = text.split_once("### Network").unwrap();
+        let (create, logs) = text.split_once("and `logs`").unwrap();
+        let command = Cli::command();
+        for (verb, text) in [("run", create), ("create", create), ("logs", logs)] {
+            let verb = command.find_subcommand(verb).unwrap();
+            for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
+                let Some(name) = argument.get_long() else { continue };
+                let row = text.lines().find(|line| line.starts_with(&format!("| `--{name}`")));
+                let row = row.unwrap_or_else(|| panic!("no row of --{name}"));
+                for default in
+                    argument.get_default_values().iter().filter(|_| argument.get_action().takes_values())
+                {
+                    assert!(row.contains(default.to_str().unwrap()), "--{name}: {row}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn seconds_are_as_they_were_written(whole in any::<u32>(), millis in 0_u32..1000) {

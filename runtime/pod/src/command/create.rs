@@ -13,7 +13,7 @@ use super::remove;
 use crate::image::ImageStore;
 use crate::machine::Settings;
 use crate::net::{self, Bridge};
-use crate::plan::cgroup::of_pod;
+use crate::plan::cgroup::{SWAP_MAX, of_pod};
 use crate::spec::PodSpec;
 use crate::state::{NetworkMode, PodDir, PodRecord, PodRoot, StoredImage};
 use crate::supervisor::spawn;
@@ -120,12 +120,13 @@ fn make(root: &PodRoot, path: &Path, pod: &PodDir, request: Request) -> Result<(
     let owner = pod.owner();
     group::make(&cgroup, &owner)?;
     group::make(&own, &owner)?;
-    let limits = resources::read_update(&of_pod(&record.spec), &Present::default())?;
+    // What the containers use is counted with and without limits: a limit of the pod ends one of them.
+    group::enable_controllers_below(&cgroup, &COUNTING)?;
+    let has_swap_max = cgroup.directory().join(SWAP_MAX).exists();
+    let limits = resources::read_update(&of_pod(&record.spec, has_swap_max), &Present::default())?;
     let controllers: Vec<String> =
         limits.settings.iter().filter_map(|setting| setting.controller.clone()).collect();
     group::enable_controllers(&cgroup, &controllers)?;
-    // What the containers use is counted with and without limits: a limit of the pod ends one of them.
-    group::enable_controllers_below(&cgroup, &COUNTING)?;
     for setting in &limits.settings {
         group::apply(&cgroup, setting)?;
     }

@@ -17,7 +17,7 @@ use runtime::launch;
 use super::observe::{Observed, PodState, observe};
 use super::remove;
 use crate::image::ImageStore;
-use crate::net;
+use crate::net::{self, LeaseEntry};
 use crate::state::{PodDir, PodRoot, StateError};
 
 /// What a clean-up did, in words.
@@ -56,7 +56,11 @@ enum Found {
 }
 
 fn collect(root: &PodRoot, pod: &PodDir) -> Result<Found> {
-    let Ok(Some(_lock)) = pod.try_lock() else { return Ok(Found::Nothing) };
+    let _lock = match pod.try_lock() {
+        // At work, or removed meanwhile.
+        Ok(None) | Err(StateError::Unknown { .. }) => return Ok(Found::Nothing),
+        result => result?,
+    };
     let observed = observe(pod)?;
     Ok(match observed.state {
         PodState::Creating => {
@@ -95,12 +99,14 @@ fn remains(pod: &PodDir, observed: &Observed) -> Result<usize> {
 
 fn collect_leases(root: &PodRoot, collected: &mut Collected) -> Result<()> {
     for entry in net::leases(&root.network())? {
-        let name = &entry.pod;
-        if root.pod(name).is_ok_and(|pod| pod.path().exists()) {
+        if has_pod(root, &entry) {
             continue;
         }
-        match net::disconnect(&root.network(), name) {
-            Ok(()) => collected.removed.push(format!("the address of pod {name}: the pod is gone")),
+        let name = &entry.pod;
+        // Asked again: a pod has its directory before it takes a lease, which may be this one.
+        match net::disconnect_if(&root.network(), name, || !has_pod(root, &entry)) {
+            Ok(false) => {}
+            Ok(true) => collected.removed.push(format!("the address of pod {name}: the pod is gone")),
             Err(error) => {
                 collected.left.push(format!("the address of pod {name}: {:#}", anyhow::Error::from(error)))
             }
@@ -108,6 +114,15 @@ fn collect_leases(root: &PodRoot, collected: &mut Collected) -> Result<()> {
     }
     collected.removed.extend(net::collect(&root.network())?);
     Ok(())
+}
+
+/// True when the pod of a lease exists, or nobody can tell.
+fn has_pod(root: &PodRoot, entry: &LeaseEntry) -> bool {
+    match root.pod(&entry.pod) {
+        Ok(pod) => pod.path().exists(),
+        // The lease of a long name.
+        Err(_) => root.list().map_or(true, |pods| pods.iter().any(|pod| entry.is_of(pod.name()))),
+    }
 }
 
 /// Cgroups of pods of this root whose directory is gone.
@@ -148,4 +163,47 @@ fn collect_images(root: &PodRoot, collected: &mut Collected) -> Result<()> {
         collected.removed.push(format!("{}: no pod uses it", path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::net::Bridge;
+
+    #[test]
+    fn a_pod_that_cannot_be_locked_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = PodRoot::new(temp.path().to_owned());
+        fs::create_dir(temp.path().join("pods")).unwrap();
+        symlink("loop", temp.path().join("pods/loop")).unwrap();
+        let error = collect(&root, &root.pod("loop").unwrap()).err().unwrap();
+        assert!(error.to_string().contains("pods/loop"), "{error:#}");
+        assert!(matches!(collect(&root, &root.pod("absent").unwrap()), Ok(Found::Nothing)));
+    }
+
+    #[test]
+    fn the_lease_of_a_pod_that_exists_is_the_pods() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = PodRoot::new(temp.path().to_owned());
+        let long = format!("{0}.{0}.{0}.{1}", "x".repeat(63), "y".repeat(61));
+        for name in ["short", &long] {
+            net::lease(&root.network(), name, &Bridge::default()).unwrap();
+            let entries = net::leases(&root.network()).unwrap();
+            let entry = entries.iter().find(|entry| entry.is_of(name)).unwrap();
+            assert!(!has_pod(&root, entry), "{name}");
+            fs::create_dir_all(temp.path().join("pods").join(name)).unwrap();
+            assert!(has_pod(&root, entry), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_a_new_pod_has_taken_is_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let lease = net::lease(temp.path(), "again", &Bridge::default()).unwrap();
+        assert!(!net::disconnect_if(temp.path(), "again", || false).unwrap());
+        assert_eq!(net::find(temp.path(), "again").unwrap(), Some(lease));
+    }
 }

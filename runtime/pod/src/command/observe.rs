@@ -1,10 +1,15 @@
 //! What a pod does, as far as can be told without asking it.
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
 use anyhow::Result;
+use jiff::Timestamp;
 use runtime::launch::lifecycle;
-use runtime::state::{StateRoot, Status};
+use runtime::state::{StateError, StateRoot, Status};
 use serde::Serialize;
 
+use crate::plan::SANDBOX;
 use crate::state::{PodDir, PodRecord, PodReport};
 use crate::status::{ContainerState, Phase, Termination};
 
@@ -68,18 +73,16 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
     let state = match &mut report {
         Some(report) if report.is_finished => of_phase(report.status.phase),
         _ if record.boot_id != super::create::boot_id()? => {
-            forget(report.as_mut(), None);
+            correct(report.as_mut(), &Live::new());
             PodState::Rebooted
         }
         None => PodState::Creating,
         Some(report) if is_supervised && !report.is_begun => PodState::Created,
         Some(report) if is_supervised => of_phase(report.status.phase),
         Some(report) => {
-            if forget(Some(report), Some(&pod.containers())) {
-                PodState::Unsupervised
-            } else {
-                PodState::Lost
-            }
+            let live = live(&pod.containers())?;
+            correct(Some(report), &live);
+            if live.is_empty() { PodState::Lost } else { PodState::Unsupervised }
         }
     };
     Ok(Observed { state, record: Some(record), report })
@@ -94,32 +97,148 @@ fn of_phase(phase: Phase) -> PodState {
     }
 }
 
-/// Turns containers that run no more, with nobody to learn how they ended, into terminated ones; true when one runs still.
-fn forget(report: Option<&mut PodReport>, containers: Option<&StateRoot>) -> bool {
-    let mut is_running = false;
-    for container in report.into_iter().flat_map(|report| &mut report.status.containers) {
-        let ContainerState::Running { started_at } = container.state else { continue };
-        let is_alive = containers.is_some_and(|root| {
-            let id = container.name.parse();
-            id.is_ok_and(|id| {
-                root.load(&id).is_ok_and(|state| {
-                    lifecycle::status(root, &id, &state).is_ok_and(|status| status != Status::Stopped)
-                })
-            })
-        });
-        if is_alive {
-            is_running = true;
+/// Containers that run, by name, with the time of their creation where it can be read.
+type Live = BTreeMap<String, Option<SystemTime>>;
+
+/// The containers that run. The container layer and the kernel are asked, not the report: a supervisor that is killed may have
+/// started some since it wrote the last one.
+fn live(containers: &StateRoot) -> Result<Live> {
+    let mut live = Live::new();
+    for id in containers.entries()?.0 {
+        if id.as_str() == SANDBOX {
             continue;
         }
-        container.is_ready = false;
-        container.state = ContainerState::Terminated(Termination {
-            exit_code: None,
-            signal: None,
-            reason: "ContainerStatusUnknown".to_owned(),
-            message: "nobody was there to see it end".to_owned(),
-            started_at: Some(started_at),
-            finished_at: started_at,
-        });
+        let (is_live, created) = match containers.load(&id) {
+            // Its create was interrupted, or its delete.
+            Err(StateError::Unknown { .. }) => (false, None),
+            // Nobody knows what it is about: it may well live.
+            Err(_) => (true, None),
+            Ok(state) => {
+                let status = lifecycle::status(containers, &id, &state);
+                // The process of an interrupted create gives up by itself before it executes a program.
+                let is_live = !matches!(status, Ok(Status::Creating | Status::Stopped));
+                (is_live, state.created.parse().ok().map(|created: Timestamp| created.into()))
+            }
+        };
+        if is_live {
+            live.insert(id.to_string(), created);
+        }
     }
-    is_running
+    Ok(live)
+}
+
+/// Makes of what the last report says of the containers what they do now, as nobody was there to report it.
+fn correct(report: Option<&mut PodReport>, live: &Live) {
+    for container in report.into_iter().flat_map(|report| &mut report.status.containers) {
+        match (&container.state, live.get(&container.name)) {
+            (ContainerState::Running { .. }, Some(_)) => {}
+            (ContainerState::Running { started_at }, None) => {
+                let started_at = *started_at;
+                container.is_ready = false;
+                container.state = ContainerState::Terminated(Termination {
+                    exit_code: None,
+                    signal: None,
+                    reason: "ContainerStatusUnknown".to_owned(),
+                    message: "nobody was there to see it end".to_owned(),
+                    started_at: Some(started_at),
+                    finished_at: started_at,
+                });
+            }
+            (_, Some(created)) => {
+                let started_at = created.unwrap_or(SystemTime::UNIX_EPOCH);
+                let before = std::mem::replace(&mut container.state, ContainerState::Running { started_at });
+                if let ContainerState::Terminated(end) = before {
+                    container.last_termination = Some(end);
+                }
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use nix::unistd::getpid;
+    use runtime::state::ProcessIdentity;
+    use runtime::state::time::rfc3339;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::status::{ContainerStatus, PodStatus};
+
+    const CREATED: Duration = Duration::new(1_700_000_000, 5);
+
+    /// What `create` leaves of a container, with or without a process.
+    fn state(id: &str, process: Option<&ProcessIdentity>) -> Value {
+        json!({
+            "oci_version": "1.2.0", "id": id, "bundle": "/bundle", "rootfs": "/bundle/rootfs",
+            "created": rfc3339(SystemTime::UNIX_EPOCH + CREATED), "annotations": {},
+            "cgroup": format!("/podrt-test-no-such-group/{id}"), "process": process,
+        })
+    }
+
+    fn status(name: &str, state: ContainerState) -> ContainerStatus {
+        let name = name.to_owned();
+        ContainerStatus { name, state, last_termination: None, restart_count: 0, is_ready: false }
+    }
+
+    #[test]
+    fn what_runs_is_asked_of_the_container_layer() {
+        let temp = tempfile::tempdir().unwrap();
+        let own = ProcessIdentity::of(getpid()).unwrap();
+        let ended = ProcessIdentity { start_ticks: own.start_ticks + 1, ..own.clone() };
+        for (id, text) in [
+            (SANDBOX, Some(state(SANDBOX, Some(&own)).to_string())),
+            // In no cgroup of its own, so nobody's to call ended.
+            ("alive", Some(state("alive", Some(&own)).to_string())),
+            ("ended", Some(state("ended", Some(&ended)).to_string())),
+            ("creating", Some(state("creating", None).to_string())),
+            ("begun", None),
+            ("damaged", Some("{".to_owned())),
+        ] {
+            fs::create_dir(temp.path().join(id)).unwrap();
+            if let Some(text) = text {
+                fs::write(temp.path().join(id).join("state.json"), text).unwrap();
+            }
+        }
+        let found = live(&StateRoot::new(temp.path())).unwrap();
+        let wanted = [("alive", Some(SystemTime::UNIX_EPOCH + CREATED)), ("damaged", None)];
+        assert_eq!(found, wanted.map(|(id, created)| (id.to_owned(), created)).into());
+        assert_eq!(live(&StateRoot::new(temp.path().join("absent"))).unwrap(), Live::new());
+    }
+
+    #[test]
+    fn the_report_is_corrected_both_ways() {
+        let at = SystemTime::UNIX_EPOCH + CREATED;
+        let end = Termination {
+            exit_code: Some(1),
+            signal: None,
+            reason: "Error".to_owned(),
+            message: String::new(),
+            started_at: Some(at),
+            finished_at: at,
+        };
+        let waiting =
+            || ContainerState::Waiting { reason: "ContainerCreating".to_owned(), message: String::new() };
+        let containers = vec![
+            status("stays", ContainerState::Running { started_at: at }),
+            status("gone", ContainerState::Running { started_at: at }),
+            status("unreported", waiting()),
+            status("again", ContainerState::Terminated(end.clone())),
+            status("waits", waiting()),
+        ];
+        let status = PodStatus { phase: Phase::Pending, reason: None, message: None, containers };
+        let mut report = PodReport { status, sandbox_pid: None, is_begun: true, is_finished: false };
+        let live = ["stays", "unreported", "again"].map(|name| (name.to_owned(), Some(at))).into();
+        correct(Some(&mut report), &live);
+        let containers = report.status.containers;
+        let runs = ContainerState::Running { started_at: at };
+        assert_eq!([&containers[0].state, &containers[2].state, &containers[3].state], [&runs; 3]);
+        assert_eq!(containers[3].last_termination, Some(end));
+        assert!(matches!(&containers[1].state, ContainerState::Terminated(end) if end.exit_code.is_none()));
+        assert_eq!(containers[4].state, waiting());
+    }
 }

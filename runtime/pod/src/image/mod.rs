@@ -36,7 +36,7 @@ pub use error::ImageError;
 pub use limits::{Budget, LimitExceeded, Limits};
 pub use members::ArchiveError;
 pub use store::{Collector, ImageStore, Lease};
-pub use user::{UserError, UserIds, resolve_user};
+pub use user::{UserError, UserIds, resolve_uid, resolve_user};
 
 /// An image that is ready to be mounted.
 #[derive(Debug)]

@@ -69,7 +69,7 @@ pub enum UserError {
     },
 }
 
-/// Looks up `user`, `uid`, `user:group` or `uid:gid` below a root directory, as Docker and containerd do: a number needs no
+/// Looks up an image's `user`, `uid`, `user:group` or `uid:gid` below a root directory, as Docker and containerd do: a number needs no
 /// entry, and a group that is given stands in place of all groups of the user.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ pub fn resolve_user(root: BorrowedFd<'_>, user: &str) -> Result<UserIds, UserErr
         uid,
         gid: entry.as_ref().map_or(0, |entry| entry.gid),
         additional_gids: Vec::new(),
-        home: entry.as_ref().map(|entry| PathBuf::from(entry.home)).filter(|home| home.is_absolute()),
+        home: entry.as_ref().and_then(PasswdEntry::home),
     };
     if let Some(group) = group {
         let number = id(group).map_err(|()| invalid())?;
@@ -105,14 +105,36 @@ pub fn resolve_user(root: BorrowedFd<'_>, user: &str) -> Result<UserIds, UserErr
             .find(|entry| entry.name == group || Some(entry.gid) == number);
         ids.gid = entry.map(|entry| entry.gid).or(number).ok_or_else(|| unknown(group, "/etc/group"))?;
     } else if let Some(entry) = entry {
-        let groups = read(root, user, "/etc/group")?;
-        for group in lines(&groups).filter_map(GroupEntry::parse).filter(|group| group.has(entry.name)) {
-            if group.gid != ids.gid && !ids.additional_gids.contains(&group.gid) {
-                ids.additional_gids.push(group.gid);
-            }
-        }
+        ids.additional_gids = memberships(root, user, &entry)?;
     }
     Ok(ids)
+}
+
+/// Looks up what goes with a number that the manifest gives: whatever the image's files say, the user is that number. As
+/// containerd does, a line of `/etc/passwd` counts by its number only, so that none whose name looks like it stands in its place.
+///
+/// # Errors
+/// What is wrong with the image's files.
+pub fn resolve_uid(root: BorrowedFd<'_>, uid: u32) -> Result<UserIds, UserError> {
+    let user = uid.to_string();
+    let passwd = read(root, &user, "/etc/passwd")?;
+    let Some(entry) = lines(&passwd).filter_map(PasswdEntry::parse).find(|entry| entry.uid == uid) else {
+        return Ok(UserIds { uid, gid: 0, additional_gids: Vec::new(), home: None });
+    };
+    let additional_gids = memberships(root, &user, &entry)?;
+    Ok(UserIds { uid, gid: entry.gid, additional_gids, home: entry.home() })
+}
+
+/// The groups that a user is a member of by `/etc/group`, but for its primary one.
+fn memberships(root: BorrowedFd<'_>, user: &str, entry: &PasswdEntry<'_>) -> Result<Vec<u32>, UserError> {
+    let groups = read(root, user, "/etc/group")?;
+    let mut gids = Vec::new();
+    for group in lines(&groups).filter_map(GroupEntry::parse).filter(|group| group.has(entry.name)) {
+        if group.gid != entry.gid && !gids.contains(&group.gid) {
+            gids.push(group.gid);
+        }
+    }
+    Ok(gids)
 }
 
 /// A number, `None` for what is a name, an error for a number that no user has: the highest means none to the kernel.
@@ -140,6 +162,10 @@ impl<'a> PasswdEntry<'a> {
         let (uid, gid) = (id(fields.get(2)?).ok()??, id(fields.get(3)?).ok()??);
         let home = fields.get(5).copied().unwrap_or_default();
         Some(Self { name: fields.first().filter(|name| !name.is_empty())?, uid, gid, home })
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        Some(PathBuf::from(self.home)).filter(|home| home.is_absolute())
     }
 }
 
@@ -203,6 +229,28 @@ mod tests {
         fs::write(temp.path().join("etc/passwd"), PASSWD).unwrap();
         fs::write(temp.path().join("etc/group"), GROUP).unwrap();
         temp
+    }
+
+    #[test]
+    fn a_number_of_the_manifest_is_that_user_whatever_the_image_says() {
+        let root = root();
+        let passwd = "1000:x:0:0::/root:/bin/sh\n7:x:70:70::/:/\nlate:x:1000:1001::/srv:/bin/sh\n";
+        fs::write(root.path().join("etc/passwd"), passwd).unwrap();
+        fs::write(root.path().join("etc/group"), "disk:x:6:1000\nlog:x:20:late\nlate:x:1001:late\n").unwrap();
+        let fd = File::open(root.path()).unwrap();
+        let is = |uid: u32, gid: u32, additional: &[u32], home: Option<&str>| {
+            let wanted =
+                UserIds { uid, gid, additional_gids: additional.to_vec(), home: home.map(PathBuf::from) };
+            assert_eq!(resolve_uid(fd.as_fd(), uid).unwrap(), wanted);
+        };
+        is(1000, 1001, &[20], Some("/srv"));
+        is(7, 0, &[], None);
+        is(0, 0, &[6], Some("/root"));
+        fs::remove_file(root.path().join("etc/passwd")).unwrap();
+        is(1000, 0, &[], None);
+        // An image's own user is a name first, as Docker has it.
+        fs::write(root.path().join("etc/passwd"), passwd).unwrap();
+        assert_eq!(look_up(&root, "1000").unwrap().uid, 0);
     }
 
     fn look_up(root: &tempfile::TempDir, user: &str) -> Result<UserIds, UserError> {

@@ -202,7 +202,16 @@ fn make_veth(
 /// # Errors
 /// The failed operation; what could not be removed keeps its lease.
 pub fn disconnect(dir: &Path, pod: &str) -> Result<(), NetError> {
-    let Some(leases) = LeaseDir::lock_existing(dir)? else { return Ok(()) };
+    disconnect_if(dir, pod, || true).map(drop)
+}
+
+/// The same, if that is still right once nobody can take a lease or give one back; true when it was. A lease that a new pod of the
+/// name has taken meanwhile is that pod's.
+///
+/// # Errors
+/// As [`disconnect`].
+pub fn disconnect_if(dir: &Path, pod: &str, is_right: impl FnOnce() -> bool) -> Result<bool, NetError> {
+    let Some(leases) = LeaseDir::lock_existing(dir)?.filter(|_| is_right()) else { return Ok(false) };
     let runtime = new_runtime()?;
     let mut is_known = true;
     if let Some(entry) = leases.find(pod)? {
@@ -225,7 +234,7 @@ pub fn disconnect(dir: &Path, pod: &str) -> Result<(), NetError> {
     if n_left == 0 || !is_known {
         sweep(&leases, &Session::open(&runtime)?)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Removes the interfaces that were made for this directory and that no lease names; returns their names. Needs

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! DIR/                locked with flock(2) while a lease is given or taken back
-//! DIR/POD@ADDRESS     a lease, as JSON; the name alone tells which addresses are taken
+//! DIR/POD@ADDRESS     a lease, as JSON; the name alone tells which addresses are taken; of a long name of a pod, that
+//!                     is its begin, `~` and its digest
 //! DIR/.new            a lease that is being written, for rename(2)
 //! ```
 //!
 //! A lease is there before anything of the kernel is made for it, and is removed after that is gone. So what carries the mark
 //! of this directory and has no lease is a remainder, and may be removed by whoever has the lock.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -25,8 +27,14 @@ use super::bridge::VETH_PREFIX;
 use super::{Bridge, NetError};
 
 const NEW: &str = ".new";
-/// Room for the address and the separator in the 255 bytes of a file name.
-const POD_MAX: usize = 200;
+/// The longest name that the API gives a pod.
+const POD_MAX: usize = 253;
+/// The longest that is in the name of a file as it is: with separator and address that has at most 255 bytes.
+const PLAIN_MAX: usize = 200;
+/// How much of a longer one is, beside its digest: for people.
+const BEGIN: usize = 100;
+/// Between begin and digest; no name of a pod has it.
+const CUT: char = '~';
 
 /// The address of a pod, and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +106,7 @@ pub fn lease(dir: &Path, pod: &str, bridge: &Bridge) -> Result<Lease, NetError> 
 /// # Errors
 /// [`NetError::Damaged`], else the failed operation. A directory that does not exist has none.
 pub fn find(dir: &Path, pod: &str) -> Result<Option<Lease>, NetError> {
-    match leases(dir)?.into_iter().find(|entry| entry.pod == pod) {
+    match leases(dir)?.into_iter().find(|entry| entry.is_of(pod)) {
         Some(entry) => read(dir, &entry).map(Some),
         None => Ok(None),
     }
@@ -107,7 +115,7 @@ pub fn find(dir: &Path, pod: &str) -> Result<Option<Lease>, NetError> {
 /// A lease by the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseEntry {
-    /// Whose it is.
+    /// Whose it is: the pod's name, or of a long one the begin and its digest. Every function here that takes a name takes this.
     pub pod: String,
     /// Address of the pod.
     pub address: Ipv4Addr,
@@ -116,8 +124,18 @@ pub struct LeaseEntry {
 impl LeaseEntry {
     fn parse(name: &OsStr) -> Option<Self> {
         let (pod, address) = name.to_str()?.rsplit_once('@')?;
-        check_pod(pod).ok()?;
+        let (begin, digest) =
+            pod.split_once(CUT).map_or((pod, None), |(begin, digest)| (begin, Some(digest)));
+        check_pod(begin).ok()?;
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digest.is_none_or(is_digest).then_some(())?;
         Some(Self { pod: pod.to_owned(), address: address.parse().ok()? })
+    }
+
+    /// True when the lease is that of the pod of this name.
+    #[must_use]
+    pub fn is_of(&self, pod: &str) -> bool {
+        self.pod == short(pod)
     }
 
     fn file(&self) -> String {
@@ -145,6 +163,18 @@ pub fn leases(dir: &Path) -> Result<Vec<LeaseEntry>, NetError> {
     Ok(entries)
 }
 
+/// The name of a pod as it is in that of a file; what is short already stays as it is.
+fn short(pod: &str) -> Cow<'_, str> {
+    match pod.get(..BEGIN).filter(|_| pod.len() > PLAIN_MAX) {
+        None => pod.into(),
+        Some(begin) => {
+            let digest: String =
+                Sha256::digest(pod.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{begin}{CUT}{digest}").into()
+        }
+    }
+}
+
 /// The name must be one of a file, and unlike all other names here.
 fn check_pod(pod: &str) -> Result<(), NetError> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -159,7 +189,7 @@ fn read(dir: &Path, entry: &LeaseEntry) -> Result<Lease, NetError> {
     let text = fs::read(&path).map_err(NetError::file("read", &path))?;
     let damaged = |reason: String| NetError::Damaged { path: path.clone(), reason };
     let lease: Lease = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    if lease.pod != entry.pod || lease.address != entry.address {
+    if !entry.is_of(&lease.pod) || lease.address != entry.address {
         return Err(damaged(format!("it is that of {} with {}", lease.pod, lease.address)));
     }
     if !lease.bridge.subnet().has_pod(lease.address) || lease.host_interface != host_interface(lease.address)
@@ -211,7 +241,7 @@ impl LeaseDir {
 
     fn lease(&self, pod: &str, bridge: &Bridge) -> Result<Lease, NetError> {
         let entries = leases(&self.path)?;
-        if let Some(entry) = entries.iter().find(|entry| entry.pod == pod) {
+        if let Some(entry) = entries.iter().find(|entry| entry.is_of(pod)) {
             let lease = read(&self.path, entry)?;
             if lease.bridge != *bridge {
                 let (has, wanted) = (lease.bridge, bridge.clone());
@@ -233,7 +263,8 @@ impl LeaseDir {
 
     fn save(&self, lease: &Lease) -> Result<(), NetError> {
         let new = self.path.join(NEW);
-        let path = self.path.join(LeaseEntry { pod: lease.pod.clone(), address: lease.address }.file());
+        let entry = LeaseEntry { pod: short(&lease.pod).into_owned(), address: lease.address };
+        let path = self.path.join(entry.file());
         let text = serde_json::to_vec_pretty(lease)
             .map_err(|error| NetError::Damaged { path: path.clone(), reason: error.to_string() })?;
         let mut options = OpenOptions::new();
@@ -245,7 +276,7 @@ impl LeaseDir {
 
     /// The lease of a pod, by name.
     pub(super) fn find(&self, pod: &str) -> Result<Option<LeaseEntry>, NetError> {
-        Ok(leases(&self.path)?.into_iter().find(|entry| entry.pod == pod))
+        Ok(leases(&self.path)?.into_iter().find(|entry| entry.is_of(pod)))
     }
 
     pub(super) fn read(&self, entry: &LeaseEntry) -> Result<Lease, NetError> {
@@ -348,6 +379,30 @@ mod tests {
             assert!(matches!(error, NetError::PodName { .. }), "{pod:?}: {error}");
         }
         lease(temp.path(), &"x".repeat(POD_MAX), &Bridge::default()).unwrap();
+    }
+
+    #[test]
+    fn long_names_are_told_apart() {
+        let temp = tempfile::tempdir().unwrap();
+        let name = |length: usize, end: &str| format!("{}{end}", "x".repeat(length - end.len()));
+        let names = [name(200, "a"), name(201, "a"), name(201, "b"), name(POD_MAX, "a"), name(POD_MAX, "b")];
+        for pod in &names {
+            let lease = lease(temp.path(), pod, &Bridge::default()).unwrap();
+            assert_eq!(find(temp.path(), pod).unwrap(), Some(lease));
+        }
+        let entries = leases(temp.path()).unwrap();
+        assert_eq!(entries.len(), names.len());
+        for (pod, entry) in names.iter().zip(&entries) {
+            assert!(entry.is_of(pod) && entry.is_of(&entry.pod), "{entry:?}");
+            assert_eq!(names.iter().filter(|pod| entry.is_of(pod)).count(), 1, "{entry:?}");
+            // It is found by what its file is called, too.
+            assert_eq!(find(temp.path(), &entry.pod).unwrap().unwrap().pod, *pod);
+        }
+        let locked = LeaseDir::lock(temp.path()).unwrap();
+        locked.remove(&locked.find(&names[3]).unwrap().unwrap()).unwrap();
+        drop(locked);
+        assert_eq!(find(temp.path(), &names[3]).unwrap(), None);
+        assert_eq!(leases(temp.path()).unwrap().len(), names.len() - 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 pub use bridge::{Bridge, BridgeError, Subnet};
-pub use connect::{collect, connect, disconnect, loopback};
+pub use connect::{collect, connect, disconnect, disconnect_if, loopback};
 pub use lease::{Lease, LeaseEntry, Mark, find, lease, leases};
 
 /// A network that could not be made or removed.
@@ -39,7 +39,7 @@ pub enum NetError {
     },
     /// The name of a pod cannot be that of a file.
     #[error(
-        "pod name {pod:?} cannot name a lease: it must be 1 to 200 letters, digits, '.', '_' or '-', and not begin with '.'"
+        "pod name {pod:?} cannot name a lease: it must be 1 to 253 letters, digits, '.', '_' or '-', and not begin with '.'"
     )]
     PodName {
         /// What was given.

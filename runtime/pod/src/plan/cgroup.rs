@@ -4,7 +4,7 @@
 //! `shares` become `cpu.weight` by the container layer.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::spec::{ContainerKind, ContainerSpec, PodSpec, Resources};
 
@@ -14,6 +14,9 @@ const PERIOD_US: u64 = 100_000;
 const MIN_QUOTA_US: u64 = 1_000;
 const MIN_SHARES: u64 = 2;
 const MAX_SHARES: u64 = 262_144;
+
+/// Which cgroups have where the kernel counts swap; that of the root never has it.
+pub const SWAP_MAX: &str = "memory.swap.max";
 
 /// `status.qosClass`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -57,35 +60,38 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
     }
 }
 
-/// `oom_score_adj` of a container, given the node's memory in bytes.
+/// `oom_score_adj` of a container, given the node's memory in bytes. A sidecar is ended no sooner than the main containers that it
+/// serves: it counts as if it asked for as much as the least of them, at least.
 #[must_use]
 pub fn oom_score_adj(spec: &PodSpec, container: &ContainerSpec, node_memory_bytes: u64) -> i64 {
     match qos_class(spec) {
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
         QosClass::Burstable => {
-            let request = container.resources.memory_request_bytes.unwrap_or(0);
+            let asks = |container: &ContainerSpec| container.resources.memory_request_bytes.unwrap_or(0);
+            let main = spec.containers.iter().filter(|container| container.kind == ContainerKind::Main);
+            let least = main.map(asks).min().filter(|_| container.kind == ContainerKind::Sidecar);
+            let request = asks(container).max(least.unwrap_or(0));
             let used = u128::from(request) * 1000 / u128::from(node_memory_bytes.max(1));
             (1000 - i64::try_from(used).unwrap_or(1000)).clamp(2, 999)
         }
     }
 }
 
-/// `linux.resources` of a container.
+/// `linux.resources` of a container, on a kernel that has `memory.swap.max` or not.
 #[must_use]
-pub fn of_container(resources: &Resources) -> Value {
-    let mut value = settings(resources);
-    if resources.memory_limit_bytes.is_some() {
-        // A container that is out of memory goes as a whole, as the kubelet wants it with cgroup v2.
-        value.insert("unified".to_owned(), json!({"memory.oom.group": "1"}));
-    }
-    Value::Object(value)
+pub fn of_container(resources: &Resources, has_swap_max: bool) -> Value {
+    let mut value = settings(resources, has_swap_max);
+    // A container that is out of memory goes as a whole, as the kubelet wants it with cgroup v2: also one without a limit, for
+    // the limit may be the pod's.
+    value["unified"]["memory.oom.group"] = json!("1");
+    value
 }
 
-/// `linux.resources` of the pod's cgroup.
+/// `linux.resources` of the pod's cgroup, on a kernel that has `memory.swap.max` or not.
 #[must_use]
-pub fn of_pod(spec: &PodSpec) -> Value {
-    Value::Object(settings(&pod_resources(spec)))
+pub fn of_pod(spec: &PodSpec, has_swap_max: bool) -> Value {
+    settings(&pod_resources(spec), has_swap_max)
 }
 
 /// What the containers together may ask for and use: `spec.resources` where it is set, else the sum.
@@ -122,21 +128,23 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
     }
 }
 
-fn settings(resources: &Resources) -> Map<String, Value> {
+fn settings(resources: &Resources, has_swap_max: bool) -> Value {
     let shares = resources
         .cpu_request_milli
         .map_or(MIN_SHARES, |milli| (milli.saturating_mul(1024) / 1000).clamp(MIN_SHARES, MAX_SHARES));
-    let mut cpu = json!({"shares": shares});
+    let mut value = json!({"cpu": {"shares": shares}});
     if let Some(milli) = resources.cpu_limit_milli.filter(|milli| *milli > 0) {
-        cpu["period"] = json!(PERIOD_US);
-        cpu["quota"] = json!((milli.saturating_mul(PERIOD_US) / 1000).max(MIN_QUOTA_US));
+        value["cpu"]["period"] = json!(PERIOD_US);
+        value["cpu"]["quota"] = json!((milli.saturating_mul(PERIOD_US) / 1000).max(MIN_QUOTA_US));
     }
-    let mut map = Map::new();
-    map.insert("cpu".to_owned(), cpu);
     if let Some(bytes) = resources.memory_limit_bytes.filter(|bytes| *bytes > 0) {
-        map.insert("memory".to_owned(), json!({"limit": bytes}));
+        value["memory"] = json!({"limit": bytes});
     }
-    map
+    if has_swap_max {
+        // `NoSwap`, the kubelet's default: what could go to the node's swap would be no part of a limit of memory.
+        value["unified"] = json!({SWAP_MAX: "0"});
+    }
+    value
 }
 
 #[cfg(test)]
@@ -178,11 +186,9 @@ mod tests {
     fn a_small_limit_is_the_smallest_quota_that_the_kernel_takes() {
         for (cpu, quota) in [("1m", 1000), ("9m", 1000), ("10m", 1000), ("11m", 1100), ("1.5", 150_000)] {
             let spec = pod(&[], &[("a", limits(cpu, "1Gi"))]);
-            assert_eq!(of_container(&spec.containers[0].resources)["cpu"]["quota"], quota, "{cpu}");
-            assert_eq!(
-                of_pod(&spec)["cpu"],
-                json!({"shares": of_pod(&spec)["cpu"]["shares"], "period": 100_000, "quota": quota})
-            );
+            assert_eq!(of_container(&spec.containers[0].resources, true)["cpu"]["quota"], quota, "{cpu}");
+            let cpu = &of_pod(&spec, true)["cpu"];
+            assert_eq!(*cpu, json!({"shares": cpu["shares"], "period": 100_000, "quota": quota}));
         }
     }
 
@@ -190,11 +196,22 @@ mod tests {
     fn shares_follow_the_request() {
         for (cpu, shares) in [("0", 2), ("1m", 2), ("500m", 512), ("2", 2048), ("1000", 262_144)] {
             let spec = pod(&[], &[("a", json!({"requests": {"cpu": cpu}}))]);
-            assert_eq!(
-                of_container(&spec.containers[0].resources),
-                json!({"cpu": {"shares": shares}}),
-                "{cpu}"
-            );
+            let cpu_of = &of_container(&spec.containers[0].resources, true)["cpu"];
+            assert_eq!(*cpu_of, json!({"shares": shares}), "{cpu}");
+        }
+    }
+
+    #[test]
+    fn memory_is_no_swap_and_a_container_goes_as_a_whole() {
+        for resources in [json!({}), limits("1", "1Gi"), json!({"limits": {"cpu": "1"}})] {
+            let spec = pod(&[], &[("a", resources.clone())]);
+            let container = |has_swap_max| of_container(&spec.containers[0].resources, has_swap_max);
+            let (swap, group) = (json!({"memory.swap.max": "0"}), json!({"memory.oom.group": "1"}));
+            let both = json!({"memory.swap.max": "0", "memory.oom.group": "1"});
+            assert_eq!(container(true)["unified"], both, "{resources}");
+            assert_eq!(container(false)["unified"], group, "{resources}");
+            assert_eq!(of_pod(&spec, true)["unified"], swap, "{resources}");
+            assert_eq!(of_pod(&spec, false)["unified"], Value::Null, "{resources}");
         }
     }
 
@@ -225,5 +242,15 @@ mod tests {
         for (memory, score) in [("1Ki", 999), ("5Gi", 500), ("20Gi", 2)] {
             assert_eq!(adj(json!({"requests": {"memory": memory}})), score, "{memory}");
         }
+    }
+
+    #[test]
+    fn a_sidecar_is_ended_no_sooner_than_whom_it_serves() {
+        let asks = |memory: &str| json!({"requests": {"memory": memory}});
+        let init = [("init", json!({})), ("sidecar-a", asks("1Gi")), ("sidecar-b", asks("8Gi"))];
+        let spec = pod(&init, &[("a", asks("4Gi")), ("b", asks("2Gi"))]);
+        let scores: Vec<i64> =
+            spec.containers.iter().map(|container| oom_score_adj(&spec, container, 10 << 30)).collect();
+        assert_eq!(scores, [999, 800, 200, 600, 800]);
     }
 }

@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub sandbox: Sandbox,
     /// Memory of the node in bytes.
     pub node_memory_bytes: u64,
+    /// Cgroups have `memory.swap.max`.
+    pub has_swap_max: bool,
     /// Names of all capabilities of the kernel.
     pub capabilities: &'a [String],
     /// The text of `seccompProfile.localhostProfile`, parsed.
@@ -69,7 +71,7 @@ pub fn config(
     let mut linux = json!({
         "namespaces": namespaces(spec, facts.sandbox),
         "cgroupsPath": places.cgroup.join(&container.name),
-        "resources": cgroup::of_container(&container.resources),
+        "resources": cgroup::of_container(&container.resources, facts.has_swap_max),
         "maskedPaths": masked,
         "readonlyPaths": readonly,
     });

@@ -25,7 +25,7 @@ pub const DEFAULT_CAPABILITIES: [&str; 14] = [
 const ALL: &str = "ALL";
 
 /// What would tell a container about the node, or let it change the node.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -36,6 +36,7 @@ const MASKED: [&str; 11] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -101,6 +102,15 @@ mod tests {
     fn all_in_one_list_is_modified_by_the_other() {
         assert_eq!(names(&["CAP_KILL"], &["ALL"]), ["CAP_KILL"]);
         assert_eq!(names(&["ALL"], &["CAP_KILL"]), ["CAP_CHOWN", "CAP_SYS_ADMIN"]);
+    }
+
+    #[test]
+    fn what_tells_of_the_node_is_masked() {
+        let (masked, readonly) = masks(&SecuritySpec::default());
+        for path in ["/proc/kcore", "/sys/devices/virtual/powercap", "/sys/firmware"] {
+            assert!(masked.as_array().unwrap().contains(&json!(path)), "{path}");
+        }
+        assert!(readonly.as_array().unwrap().contains(&json!("/proc/sys")));
     }
 
     #[test]

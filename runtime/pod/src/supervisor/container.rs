@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::node::Node;
 use super::output::{Output, with_output};
 use super::rootfs;
-use crate::image::{UserIds, resolve_user};
+use crate::image::{UserIds, resolve_uid, resolve_user};
 use crate::logs::{self, Limits, LogWriter};
 use crate::machine::Exit;
 use crate::plan::container::{Facts, PlanError, config as container_config};
@@ -202,6 +202,7 @@ impl Workshop<'_> {
             user: &found.user,
             sandbox: found.sandbox,
             node_memory_bytes: node.memory_bytes,
+            has_swap_max: node.has_swap_max,
             capabilities: &node.capabilities,
             seccomp: found.seccomp.as_ref(),
         };
@@ -215,12 +216,12 @@ impl Workshop<'_> {
     fn user(&self, spec: &ContainerSpec, image: &StoredImage, root: &Path) -> Result<UserIds> {
         let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .context("open the root file system")?;
-        let named = match spec.security.user {
-            Some(uid) => uid.to_string(),
-            None => image.config.user.clone().unwrap_or_default(),
+        let named = image.config.user.as_deref().filter(|named| !named.is_empty());
+        let mut user = match (spec.security.user, named) {
+            (Some(uid), _) => resolve_uid(root.as_fd(), uid)?,
+            (None, Some(named)) => resolve_user(root.as_fd(), named)?,
+            (None, None) => resolve_uid(root.as_fd(), 0)?,
         };
-        let named = if named.is_empty() { "0" } else { &named };
-        let mut user = resolve_user(root.as_fd(), named)?;
         if let Some(gid) = spec.security.group {
             user.gid = gid;
         }

@@ -95,9 +95,9 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
     let record = pod.record()?;
     let signals = take_signals()?;
     spawn::settle(pod)?;
-    let node = Node::read()?;
-    rootfs::enter_own_namespace()?;
     let cgroup = record.cgroup().map_err(anyhow::Error::msg)?;
+    let node = Node::read(&cgroup)?;
+    rootfs::enter_own_namespace()?;
     let places = Places { cgroup: cgroup.to_string().into(), pod: pod.path().to_owned() };
     let null = container::open_null().context("open /dev/null")?;
     let workshop = Workshop {

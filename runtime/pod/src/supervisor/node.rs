@@ -3,9 +3,12 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use runtime::cgroup::CgroupPath;
 use runtime::launch;
 use runtime::plan::KernelFeatures;
 use runtime::spec::capabilities;
+
+use crate::plan::cgroup::SWAP_MAX;
 
 /// The facts.
 #[derive(Debug)]
@@ -14,12 +17,15 @@ pub(super) struct Node {
     pub(super) kernel: KernelFeatures,
     /// `MemTotal` in bytes.
     pub(super) memory_bytes: u64,
+    /// Cgroups have `memory.swap.max`.
+    pub(super) has_swap_max: bool,
     /// Names of the kernel's capabilities.
     pub(super) capabilities: Vec<String>,
 }
 
 impl Node {
-    pub(super) fn read() -> Result<Self> {
+    /// `pod` is the pod's cgroup.
+    pub(super) fn read(pod: &CgroupPath) -> Result<Self> {
         let kernel = launch::read_features().context("read the capabilities of the process")?;
         let known = usize::from(kernel.last_capability) + 1;
         let capabilities = capabilities::names().into_iter().take(known).collect();
@@ -28,6 +34,7 @@ impl Node {
             .lines()
             .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok())
             .context("/proc/meminfo has no MemTotal")?;
-        Ok(Self { kernel, memory_bytes: kib * 1024, capabilities })
+        let has_swap_max = pod.directory().join(SWAP_MAX).exists();
+        Ok(Self { kernel, memory_bytes: kib * 1024, has_swap_max, capabilities })
     }
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 
 use crate::plan::Places;
 use crate::removal;
@@ -128,7 +128,8 @@ pub(super) fn detach_sub_paths(container: &ContainerSpec, places: &Places) {
     indices.for_each(|(index, _)| detach(&places.sub_path(&container.name, index)));
 }
 
-/// Opens a path inside of a directory; missing directories are made. No link leads out.
+/// Opens a path inside of a directory; missing directories are made, with the mode of that one, as the kubelet does: who may write
+/// to the volume may write there. The group comes with its set-group-ID bit. No link leads out.
 fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let top = open(top, flags | OFlag::O_DIRECTORY, Mode::empty())
@@ -144,11 +145,12 @@ fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
         Err(Errno::ENOENT) => {}
         result => return result.map_err(told),
     }
+    let mode = Mode::from_bits_truncate(fstat(&top)?.st_mode & 0o1777);
     // Each part is looked up from the top: a link may lead to another directory of the volume.
     let (mut at, mut so_far) = (top.try_clone()?, PathBuf::new());
     for part in below.components() {
         let part = Path::new(part.as_os_str());
-        match nix::sys::stat::mkdirat(&at, part, Mode::from_bits_truncate(0o777)) {
+        match make_directory(&at, part, mode) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).with_context(|| format!("make {}", part.display())),
         }
@@ -156,6 +158,15 @@ fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
         at = find(&so_far, OFlag::O_DIRECTORY).map_err(told)?;
     }
     Ok(at)
+}
+
+/// Makes a directory with this mode, whatever the umask. Not by a change of mode: by then a container may have put another
+/// directory in its place.
+fn make_directory(at: &OwnedFd, name: &Path, mode: Mode) -> Result<(), Errno> {
+    let before = umask(Mode::empty());
+    let made = mkdirat(at, name, mode);
+    umask(before);
+    made
 }
 
 /// A root file system that stays when nobody has it mounted any more, until this is dropped: taking an overlay down takes longer
@@ -256,4 +267,34 @@ pub(super) fn directory(path: &Path, mode: u32) -> Result<()> {
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
     let permissions = fs::Permissions::from_mode(mode);
     fs::set_permissions(path, permissions).with_context(|| format!("set the mode of {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_sub_path_is_made_with_the_mode_of_its_volume() {
+        let temp = tempfile::tempdir().unwrap();
+        let before = temp.path().join("before");
+        fs::create_dir(&before).unwrap();
+        for (index, wanted) in [0o777, 0o700, 0o2777, 0o2770, 0o1777].into_iter().enumerate() {
+            let top = temp.path().join(index.to_string());
+            directory(&top, wanted).unwrap();
+            open_below(&top, Path::new("a/b")).unwrap();
+            assert_eq!((mode(&top.join("a")), mode(&top.join("a/b"))), (wanted, wanted), "{wanted:o}");
+            // What is there keeps its own.
+            directory(&top.join("a"), 0o751).unwrap();
+            open_below(&top, Path::new("a/c")).unwrap();
+            assert_eq!(mode(&top.join("a")), 0o751);
+        }
+        fs::create_dir(temp.path().join("after")).unwrap();
+        assert_eq!(mode(&temp.path().join("after")), mode(&before), "the umask is as it was");
+    }
 }

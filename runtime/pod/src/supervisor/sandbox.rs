@@ -27,7 +27,7 @@ pub(super) fn write_files(record: &PodRecord, places: &Places) -> Result<()> {
     for (name, text) in [
         ("hosts", files::hosts(spec, address, node_hosts.as_deref())),
         ("hostname", format!("{}\n", spec.hostname)),
-        ("resolv.conf", files::resolv_conf(&spec.dns, &resolv)),
+        ("resolv.conf", files::resolv_conf(&spec.dns, &resolv)?),
     ] {
         let path = places.etc(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;

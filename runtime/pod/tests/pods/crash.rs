@@ -18,6 +18,11 @@ use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("crash::containers_outlive_their_supervisor", containers_outlive_their_supervisor),
+    (
+        "crash::a_container_that_no_report_tells_of_is_not_lost",
+        a_container_that_no_report_tells_of_is_not_lost,
+    ),
+    ("crash::a_pod_without_containers_is_lost", a_pod_without_containers_is_lost),
     ("crash::a_supervisor_without_free_descriptors_says_so", a_supervisor_without_free_descriptors_says_so),
     ("crash::a_pod_ends_with_its_sandbox", a_pod_ends_with_its_sandbox),
     ("crash::a_reboot_is_recognised", a_reboot_is_recognised),
@@ -58,6 +63,62 @@ fn containers_outlive_their_supervisor() -> Result<(), Failed> {
         return fail(format!("gc says {gc:?}"));
     }
     cell.clean(&["orphan"])
+}
+
+/// The supervisor was killed after the start, and before the report of it.
+fn a_container_that_no_report_tells_of_is_not_lost() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let report = cell.root().join("pods/early/status.json");
+    let pod = cell.pod("early", &[cell.container("main", "exec sleep 1000")]);
+    let created = output(cell.command("create", &pod, &[])?)?;
+    expect("create", created.status.code(), Some(0))?;
+    let before = fs::read_to_string(&report)?;
+    cell.ok(&["start", "early"])?;
+    kill(supervisor(&cell, "early")?, Signal::SIGKILL)?;
+    cell.until("early", "unsupervised", |document| document["state"] == "Unsupervised")?;
+    let mut before: Value = serde_json::from_str(&before)?;
+    before["is_begun"] = json!(true);
+    fs::write(&report, before.to_string())?;
+
+    let document = cell.inspect("early")?;
+    expect("state", document["state"].as_str(), Some("Unsupervised"))?;
+    if document["containers"][0]["state"]["running"]["startedAt"].is_null() {
+        return fail(format!("its container does not run: {document}"));
+    }
+    let said = cell.fails(&["rm", "early"])?;
+    if !said.contains("it is Unsupervised") {
+        return fail(format!("rm says {said:?}"));
+    }
+    let said = cell.fails(&["gc"])?;
+    if !said.contains("rm --force early") {
+        return fail(format!("gc says {said:?}"));
+    }
+    expect("exec", cell.ok(&["exec", "early", "--", "echo", "alive"])?, "alive\n".to_owned())?;
+    cell.clean(&["early"])
+}
+
+fn a_pod_without_containers_is_lost() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("lost", &[cell.container("main", "exec sleep 1000")]);
+    for verb in ["rm", "gc"] {
+        cell.run(&pod, &[])?;
+        kill(supervisor(&cell, "lost")?, Signal::SIGKILL)?;
+        cell.until("lost", "unsupervised", |document| document["state"] == "Unsupervised")?;
+        fs::write(cell.cgroup("lost/main").join("cgroup.kill"), "1")?;
+        let document = cell.until("lost", "lost", |document| document["state"] == "Lost")?;
+        let end = &document["containers"][0]["state"]["terminated"];
+        expect("end", end["reason"].as_str(), Some("ContainerStatusUnknown"))?;
+        if verb == "gc" {
+            let said = cell.ok(&["gc"])?;
+            if !said.contains("remains of its containers") {
+                return fail(format!("gc says {said:?}"));
+            }
+            expect("gc again", cell.ok(&["gc"])?, String::new())?;
+        }
+        cell.ok(&["rm", "lost"])?;
+        cell.expect_clean()?;
+    }
+    Ok(())
 }
 
 /// A connection that nobody can take is the next thing that happens, again and again.

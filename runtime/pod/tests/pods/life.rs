@@ -337,6 +337,8 @@ fn requests_share_the_node() -> Result<(), Failed> {
         let weight = fs::read_to_string(cell.cgroup(below).join("cpu.weight"))?;
         expect(&format!("cpu.weight of {below}"), weight.trim(), wanted)?;
         expect("memory.max", fs::read_to_string(cell.cgroup(below).join("memory.max"))?.trim(), "max")?;
+        let swap = fs::read_to_string(cell.cgroup(below).join("memory.swap.max"))?;
+        expect(&format!("memory.swap.max of {below}"), swap.trim(), "0")?;
     }
     // A quarter of the node's memory is worth a quarter of 1000; 1000 itself is for those that ask for nothing.
     for (pod, name, wanted) in [
@@ -386,6 +388,9 @@ fn limits_are_in_the_cgroups() -> Result<(), Failed> {
     expect("pod memory.max", read("memory.max"), (96 << 20).to_string())?;
     expect("pod cpu.max", read("cpu.max"), "150000 100000".to_owned())?;
     expect("a memory.oom.group", read("a/memory.oom.group"), "1".to_owned())?;
+    for below in ["memory.swap.max", "a/memory.swap.max"] {
+        expect(below, read(below), "0".to_owned())?;
+    }
     expect("class", cell.inspect("limits")?["qosClass"].as_str(), Some("Guaranteed"))?;
     let score = cell.ok(&["exec", "limits", "-c", "a", "--", "cat", "/proc/1/oom_score_adj"])?;
     expect("oom_score_adj", score, "-997\n".to_owned())?;

@@ -20,7 +20,14 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+/// With it, this program tells who it is: a container that has a copy of it is asked.
+const EUID: &str = "--effective-uid";
+
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(EUID) {
+        println!("{}", nix::unistd::geteuid());
+        return ExitCode::SUCCESS;
+    }
     let mut arguments = Arguments::from_args();
     // They compare the whole host before and after.
     arguments.test_threads = Some(1);

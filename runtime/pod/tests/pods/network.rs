@@ -12,6 +12,7 @@ use crate::{Case, expect, fail};
 pub(crate) const CASES: &[Case] = &[
     ("network::without_one_there_is_loopback", without_one_there_is_loopback),
     ("network::two_pods_reach_each_other", two_pods_reach_each_other),
+    ("network::the_longest_name_has_an_address", the_longest_name_has_an_address),
     ("network::the_node_s_is_the_node_s", the_node_s_is_the_node_s),
 ];
 
@@ -52,6 +53,38 @@ fn two_pods_reach_each_other() -> Result<(), Failed> {
         return fail("there is no bridge");
     }
     cell.clean(&["server", "client"])
+}
+
+fn the_longest_name_has_an_address() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let name = format!("{0}.{0}.{0}.{1}", "x".repeat(63), "y".repeat(61));
+    cell.run(&cell.pod(&name, &[cell.container("main", "exec sleep 1000")]), &["--network", BRIDGE])?;
+    let address = cell.inspect(&name)?["podIP"].as_str().unwrap_or_default().to_owned();
+    if !address.starts_with("10.213.7.") {
+        return fail(format!("the address is {address:?}"));
+    }
+    expect("gc", cell.ok(&["gc"])?, String::new())?;
+    let seen = cell.ok(&["exec", &name, "--", "ip", "-o", "-4", "address", "show", "eth0"])?;
+    if !seen.contains(&address) {
+        return fail(format!("eth0 has {seen:?} instead of {address}"));
+    }
+    cell.clean(&[&name])?;
+    // Without its pod, it is a remainder.
+    let lease = cell.root().join("network");
+    cell.run(&cell.pod(&name, &[cell.container("main", "exec sleep 1000")]), &["--network", BRIDGE])?;
+    let files = || fs::read_dir(&lease).map_or(0, Iterator::count);
+    expect("leases", files(), 1)?;
+    let kept = lease.join(".kept");
+    let file = fs::read_dir(&lease)?.next().ok_or("no lease")??.path();
+    fs::copy(&file, &kept)?;
+    cell.ok(&["rm", "--force", &name])?;
+    fs::rename(&kept, &file)?;
+    let said = cell.ok(&["gc"])?;
+    if !said.contains("the pod is gone") {
+        return fail(format!("gc says {said:?}"));
+    }
+    expect("leases", files(), 0)?;
+    cell.expect_clean()
 }
 
 fn the_node_s_is_the_node_s() -> Result<(), Failed> {

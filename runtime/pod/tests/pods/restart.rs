@@ -198,8 +198,8 @@ fn out_of_memory_is_told() -> Result<(), Failed> {
 
 fn out_of_memory_by_the_pod_s_limit_is_told() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let container =
-        cell.container("main", "head -c 200000000 /dev/zero | tail -c 200000000 | cat >/dev/null");
+    let script = "head -c 200000000 /dev/zero | tail -c 200000000 | cat >/dev/null; echo survived";
+    let container = cell.container("main", script);
     let mut pod = cell.pod("podoom", &[container]);
     pod["spec"]["restartPolicy"] = json!("Never");
     pod["spec"]["resources"] = json!({"limits": {"memory": "16Mi"}});
@@ -207,6 +207,9 @@ fn out_of_memory_by_the_pod_s_limit_is_told() -> Result<(), Failed> {
     let _phase = cell.call(&["wait", "podoom"])?;
     let end = cell.container_status("podoom", "main")?["state"]["terminated"].clone();
     expect("reason", end["reason"].as_str(), Some("OOMKilled"))?;
+    // The container goes as a whole, also without a limit of its own.
+    expect("exit code", end["exitCode"].as_i64(), Some(137))?;
+    expect("output", cell.logs("podoom", "main")?, String::new())?;
     cell.clean(&["podoom"])
 }
 

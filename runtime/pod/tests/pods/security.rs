@@ -1,8 +1,10 @@
 //! securityContext.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use libtest_mimic::Failed;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
 use crate::fixture::{Cell, output, refuse};
@@ -10,11 +12,18 @@ use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
     ("security::users_and_groups_are_as_asked", users_and_groups_are_as_asked),
+    ("security::an_image_cannot_choose_another_user", an_image_cannot_choose_another_user),
     ("security::root_is_refused_where_it_must_not_be", root_is_refused_where_it_must_not_be),
     ("security::capabilities_are_as_asked", capabilities_are_as_asked),
     ("security::a_read_only_root_cannot_be_written", a_read_only_root_cannot_be_written),
     ("security::the_default_filter_refuses_namespaces", the_default_filter_refuses_namespaces),
     ("security::no_new_privileges_are_taken", no_new_privileges_are_taken),
+    ("security::a_setuid_program_gains_nothing_then", a_setuid_program_gains_nothing_then),
+    ("security::devices_of_an_image_cannot_be_opened", devices_of_an_image_cannot_be_opened),
+    (
+        "security::odd_personalities_are_refused_by_the_default_filter",
+        odd_personalities_are_refused_by_the_default_filter,
+    ),
     ("security::names_with_odd_bytes_do_no_harm", names_with_odd_bytes_do_no_harm),
 ];
 
@@ -36,6 +45,18 @@ fn users_and_groups_are_as_asked() -> Result<(), Failed> {
     expect("id", said(&cell, "id -u; id -g", security)?, "1000\n1001\n".to_owned())?;
     // As /etc/group of the image has it.
     expect("groups", said(&cell, "id -G", json!({"runAsUser": 1000}))?, "1001 1002\n".to_owned())
+}
+
+fn an_image_cannot_choose_another_user() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // A name that looks like the number.
+    fs::write(
+        cell.path().join("rootfs/etc/passwd"),
+        "1000:x:0:0::/root:/bin/sh\nroot:x:0:0::/root:/bin/sh\n",
+    )?;
+    let security = json!({"runAsUser": 1000, "runAsNonRoot": true});
+    let script = "sed -n 's/^[UG]id:\\t//p' /proc/self/status";
+    expect("ids", said(&cell, script, security)?, "1000\t1000\t1000\t1000\n0\t0\t0\t0\n".to_owned())
 }
 
 fn root_is_refused_where_it_must_not_be() -> Result<(), Failed> {
@@ -84,6 +105,43 @@ fn no_new_privileges_are_taken() -> Result<(), Failed> {
     let script = "grep NoNewPrivs /proc/self/status";
     let out = said(&cell, script, json!({"allowPrivilegeEscalation": false}))?;
     expect("no_new_privs", out.split_whitespace().next_back(), Some("1"))
+}
+
+fn a_setuid_program_gains_nothing_then() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let program = cell.path().join("rootfs/bin/euid");
+    fs::copy("/proc/self/exe", &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755))?;
+    for (may_gain, wanted) in [(true, "0\n"), (false, "1000\n")] {
+        let security = json!({"runAsUser": 1000, "allowPrivilegeEscalation": may_gain});
+        let found = said(&cell, &format!("euid {}", crate::EUID), security)?;
+        expect(&format!("allowPrivilegeEscalation: {may_gain}"), found.as_str(), wanted)?;
+    }
+    Ok(())
+}
+
+fn devices_of_an_image_cannot_be_opened() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // A serial line, a loop device, and what every container has.
+    for (name, kind, major, minor) in
+        [("serial", SFlag::S_IFCHR, 4, 64), ("loop", SFlag::S_IFBLK, 7, 0), ("null", SFlag::S_IFCHR, 1, 3)]
+    {
+        let path = cell.path().join("rootfs/data").join(name);
+        mknod(&path, kind, Mode::from_bits_truncate(0o666), makedev(major, minor))?;
+    }
+    let script = "for name in serial loop null; do \
+        head -c 0 /data/$name >/dev/null 2>/tmp/said && echo opened || sed 's/.*: //' /tmp/said; done";
+    let refused = "Operation not permitted\n".repeat(2);
+    expect("opens", said(&cell, script, json!({}))?, format!("{refused}opened\n"))
+}
+
+fn odd_personalities_are_refused_by_the_default_filter() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "linux32 uname -m; linux32 -R uname -m 2>/dev/null || echo refused";
+    let filtered = said(&cell, script, json!({"seccompProfile": {"type": "RuntimeDefault"}}))?;
+    expect("with the filter", filtered.as_str(), "i686\nrefused\n")?;
+    let free = said(&cell, script, json!({}))?;
+    expect("without", free.as_str(), "i686\ni686\n")
 }
 
 fn names_with_odd_bytes_do_no_harm() -> Result<(), Failed> {

@@ -16,8 +16,10 @@ pub(crate) const CASES: &[Case] = &[
     ("volumes::a_host_path_must_be_what_it_says", a_host_path_must_be_what_it_says),
     ("volumes::a_sub_path_stays_in_its_volume", a_sub_path_stays_in_its_volume),
     ("volumes::sub_paths_outlive_restarts", sub_paths_outlive_restarts),
+    ("volumes::a_sub_path_is_as_open_as_its_volume", a_sub_path_is_as_open_as_its_volume),
     ("volumes::a_group_owns_what_it_shares", a_group_owns_what_it_shares),
     ("volumes::files_of_etc_are_the_pod_s", files_of_etc_are_the_pod_s),
+    ("volumes::one_hides_no_file_of_the_pod", one_hides_no_file_of_the_pod),
     ("volumes::one_that_holds_too_much_evicts_the_pod", one_that_holds_too_much_evicts_the_pod),
 ];
 
@@ -146,6 +148,25 @@ fn sub_paths_outlive_restarts() -> Result<(), Failed> {
     cell.clean(&["again"])
 }
 
+fn a_sub_path_is_as_open_as_its_volume() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "stat -c '%a %g' /v; touch /v/file; stat -c '%u:%g' /v/file";
+    for (medium, group, wanted) in [
+        ("", None, "777 0\n1000:1001\n"),
+        ("Memory", None, "777 0\n1000:1001\n"),
+        ("", Some(2000), "2777 2000\n1000:2000\n"),
+        ("Memory", Some(2000), "2777 2000\n1000:2000\n"),
+    ] {
+        let mount = json!({"name": "v", "mountPath": "/v", "subPath": "made/below"});
+        let volume = json!({"name": "v", "emptyDir": {"medium": medium}});
+        let mut pod = with_volume(&cell, "open", script, mount, volume);
+        pod["spec"]["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1001, "fsGroup": group});
+        expect("directory and file", output_of(&cell, "open", &pod)?.as_str(), wanted)?;
+        cell.clean(&["open"])?;
+    }
+    Ok(())
+}
+
 fn a_group_owns_what_it_shares() -> Result<(), Failed> {
     let cell = Cell::new()?;
     for medium in ["", "Memory"] {
@@ -179,6 +200,22 @@ fn files_of_etc_are_the_pod_s() -> Result<(), Failed> {
     let wanted = "web1\n192.0.2.1\tnamed\talso\n1\nnameserver 192.0.2.53\nsearch example.org\nweb1\n";
     expect("output", cell.logs("etc", "main")?, wanted.to_owned())?;
     cell.clean(&["etc"])
+}
+
+fn one_hides_no_file_of_the_pod() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "cat /etc/hostname; echo own > /etc/hosts.allow; echo done > /dev/termination-log; \
+        grep -c ' /dev/shm tmpfs ' /proc/mounts";
+    let mut container = cell.container("main", script);
+    container["volumeMounts"] =
+        json!([{"name": "v", "mountPath": "/etc"}, {"name": "w", "mountPath": "/dev"}]);
+    let mut pod = cell.pod("over", &[container]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "emptyDir": {}}, {"name": "w", "emptyDir": {}}]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    expect("output", output_of(&cell, "over", &pod)?.as_str(), "over\n1\n")?;
+    let end = cell.container_status("over", "main")?["state"]["terminated"].clone();
+    expect("message", end["message"].as_str(), Some("done\n"))?;
+    cell.clean(&["over"])
 }
 
 fn one_that_holds_too_much_evicts_the_pod() -> Result<(), Failed> {
