@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -55,8 +56,9 @@ pub struct Cli {
     /// How long a new container waits for its names before it is shown by its ids
     #[arg(long = "metadata.wait", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub metadata_wait: Duration,
-    /// How long the series of a removed container stay; longer than two scrape intervals
-    #[arg(long = "retention.deleted", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    /// How long the series of a removed container stay, from 1s to 24h: longer than two scrape intervals, and than a container waits to be
+    /// started again, which with a kubelet is up to 5m
+    #[arg(long = "retention.deleted", value_name = "DURATION", default_value = "10m", value_parser = retention)]
     pub retention: Duration,
     /// Cgroups that can be counted at once; each takes some 800 bytes of kernel memory
     #[arg(long = "map.max-containers", value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
@@ -223,6 +225,16 @@ fn max_series(text: &str) -> Result<usize, String> {
     Ok(number)
 }
 
+/// Shorter ones lose what a scrape has not seen; longer ones fill the maps of the kernel side, where the removed keep their places.
+fn retention(text: &str) -> Result<Duration, String> {
+    const RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+    let retention = duration(text)?;
+    if !RANGE.contains(&retention) {
+        return Err("must be from 1s to 24h".to_owned());
+    }
+    Ok(retention)
+}
+
 /// A number with `ms`, `s`, `m`, `h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a number with its unit, as 500ms, 30s, 5m, 1h".to_owned();
@@ -263,6 +275,27 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for wrong in ["", "5", "m", "5d", "1.5s", "99999999999999999999h", "9999999999999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_kept_for_longer_than_a_kubelet_waits() {
+        let of = |arguments: &[&str]| {
+            let parsed = Cli::try_parse_from([&["e"], arguments].concat());
+            parsed.map(|cli| cli.retention.as_secs()).map_err(|error| error.to_string())
+        };
+        // `MaxContainerBackOff` of the kubelet.
+        assert!(of(&[]).unwrap() > 300);
+        assert_eq!(
+            ["1s", "1000ms", "24h"].map(|text| of(&["--retention.deleted", text])),
+            [Ok(1), Ok(1), Ok(86_400)]
+        );
+        for wrong in ["0s", "999ms", "25h", "86401s"] {
+            let error = of(&["--retention.deleted", wrong]).unwrap_err();
+            let told = format!(
+                "invalid value '{wrong}' for '--retention.deleted <DURATION>': must be from 1s to 24h"
+            );
+            assert!(error.contains(&told), "{error}");
         }
     }
 

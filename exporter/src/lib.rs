@@ -15,6 +15,7 @@ pub mod capabilities;
 pub mod cgroups;
 pub mod check;
 pub mod cli;
+pub mod descriptors;
 pub mod http;
 pub mod identity;
 pub mod log;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::identity::{Identity, Kind, QosClass, is_full_id, nearest, outermost};
+use crate::identity::{Identity, Kind, QosClass, handed_over, is_full_id, nearest, outermost};
 use crate::metadata::MetadataError;
 use crate::metadata::cri::{Cri, CriNames};
 use crate::metadata::log_dir::{self, LogNames, PodName};
@@ -114,7 +114,7 @@ impl Directory {
             is_top: top == path,
             is_provisional: names.is_none() && may_have_names,
             source: Some(source),
-            owner: owner(&identity, names.unwrap_or_else(|| self.without_names(&identity))),
+            owner: owner(&identity, names.unwrap_or_else(|| self.without_names(&identity, path))),
         }
     }
 
@@ -153,12 +153,25 @@ impl Directory {
     }
 
     /// The ids that the path has, and what is known of the pod.
-    fn without_names(&self, identity: &Identity) -> Names {
+    fn without_names(&self, identity: &Identity, path: &Path) -> Names {
         let container = name_by_id(identity);
+        if identity.is_delegated {
+            return of_others(path, identity, container);
+        }
         match self.pod(identity) {
             Some(pod) => Names::new(&pod.namespace, &pod.pod, container),
             None => Names::new("", identity.pod_uid.as_deref().unwrap_or_default(), container),
         }
+    }
+}
+
+/// Ids that somebody else than the node's root chose, who may take them from a container of root. The level that was handed over stands
+/// before the first of them: with its slash no id and no name is the same.
+fn of_others(path: &Path, identity: &Identity, container: &str) -> Names {
+    let level = handed_over(path).unwrap_or_default();
+    match &identity.pod_uid {
+        Some(uid) => Names::new("", &format!("{level}/{uid}"), container),
+        None => Names::new("", "", &format!("{level}/{container}")),
     }
 }
 
@@ -281,6 +294,38 @@ mod tests {
         let found = read(root.path()).resolve(Path::new(&path), None);
         assert_eq!(found.owner.names, Names::new("", "", "aaaaaaaaaaaa"));
         assert!(!found.is_top);
+    }
+
+    #[test]
+    fn what_a_user_makes_is_never_counted_for_a_container_of_root() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = read(root.path());
+        let names = |path: &str| directory.resolve(Path::new(path), None).owner.names;
+        let user = "user.slice/user-1000.slice/user@1000.service";
+        for own in [
+            format!("docker-{ID}.scope"),
+            format!("docker/{ID}"),
+            "runc-web.scope".to_owned(),
+            format!("kubepods/pod{UID}/{ID}"),
+            format!("kubepods/pod{UID}"),
+            "podrt-pods/web/main".to_owned(),
+        ] {
+            let of_root = if own.ends_with(".scope") { format!("system.slice/{own}") } else { own.clone() };
+            let [root, one, other] = [
+                of_root,
+                format!("{user}/app.slice/{own}"),
+                format!("{}/app.slice/{own}", user.replace("1000", "1001")),
+            ]
+            .map(|path| names(&path));
+            assert!(root != one && root != other && one != other, "{own}: {root:?}, {one:?}, {other:?}");
+            assert_ne!(one, Names::default());
+        }
+        let below = names(&format!("{user}/user.slice/libpod-{ID}.scope/inner"));
+        assert_eq!(below, Names::new("", "", "user@1000.service/9bca8d63d5fa"));
+        let of_pod = names(&format!("{user}/kubepods/pod{UID}/{ID}"));
+        assert_eq!(of_pod, Names::new("", &format!("user@1000.service/{UID}"), "9bca8d63d5fa"));
+        let of_system = names(&format!("lxc.payload.web/docker/{ID}"));
+        assert_eq!(of_system, Names::new("", "", "lxc.payload.web/9bca8d63d5fa"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From the command line to a server, until a signal ends it.
 
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capabilities::drop_all_but;
 use crate::cgroups::{hierarchy, lack, named, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
+use crate::descriptors;
 use crate::http::{App, answer, bind, check_local, inherited, router};
 use crate::metadata::cri::Cri;
 use crate::metrics::{Choice, Collector};
@@ -32,10 +35,12 @@ pub fn main(cli: Cli) -> ExitCode {
         check(format, cli.strict, &kernel(&cli).trace())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime
-            .context("start the event loop")
-            .and_then(|runtime| runtime.block_on(serve(cli)))
-            .map(|()| true)
+        runtime.context("start the event loop").and_then(|runtime| {
+            let served = runtime.block_on(serve(cli));
+            // A turn or a page that hangs would be waited for.
+            runtime.shutdown_background();
+            served.map(|()| true)
+        })
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -57,6 +62,7 @@ fn kernel(cli: &Cli) -> Kernel {
 }
 
 async fn serve(cli: Cli) -> Result<()> {
+    descriptors::raise();
     let web = Arc::new(Web::read(cli.web_config.as_deref())?);
     let has_tls = web.tls().is_some();
     // Before the probes, which take a while: an address that cannot be had is told at once.
@@ -106,6 +112,7 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
+    let connections = Arc::new(Semaphore::new(descriptors::connections()?));
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());
@@ -114,24 +121,15 @@ async fn serve(cli: Cli) -> Result<()> {
         tell(&address, &cli.telemetry_path, has_tls);
         let (app, own) = (Arc::clone(&app), Arc::clone(&web));
         let pages = router(app, own, &cli.telemetry_path, address.is_local(), cli.enable_debug);
-        servers.push(tokio::spawn(answer(listener, pages, Arc::clone(&web), stopped.clone())));
+        let (web, connections) = (Arc::clone(&web), Arc::clone(&connections));
+        servers.push(tokio::spawn(answer(listener, pages, web, connections, stopped.clone())));
     }
-    let mut turns = interval(TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let [term, int] = &mut ends;
-    loop {
-        tokio::select! {
-            _ = turns.tick() => {
-                let (own, web) = (Arc::clone(&app), Arc::clone(&web));
-                tokio::task::spawn_blocking(move || {
-                    own.turn();
-                    web.turn();
-                })
-                .await?;
-            }
-            _ = term.recv() => break,
-            _ = int.recv() => break,
-        }
+    // Beside the signals: a file system that hangs must not keep it from its end.
+    tokio::select! {
+        Err(error) = turn(&app, &web) => return Err(error.into()),
+        _ = term.recv() => {}
+        _ = int.recv() => {}
     }
     drop(stopped);
     drop(stop);
@@ -139,6 +137,21 @@ async fn serve(cli: Cli) -> Result<()> {
         server.await?;
     }
     Ok(())
+}
+
+/// Looks for what is new, again and again; ends only by a panic.
+async fn turn(app: &Arc<App>, web: &Arc<Web>) -> Result<Infallible, JoinError> {
+    let mut turns = interval(TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let (app, web) = (Arc::clone(app), Arc::clone(web));
+        tokio::task::spawn_blocking(move || {
+            app.turn();
+            web.turn();
+        })
+        .await?;
+    }
 }
 
 fn tell(address: &Address, path: &str, has_tls: bool) {

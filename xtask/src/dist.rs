@@ -17,7 +17,7 @@ use crate::setup::{self, Tool};
 use crate::workspace;
 
 /// Files of the repository that go in as they are, with their names there.
-const TEXTS: [(&str, &str); 11] = [
+const TEXTS: [(&str, &str); 12] = [
     ("xtask/src/dist/README.md", "README.md"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
@@ -28,6 +28,7 @@ const TEXTS: [(&str, &str); 11] = [
     ("exporter/deploy/alerts.yaml", "exporter/alerts.yaml"),
     ("exporter/deploy/dashboard.json", "exporter/dashboard.json"),
     ("exporter/deploy/podproof-exporter.service", "exporter/podproof-exporter.service"),
+    ("exporter/deploy/podproof-exporter.socket", "exporter/podproof-exporter.socket"),
     ("exporter/deploy/prometheus.yaml", "exporter/prometheus.yaml"),
 ];
 /// Folders of the repository whose files go in.

@@ -8,7 +8,6 @@ use podproof_ebpf::ProbeStatus;
 use prometheus::TextEncoder;
 use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
-use tokio::sync::Semaphore;
 
 use crate::cgroups::is_hybrid;
 use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests};
@@ -16,16 +15,17 @@ use crate::observe::{Observer, View, boot};
 
 use super::debug;
 use super::landing::{self, Row};
+use super::room::Room;
 
 /// The exporter: the node, and its own state.
 #[derive(Debug)]
 pub struct App {
     observer: Arc<Observer>,
     process: ProcessCollector,
-    /// Scrapes that may still begin.
-    pub(super) scrapes: Arc<Semaphore>,
-    /// The same of other pages, so that who looks at them takes nothing from scrapes.
-    pub(super) pages: Arc<Semaphore>,
+    /// Of scrapes.
+    pub(super) scrapes: Room,
+    /// Of other pages, so that who looks at them takes nothing from scrapes.
+    pub(super) pages: Room,
     requests: Mutex<Requests>,
     environment: Environment,
     is_insecure: bool,
@@ -49,8 +49,8 @@ impl App {
         Arc::new(Self {
             observer,
             process: ProcessCollector::for_self(),
-            scrapes: Arc::new(Semaphore::new(max_scrapes.into())),
-            pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            scrapes: Room::new(max_scrapes.into()),
+            pages: Room::new(MAX_PAGES),
             requests: Mutex::default(),
             environment: Environment::read(),
             is_insecure,

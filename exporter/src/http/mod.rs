@@ -5,6 +5,8 @@ mod debug;
 mod landing;
 mod listen;
 mod pages;
+mod room;
+mod sending;
 mod serve;
 
 pub use app::App;

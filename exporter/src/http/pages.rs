@@ -12,10 +12,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
-use tokio::sync::Semaphore;
 
 use super::App;
 use super::landing;
+use super::room::{Room, Unsent};
 use crate::metrics::{Collector, Collectors};
 use crate::web::{Decision, Web};
 
@@ -114,26 +114,26 @@ async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Resp
         return page(None);
     }
     match read(app, &app.pages, App::rows).await {
-        Ok(rows) => page(Some(&rows)),
+        Ok((rows, unsent)) => unsent.of(page(Some(&rows))),
         Err(answer) => answer,
     }
 }
 
-/// Reads the node, beside no more others than `room` allows; as a failure, the answer that says why.
+/// Reads the node if `room` has some left; as a failure, the answer that says why.
 async fn read<T: Send + 'static>(
     app: &Arc<App>,
-    room: &Arc<Semaphore>,
+    room: &Room,
     of: impl FnOnce(&App) -> anyhow::Result<T> + Send + 'static,
-) -> Result<T, Response> {
-    let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
-        let why = "too many requests at once; of scrapes there may be --web.max-requests\n";
+) -> Result<(T, Unsent), Response> {
+    let Some((making, unsent)) = room.enter() else {
+        let why = "too many requests at once, or answers that nobody takes; of scrapes there may be --web.max-requests\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], why).into_response());
     };
     let own = Arc::clone(app);
     let work = tokio::task::spawn_blocking(move || {
         let read = of(&own);
-        drop(permit);
-        read
+        drop(making);
+        Ok((read?, unsent))
     });
     work.await.map_err(anyhow::Error::new).flatten().map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "the node is not shown");
@@ -145,19 +145,20 @@ async fn debug(
     app: &Arc<App>,
     page: impl FnOnce(&App) -> anyhow::Result<Vec<u8>> + Send + 'static,
 ) -> Response {
-    let answer = read(app, &app.pages, page).await;
-    let answer = answer.map(|json| ([(CONTENT_TYPE, "application/json")], json).into_response());
-    answer.unwrap_or_else(|failure| failure)
+    match read(app, &app.pages, page).await {
+        Ok((json, unsent)) => unsent.of(([(CONTENT_TYPE, "application/json")], json).into_response()),
+        Err(answer) => answer,
+    }
 }
 
 async fn metrics(State(app): State<Arc<App>>, Query(query): Query<Vec<(String, String)>>) -> Response {
     match asked(&query) {
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
         Ok(asked) => match read(&app, &app.scrapes, move |app| Ok(app.exposition(asked))).await {
-            Ok(parts) => {
+            Ok((parts, unsent)) => {
                 // Each is given back when it is sent.
                 let body = Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, Infallible>)));
-                ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response()
+                unsent.of(([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response())
             }
             Err(answer) => answer,
         },

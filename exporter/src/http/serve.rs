@@ -1,12 +1,15 @@
 //! Connections: how many, and for how long they may be silent.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -18,24 +21,32 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
+use super::sending::{Sending, Watched};
 use crate::web::Web;
-
-/// Connections of one listener at once; who comes then waits for one to end.
-const MAX_CONNECTIONS: usize = 1024;
 
 /// The head of the next request has to be there within this time, so a connection that is kept open is closed after it. Two of the usual
 /// scrape intervals.
 const NEXT_REQUEST: Duration = Duration::from_secs(30);
 
-/// A client that takes nothing of its answer for so long is given up.
+/// A client that takes nothing for so long is given up, also while TLS begins or ends.
 const STALLED: Duration = Duration::from_secs(10);
+
+/// Most bytes of a request's head, and so of what a connection holds for a client that never ends it; Prometheus sends some hundred. With
+/// as many bytes of an answer in its own buffers a connection waits for the client.
+const MAX_BUFFER: usize = 32 << 10;
 
 /// How long answers that have begun may take after the end was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers until the sender of `stopped` is gone; requests that have begun are finished.
-pub async fn answer(listener: Listener, pages: Router, web: Arc<Web>, mut stopped: watch::Receiver<()>) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// Answers until the sender of `stopped` is gone; requests that have begun are finished. While `connections` has no room, who comes
+/// waits for a connection to end, whichever listener has it.
+pub async fn answer(
+    listener: Listener,
+    pages: Router,
+    web: Arc<Web>,
+    connections: Arc<Semaphore>,
+    mut stopped: watch::Receiver<()>,
+) {
     let graceful = GracefulShutdown::new();
     loop {
         let room = Arc::clone(&connections);
@@ -67,6 +78,8 @@ pub async fn answer(listener: Listener, pages: Router, web: Arc<Web>, mut stoppe
             }
         }
     }
+    // Who comes now is told so at once.
+    drop(listener);
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
         tracing::debug!("a client did not end");
     }
@@ -102,9 +115,20 @@ async fn converse(
         None => stream,
         Some(tls) => Box::pin(timeout(STALLED, TlsAcceptor::from(tls).accept(stream)).await??),
     };
+    let sending = Arc::new(Sending::default());
+    let stream = Watched::new(stream, Arc::clone(&sending));
+    let (pages, own) = (TowerToHyperService::new(pages), Arc::clone(&sending));
+    let service = service_fn(move |request| {
+        let (answer, sending) = (pages.call(request), Arc::clone(&own));
+        async move { Ok::<_, Infallible>(sending.begin(answer.await?)) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(NEXT_REQUEST)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
-    Ok(watcher.watch(connection).await?)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = watcher.watch(connection) => Ok(ended?),
+        () = sending.is_overdue() => bail!("its client takes too long for an answer"),
+    }
 }

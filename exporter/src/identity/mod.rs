@@ -13,7 +13,7 @@
 //!   its own makes: `kubepods`, `docker`, `libpod_parent`, `podrt-pods`, the slices of podman's pods and, for scopes only,
 //!   any slice. So it is with kind, and the innermost counts.
 //! - [`Identity::is_delegated`] tells that the owner of something above chose the name: such an identity must never be
-//!   given the names of a pod that the node's kubelet runs. [`outermost`] is the container that the node itself made.
+//!   given the names of a pod that the node's kubelet runs, nor those of a container of the node's root. [`outermost`] is the container that the node itself made.
 //! - No text of an identity has a byte that was not checked. Bytes that are not UTF-8 make an unknown name.
 //!
 //! It does no I/O. A suffix ` (deleted)` of `/proc/PID/cgroup` (cgroups(7)) is the caller's to remove. Not known by their paths
@@ -31,7 +31,7 @@ mod tests;
 pub(crate) use id::{
     FULL_ID_LEN, MAX_LABEL, MAX_NAME, is_full as is_full_id, is_label, is_subdomain, pod_uid,
 };
-pub use walk::{identify, nearest, outermost};
+pub use walk::{handed_over, identify, nearest, outermost};
 
 /// What a cgroup's path tells.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

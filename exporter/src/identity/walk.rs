@@ -1,5 +1,6 @@
 //! From the root of the hierarchy down to a cgroup.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::place::Place;
@@ -24,6 +25,12 @@ pub fn nearest(path: &Path) -> Option<(PathBuf, Identity)> {
 pub fn outermost(path: &Path) -> Option<(PathBuf, Identity)> {
     let (depth, identity) = found(path)?.find(|(_, identity)| identity.kind != Kind::Pod)?;
     Some((path.components().take(depth).collect(), identity))
+}
+
+/// The outermost level of a path below which somebody else than the node's root makes cgroups, outside of containers.
+#[must_use]
+pub fn handed_over(path: &Path) -> Option<&str> {
+    path.iter().filter_map(OsStr::to_str).find(|name| is_handed_over(name))
 }
 
 fn found(path: &Path) -> Option<impl Iterator<Item = (usize, Identity)>> {

@@ -185,6 +185,7 @@ impl Model {
             }
             self.tally.names(source, Outcome::Ok);
         }
+        let was_shown = self.members.get(&id).is_some_and(|member| member.names.is_some());
         // The one switch from ids to names: what was counted goes along.
         let before = self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
@@ -194,13 +195,14 @@ impl Model {
                 return;
             }
         }
-        if self.is_over(&owner, is_top) {
+        if !was_shown && self.is_over(&owner, is_top) {
             self.tally.n_limited += u64::from(is_top);
             owner = Owner::overflow();
         }
         let Some(member) = self.members.get_mut(&id) else { return };
         member.names = Some(owner.names.clone());
-        member.is_provisional = is_provisional;
+        // Who was counted with others once stays with them: their sum must not fall.
+        member.is_provisional = is_provisional && owner.role != Role::Overflow;
         member.is_top = is_top;
         member.place = match owner.role {
             Role::App | Role::Init if is_top => Place::Container,

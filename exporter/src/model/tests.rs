@@ -317,6 +317,47 @@ fn what_there_is_no_room_for_is_one_series() {
 }
 
 #[test]
+fn who_was_counted_with_others_stays_with_them_when_its_names_come() {
+    let mut node = Node::with_room(1);
+    node.has_names = false;
+    node.make(1, "a.u/main.0");
+    node.make(2, "b.v/main.0");
+    node.make(3, "b.v/main.0/inner");
+    node.look();
+    node.later(WAIT);
+    node.execs.extend([(1, 1), (2, 2), (3, 4)]);
+    let shown =
+        |own: &str| [("/_overflow", 6), (own, 1)].map(|(name, value)| (name.to_owned(), value)).to_vec();
+    assert_eq!((node.shown(), node.model.tally.n_limited), (shown("u/main"), 1));
+    node.has_names = true;
+    for _ in 0..2 {
+        node.look();
+        assert_eq!((node.shown(), node.model.tally.n_limited), (shown("a/main"), 1));
+    }
+    // Also when there is room again.
+    node.tree.remove(&1);
+    node.later(RETENTION);
+    node.later(RETENTION);
+    assert_eq!((node.shown(), node.model.tally.n_limited), (one("/_overflow", 6), 1));
+}
+
+#[test]
+fn who_has_a_series_keeps_it_when_its_names_come() {
+    let mut node = Node::with_room(1);
+    node.has_names = false;
+    node.make(1, "a.u/main.0");
+    node.make(2, "a.u/main.0/inner");
+    node.look();
+    node.later(WAIT);
+    node.execs.extend([(1, 1), (2, 2)]);
+    assert_eq!(node.shown(), one("u/main", 3));
+    // The first of its cgroups comes to a series that there is no room for while the second still has the old one.
+    node.has_names = true;
+    node.look();
+    assert_eq!((node.shown(), node.model.tally.n_limited), (one("a/main", 3), 0));
+}
+
+#[test]
 fn who_is_gone_before_anybody_looks_counts_for_nobody_and_stays_counted() {
     let mut node = Node::new();
     node.execs.insert(9, 7);

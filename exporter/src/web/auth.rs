@@ -22,6 +22,11 @@ impl Hash {
     pub(super) fn parse(text: String) -> Option<Self> {
         bcrypt::HashParts::from_str(&text).is_ok().then_some(Self(text))
     }
+
+    /// Two to the power of it are the rounds that a check takes.
+    fn cost(&self) -> u32 {
+        bcrypt::HashParts::from_str(&self.0).map_or(MIN_COST, |parts| parts.get_cost())
+    }
 }
 
 /// What becomes of a request.
@@ -48,21 +53,27 @@ pub(super) struct Claim {
 #[derive(Debug, Default)]
 pub(super) struct Users {
     users: BTreeMap<String, Hash>,
+    /// The highest of their hashes: the check of every other name and password takes as long.
+    cost: u32,
     known: Mutex<BTreeSet<[u8; 32]>>,
 }
 
 /// Passwords that are remembered; one a user is enough.
 const MAX_KNOWN: usize = 100;
 
-/// Checked when there is no such user, so that both take as long.
-const NOBODY: &str = "$2b$10$7EqJtq98hPqEX7fNZaFWoOhi5B0a0P6cHk1aZ0xVf0k0e3N2V9x2S";
+/// The lowest that bcrypt has.
+const MIN_COST: u32 = 4;
+
+/// A hash of no password, for time to pass: it is checked at any cost.
+const NOBODY: &str = "7EqJtq98hPqEX7fNZaFWoOhi5B0a0P6cHk1aZ0xVf0k0e3N2V9x2S";
 
 /// A password that bcrypt would cut is none that anybody set.
 const MAX_PASSWORD: usize = 72;
 
 impl Users {
     pub(super) fn new(users: BTreeMap<String, Hash>) -> Self {
-        Self { users, known: Mutex::default() }
+        let cost = users.values().map(Hash::cost).max().unwrap_or(MIN_COST);
+        Self { users, cost, known: Mutex::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -88,7 +99,8 @@ impl Users {
         }
         let hash = self.users.get(&user).cloned();
         let mut digest = Sha256::new();
-        for part in [user.as_bytes(), stored(hash.as_ref()).as_bytes(), &password] {
+        let stored = hash.as_ref().map_or("", |hash| &hash.0);
+        for part in [user.as_bytes(), stored.as_bytes(), &password] {
             digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             digest.update(part);
         }
@@ -101,10 +113,14 @@ impl Users {
         claim.hash.is_some() && self.known().contains(&claim.key)
     }
 
-    /// Checks it, which takes a CPU for some 50 ms.
+    /// Checks it, which takes a CPU for some 50 ms where the highest cost is 10.
     pub(super) fn check(&self, claim: &Claim) -> Decision {
-        let is_right = bcrypt::verify(&claim.password, stored(claim.hash.as_ref())).unwrap_or(false);
-        if !is_right || claim.hash.is_none() {
+        let is_hash_of = |hash: &str| bcrypt::verify(&claim.password, hash).unwrap_or(false);
+        let is_right = claim.hash.as_ref().is_some_and(|hash| is_hash_of(&hash.0));
+        for cost in self.fill(claim) {
+            is_hash_of(&nobody(cost));
+        }
+        if !is_right {
             return Decision::Unknown;
         }
         let mut known = self.known();
@@ -115,13 +131,19 @@ impl Users {
         Decision::Welcome
     }
 
+    /// Costs of the checks that are made beside that of the user's own hash, so that all take as long: those from its cost on are as many
+    /// rounds together as the highest has more than it.
+    fn fill(&self, claim: &Claim) -> std::ops::Range<u32> {
+        claim.hash.as_ref().map_or(self.cost..self.cost + 1, |hash| hash.cost()..self.cost)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<[u8; 32]>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn stored(hash: Option<&Hash>) -> &str {
-    hash.map_or(NOBODY, |hash| hash.0.as_str())
+fn nobody(cost: u32) -> String {
+    format!("$2b${cost:02}${NOBODY}")
 }
 
 /// User and password.
@@ -210,7 +232,23 @@ mod tests {
 
     #[test]
     fn the_hash_of_nobody_is_one() {
-        assert!(Hash::parse(NOBODY.to_owned()).is_some());
+        assert!([4, 10, 31].into_iter().all(|cost| Hash::parse(nobody(cost)).unwrap().cost() == cost));
         assert!(Hash::parse("secret".to_owned()).is_none());
+    }
+
+    #[test]
+    fn every_check_takes_as_many_rounds() {
+        let hash = |cost| Hash::parse(bcrypt::hash("secret", cost).unwrap()).unwrap();
+        let [low, high] = [("low", 4), ("high", 7)].map(|(user, cost)| (user.to_owned(), hash(cost)));
+        let users = Users::new([low, high].into());
+        let rounds = |user: &str| {
+            let claim = users.recall(Some(&header(&format!("{user}:wrong")))).err().unwrap();
+            let own = claim.hash.iter().map(Hash::cost);
+            own.chain(users.fill(&claim)).map(|cost| 1 << cost).sum::<u32>()
+        };
+        assert_eq!(["low", "high", "nobody"].map(rounds), [1 << 7; 3]);
+        for user in ["low", "high"] {
+            assert_eq!(decide(&users, Some(&header(&format!("{user}:secret")))), Decision::Welcome);
+        }
     }
 }

@@ -20,8 +20,8 @@ use super::tls;
 pub struct Web {
     path: Option<PathBuf>,
     now: RwLock<Arc<State>>,
-    /// What the files looked like when they were read last.
-    seen: Mutex<Vec<Option<Stamp>>>,
+    /// All that was read last, or was to be.
+    seen: Mutex<Vec<Seen>>,
     /// To the checks of passwords.
     gate: Gate,
 }
@@ -32,8 +32,14 @@ struct State {
     users: Users,
     bucket: Option<Bucket>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// All that was read for this.
-    files: Vec<PathBuf>,
+}
+
+/// A file, as it was before it was read: what is written while it is read makes it another one.
+#[derive(Debug)]
+struct Seen {
+    path: PathBuf,
+    /// `None` when it was not there.
+    stamp: Option<Stamp>,
 }
 
 /// Device, inode, size, and seconds and nanoseconds of the last change.
@@ -45,12 +51,12 @@ impl Web {
     /// # Errors
     /// When it, or a file that it names, cannot be used.
     pub fn read(path: Option<&Path>) -> Result<Self, WebError> {
-        let state = path.map_or_else(|| Ok(State::default()), state)?;
-        let seen = Mutex::new(state.files.iter().map(|file| stamp(file)).collect());
+        let mut seen = Vec::new();
+        let state = path.map_or_else(|| Ok(State::default()), |path| state(path, &mut seen))?;
         Ok(Self {
             path: path.map(Path::to_owned),
             now: RwLock::new(Arc::new(state)),
-            seen,
+            seen: Mutex::new(seen),
             gate: Gate::default(),
         })
     }
@@ -58,25 +64,22 @@ impl Web {
     /// Reads the files again if one has changed. What holds stays until they can all be used.
     pub(crate) fn turn(&self) {
         let Some(path) = &self.path else { return };
-        let now: Vec<_> = self.now().files.iter().map(|file| stamp(file)).collect();
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == now {
-                return;
-            }
-            seen.clone_from(&now);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.iter().all(Seen::is_current) {
+            return;
         }
-        match state(path) {
-            Ok(state) => {
-                // TLS is not switched off or on while clients trust in it.
-                if state.tls.is_some() != self.now().tls.is_some() {
-                    tracing::warn!("{}: TLS begins or ends with a restart only", path.display());
-                    return;
+        seen.clear();
+        match state(path, &mut seen) {
+            Ok(mut state) => {
+                let before = self.now();
+                // Listeners were opened, or refused, by what held at the start.
+                if state.tls.is_some() != before.tls.is_some() {
+                    let what = if before.tls.is_some() { "ends" } else { "begins" };
+                    tracing::warn!("{}: TLS {what} with a restart only; all else holds", path.display());
+                    state.tls.clone_from(&before.tls);
                 }
-                state.users.remember(&self.now().users);
-                let files = state.files.iter().map(|file| stamp(file)).collect();
+                state.users.remember(&before.users);
                 *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
-                *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = files;
                 tracing::info!("{} is read again", path.display());
             }
             Err(error) => tracing::error!("{error}; what was read before holds on"),
@@ -121,15 +124,26 @@ impl Web {
     }
 }
 
-fn state(path: &Path) -> Result<State, WebError> {
+impl Seen {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), stamp: stamp(path) }
+    }
+
+    fn is_current(&self) -> bool {
+        stamp(&self.path) == self.stamp
+    }
+}
+
+/// Reads all, and adds what it is about to read to `seen`: also what then cannot be read or used, as that may be mended later.
+fn state(path: &Path, seen: &mut Vec<Seen>) -> Result<State, WebError> {
+    seen.push(Seen::of(path));
     let Config { tls, headers, users, rate } = config::read(path)?;
-    let mut files = vec![path.to_owned()];
     if let Some(tls) = &tls {
-        files.extend([tls.cert_file.clone(), tls.key_file.clone()]);
-        files.extend(tls.client.iter().map(|client| client.ca_file.clone()));
+        let client = tls.client.iter().map(|client| &client.ca_file);
+        seen.extend([&tls.cert_file, &tls.key_file].into_iter().chain(client).map(|file| Seen::of(file)));
     }
     let tls = tls.as_ref().map(tls::server).transpose()?.map(Arc::new);
-    Ok(State { tls, users: Users::new(users), bucket: rate.map(Bucket::new), headers, files })
+    Ok(State { tls, users: Users::new(users), bucket: rate.map(Bucket::new), headers })
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -183,6 +197,87 @@ mod tests {
         assert_eq!([(); 3].map(|()| web.admits()), [true, true, false]);
         replace("rate_limit:\n  interval: 0\n");
         assert_eq!([(); 3].map(|()| web.admits()), [true; 3]);
+    }
+
+    /// A file that is a pipe: who reads it waits, and gets what is written then.
+    fn make_fifo(path: &Path) {
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_read_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("web.yml"), dir.path().join("new"));
+        let hash = |password: &str| bcrypt::hash(password, 4).unwrap();
+        make_fifo(&path);
+        let web = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| Web::read(Some(&path)));
+            // Opened by both from here on, so its stamp was taken.
+            let mut pipe = fs::File::options().write(true).open(&path).unwrap();
+            fs::write(&new, file(&hash("two"))).unwrap();
+            fs::rename(&new, &path).unwrap();
+            std::io::Write::write_all(&mut pipe, file(&hash("one")).as_bytes()).unwrap();
+            drop(pipe);
+            reader.join().unwrap().unwrap()
+        });
+        assert_eq!(decide(&web, "a:one").await, Decision::Welcome);
+        web.turn();
+        assert_eq!(decide(&web, "a:two").await, Decision::Welcome);
+
+        // The same while it runs.
+        make_fifo(&new);
+        fs::rename(&new, &path).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| web.turn());
+            let mut pipe = fs::File::options().write(true).open(&path).unwrap();
+            fs::write(&new, file(&hash("four"))).unwrap();
+            fs::rename(&new, &path).unwrap();
+            std::io::Write::write_all(&mut pipe, file(&hash("three")).as_bytes()).unwrap();
+        });
+        assert_eq!(decide(&web, "a:three").await, Decision::Welcome);
+        web.turn();
+        assert_eq!(decide(&web, "a:four").await, Decision::Welcome);
+    }
+
+    #[tokio::test]
+    async fn what_was_missing_is_taken_when_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let text = |key: &str| format!("tls_server_config:\n  cert_file: cert\n  key_file: {key}\n");
+        fs::write(path("cert"), cert.pem()).unwrap();
+        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
+        fs::write(path("web.yml"), text("key")).unwrap();
+        let web = Web::read(Some(&path("web.yml"))).unwrap();
+        let user = file(&bcrypt::hash("one", 4).unwrap());
+        fs::write(path("web.yml"), format!("{}{user}", text("other-key"))).unwrap();
+        web.turn();
+        assert!(!web.has_users());
+        fs::write(path("other-key"), signing_key.serialize_pem()).unwrap();
+        web.turn();
+        assert!(web.has_users());
+    }
+
+    #[tokio::test]
+    async fn tls_stays_as_it_began_and_all_else_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        fs::write(path("cert"), cert.pem()).unwrap();
+        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
+        let tls = "tls_server_config:\n  cert_file: cert\n  key_file: key\n";
+        let [one, two] = ["one", "two"].map(|password| file(&bcrypt::hash(password, 4).unwrap()));
+        for has_tls in [false, true] {
+            let text = |has_tls, users: &str| format!("{}{users}", if has_tls { tls } else { "" });
+            fs::write(path("web.yml"), text(has_tls, &one)).unwrap();
+            let web = Web::read(Some(&path("web.yml"))).unwrap();
+            fs::write(path("web.yml"), text(!has_tls, &two)).unwrap();
+            web.turn();
+            assert_eq!(web.tls().is_some(), has_tls);
+            assert_eq!(decide(&web, "a:two").await, Decision::Welcome);
+        }
     }
 
     #[tokio::test]

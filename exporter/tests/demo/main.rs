@@ -41,7 +41,7 @@ use support::{Res, until};
 const EXPORTER: &str = "127.0.0.1:9478";
 
 /// How long it keeps the series of what is deleted by default: not to the end of the demo, once it is shortened as the rules are.
-const RETENTION: &str = "5m";
+const RETENTION: &str = "10m";
 
 /// How long the slowest alert may take to fire, and to resolve: it looks back for a minute and a half, in a machine that is emulated.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use clap::{CommandFactory as _, Parser as _};
-use exporter::cli::Cli;
+use exporter::cli::{Address, Cli};
 
 use crate::{Case, Res, expect, none, text};
 
 pub(crate) const CASES: &[Case] = &[
     ("unit::it_starts_the_exporter_with_options_that_there_are", it_starts_the_exporter),
     ("unit::it_gives_just_what_probes_and_names_take", it_gives_just_what_is_needed),
+    ("unit::its_sockets_are_those_that_the_exporter_takes", its_sockets_are_taken),
     ("unit::texts_name_options_that_there_are", texts_name_options_that_there_are),
     ("unit::the_image_is_the_program_and_listens_where_it_says", the_image_is_the_program),
 ];
@@ -44,6 +45,8 @@ fn it_gives_just_what_is_needed() -> Res<()> {
         ("AmbientCapabilities", capabilities.clone()),
         ("CapabilityBoundingSet", capabilities),
         ("DynamicUser", vec!["yes"]),
+        // Probes have more than a hundred, and connections 1024.
+        ("LimitNOFILE", vec!["8192"]),
         ("NoNewPrivileges", vec!["yes"]),
         ("ProtectSystem", vec!["strict"]),
         ("PrivateUsers", vec!["no"]),
@@ -60,12 +63,40 @@ fn it_gives_just_what_is_needed() -> Res<()> {
     Ok(())
 }
 
+fn its_sockets_are_taken() -> Res<()> {
+    let sockets = text("podproof-exporter.socket")?;
+    let addresses = settings(&sockets, "ListenStream").into_iter().map(|address| {
+        let unix = if address.starts_with('/') { "unix://" } else { "" };
+        Ok(format!("{unix}{address}").parse::<Address>()?)
+    });
+    let addresses = addresses.collect::<Res<Vec<_>>>()?;
+    let default = Cli::try_parse_from(["podproof-exporter"])?.listen;
+    expect("the first address", addresses.first(), default.first())?;
+    expect("addresses that other machines reach", addresses.iter().find(|it| !it.is_local()), None)?;
+    expect("who accepts", settings(&sockets, "Accept"), vec!["no"])?;
+    // systemd starts the service that has the name of the socket unit.
+    expect("a service of another name", settings(&sockets, "Service"), vec![])?;
+    // The text that makes the service wait for its sockets, and gives it the option.
+    let readme = text("README.md")?;
+    let drop_in = r"'[Unit]\nRequires=podproof-exporter.socket\nAfter=podproof-exporter.socket\n'";
+    expect("the drop-in", readme.contains(drop_in), true)?;
+    let options = readme.split("PODPROOF_EXPORTER_OPTIONS=").nth(1).and_then(|rest| rest.split('\'').next());
+    let cli = Cli::try_parse_from(["podproof-exporter"].into_iter().chain(options))?;
+    expect("the option", cli.systemd_socket, true)
+}
+
 fn texts_name_options_that_there_are() -> Res<()> {
     let command = Cli::command();
     let known: BTreeSet<String> =
         command.get_arguments().filter_map(|option| Some(format!("--{}", option.get_long()?))).collect();
     let mut offences = Vec::new();
-    for name in ["README.md", "../README.md", "podproof-exporter.service", "kubernetes/daemonset.yaml"] {
+    for name in [
+        "README.md",
+        "../README.md",
+        "podproof-exporter.service",
+        "podproof-exporter.socket",
+        "kubernetes/daemonset.yaml",
+    ] {
         let text = text(name)?;
         let is_inside = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
         let words = text.split(|c| !is_inside(c)).map(|word| word.trim_end_matches('.'));

@@ -107,8 +107,19 @@ impl Exporter {
 
     /// The same, whatever becomes of the socket.
     pub(crate) fn end(&mut self) -> Res<Option<i32>> {
-        kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?;
-        Ok(self.child.wait()?.code())
+        self.signal()?;
+        self.wait(DEADLINE)
+    }
+
+    /// Asks it to end.
+    pub(crate) fn signal(&self) -> Res<()> {
+        Ok(kill(Pid::from_raw(self.pid()?), Signal::SIGTERM)?)
+    }
+
+    /// Its exit code, if it ends within this time.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Res<Option<i32>> {
+        support::until("the exporter to end", patience, || Ok(self.child.try_wait()?))
+            .map(|status| status.code())
     }
 }
 

@@ -1,0 +1,201 @@
+//! Answers on their way to a client. Each has a deadline, however many bytes are taken until then, and its room is given back when
+//! the client has all of it: what the body has handed over may still be in the buffers of the connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::{Bytes, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::room::Unsent;
+
+/// So long a client may take for an answer. Prometheus gives a scrape up after as much, unless `scrape_timeout` is set.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The answers of one connection, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Sending(watch::Sender<Option<Answer>>);
+
+#[derive(Debug)]
+struct Answer {
+    /// The connection ends then.
+    until: Instant,
+    /// The connection has all of it.
+    is_whole: bool,
+    _room: Option<Unsent>,
+}
+
+impl Sending {
+    /// An answer begins; its time is part of that of the one before if the client has not taken that yet.
+    pub(super) fn begin(self: Arc<Self>, mut answer: Response) -> hyper::Response<Sent> {
+        let room = answer.extensions_mut().remove();
+        self.0.send_modify(|now| {
+            let until = now.take().map_or_else(|| Instant::now() + PATIENCE, |before| before.until);
+            *now = Some(Answer { until, is_whole: false, _room: room });
+        });
+        answer.map(|body| Sent { body, sending: self })
+    }
+
+    /// The buffers of the connection are empty.
+    fn flushed(&self) {
+        self.0.send_if_modified(|now| now.take_if(|answer| answer.is_whole).is_some());
+    }
+
+    /// Waits until a client has taken too long.
+    pub(super) async fn is_overdue(&self) {
+        let mut now = self.0.subscribe();
+        loop {
+            let until = now.borrow_and_update().as_ref().map(|answer| answer.until);
+            // The sender is there as long as this is.
+            match until {
+                None => _ = now.changed().await,
+                Some(until) => {
+                    if timeout_at(until, now.changed()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Sent {
+    body: Body,
+    sending: Arc<Sending>,
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.sending.0.send_if_modified(|now| {
+            if let Some(answer) = now {
+                answer.is_whole = true;
+            }
+            // The deadline is the same.
+            false
+        });
+    }
+}
+
+/// A connection that tells when its buffers are empty.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    sending: Arc<Sending>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, sending: Arc<Sending>) -> Self {
+        Self { stream, sending }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper asks for it only once it has written all that it holds.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let own = self.get_mut();
+        let flushed = Pin::new(&mut own.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            own.sending.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::room::Room;
+
+    fn until(sending: &Sending) -> Option<Instant> {
+        sending.0.borrow().as_ref().map(|answer| answer.until)
+    }
+
+    #[tokio::test]
+    async fn room_is_given_back_when_the_client_has_all() {
+        let (room, sending) = (Room::new(1), Arc::new(Sending::default()));
+        let is_free = || room.enter().is_some();
+        let mut all = Vec::new();
+        while let Some((_, unsent)) = room.enter() {
+            all.push(unsent);
+        }
+        let body = Arc::clone(&sending).begin(all.pop().unwrap().of(Response::default()));
+        assert!(!is_free());
+        sending.flushed();
+        assert!(!is_free(), "the body has more");
+        drop(body);
+        assert!(!is_free(), "the buffers of the connection have some");
+        sending.flushed();
+        assert!(is_free() && until(&sending).is_none());
+    }
+
+    #[tokio::test]
+    async fn who_asks_again_has_no_more_time_for_what_was_asked_before() {
+        let sending = Arc::new(Sending::default());
+        drop(Arc::clone(&sending).begin(Response::default()));
+        let first = until(&sending).unwrap();
+        drop(Arc::clone(&sending).begin(Response::default()));
+        assert_eq!(until(&sending), Some(first));
+        sending.flushed();
+        drop(Arc::clone(&sending).begin(Response::default()));
+        assert!(until(&sending).unwrap() >= first);
+    }
+}
