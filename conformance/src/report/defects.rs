@@ -465,7 +465,10 @@ mod tests {
             let mut listed: Vec<&str> = check.requirement.defects.iter().map(|(name, _)| *name).collect();
             recorded.sort_unstable();
             listed.sort_unstable();
-            assert_eq!(recorded, listed, "{id}: cargo xtask mutants --own --json docs/defects.json --merge DEFECT...");
+            assert_eq!(
+                recorded, listed,
+                "{id}: cargo xtask mutants --own --json docs/defects.json --merge DEFECT..."
+            );
         }
     }
 }
