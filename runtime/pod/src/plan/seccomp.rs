@@ -2,8 +2,8 @@
 //!
 //! Refused with `EPERM` are the system calls that container engines refuse by default (docker's documentation, "Significant
 //! syscalls blocked by the default profile", and its profile, `default.json`); what a capability governs, or a namespace confines, is
-//! allowed to those that have it. The engines' profiles list what is allowed, this one what is denied: a call that is newer than
-//! both is allowed here.
+//! allowed to those that have it. The engines' profiles list what is allowed, this one what is denied: a call that neither
+//! has is allowed here.
 
 use serde_json::{Value, json};
 
