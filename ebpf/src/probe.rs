@@ -111,6 +111,11 @@ impl Probe {
         }
     }
 
+    /// Whether it hooks the 32-bit entry of a system call, which many kernels are built without: then there are no calls to see.
+    pub(crate) fn is_of_compat_entry(&self) -> bool {
+        self.hook.starts_with("__ia32_")
+    }
+
     /// Mechanism and hook, as events name their source.
     pub(crate) fn source(&self) -> String {
         format!("{}/{}", self.mechanism.name(), self.hook)
@@ -325,6 +330,22 @@ pub(crate) const PROBES: &[Probe] = &[
         ("namespaces joined, and refused", "events: sys_exit (setns)"),
     ),
     function("setns", "__x64_sys_setns", Fentry, Counters, (0, 1), ("namespaces before a setns", "")),
+    function(
+        "setns_compat_return",
+        "__ia32_sys_setns",
+        Fexit,
+        Counters,
+        (0, 1),
+        ("the same of setns by the 32-bit entry", ""),
+    ),
+    function(
+        "setns_compat",
+        "__ia32_sys_setns",
+        Fentry,
+        Counters,
+        (0, 1),
+        ("namespaces before a setns by the 32-bit entry", ""),
+    ),
     function(
         "unthrottle_cfs_rq_return",
         "unthrottle_cfs_rq",
