@@ -473,7 +473,7 @@ fn of_a_cgroup(_tracer: &Tracer) -> Res<Completion> {
     same(of(&first)?, &BTreeMap::from([("migrations_in", 1), ("migrations_out", 1)]), &tracer)?;
     sets_of_namespaces(&tracer)?;
     truth("no map was full", tracer.refusals()?.iter().all(|refused| refused.count == 0))?;
-    truth("nobody waits to be reaped here", tracer.zombies().iter().all(|z| z.cgroup_id != second.id))?;
+    truth("nobody waits to be reaped here", tracer.zombies()?.iter().all(|z| z.cgroup_id != second.id))?;
     let ids = [first.id, second.id];
     drop((first, second));
     let after = tracer.counters()?;
@@ -512,7 +512,7 @@ fn full_map(_tracer: &Tracer) -> Res<Completion> {
         }
     }
     let snapshot = tracer.counters()?;
-    let fill = tracer.fill(&snapshot, &tracer.zombies(), &tracer.flag_sets()?);
+    let fill = tracer.fill(&snapshot, &tracer.zombies()?, &tracer.flag_sets()?);
     let names: BTreeSet<&str> = fill.iter().map(|fill| fill.map).collect();
     let refusals = tracer.refusals()?;
     // The kernel makes room in this one.

@@ -33,6 +33,7 @@ mod tasks;
 mod traps;
 mod wait_calls;
 mod waits;
+mod zombie_counts;
 mod zombies;
 
 use std::error::Error;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         &attach::DIRECT,
         &traps::DIRECT,
         &counters::DIRECT,
+        &zombie_counts::DIRECT,
         &call_counts::DIRECT,
     ];
     for (name, run) in direct.concat() {
@@ -125,6 +127,7 @@ fn scenes() -> Vec<Case> {
         attach::SCENES,
         traps::SCENES,
         counters::SCENES,
+        zombie_counts::SCENES,
         call_counts::SCENES,
     ]
     .concat()

@@ -309,7 +309,7 @@ impl Observer {
 
     /// Who waits to be reaped.
     fn zombies(&self, state: &mut State) -> Result<AllZombies, ObserveError> {
-        let of_map = self.tracer.zombies();
+        let of_map = self.tracer.zombies()?;
         let known: BTreeSet<u32> = of_map.iter().map(|zombie| zombie.tgid).collect();
         let root = self.options.namespace_root.as_deref();
         let mut of_proc = zombies::still(&mut state.old_zombies, &state.ids, root)?;
@@ -370,9 +370,9 @@ impl Observer {
 
     /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.
     fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
-        let before = self.tracer.zombies();
+        let before = self.tracer.zombies()?;
         let found = zombies::find()?;
-        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies());
+        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies()?);
         for_each(&corrections.gone, |zombie| self.tracer.forget_zombie(zombie))?;
         let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();
         corrections.unknown.retain(|zombie| !old.contains(&zombie.tgid()));
