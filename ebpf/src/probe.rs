@@ -212,7 +212,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Both,
         (need::EXIT, 2),
         (
-            "auto-reap of a process whose leader ended before its last thread",
+            "auto-reap of a process whose leader ended before its last thread; new parents of zombies",
             "events: sched_process_free; counters: unavailable",
         ),
     ),

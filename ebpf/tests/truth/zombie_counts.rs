@@ -1,4 +1,4 @@
-//! Zombies as they are listed, and orphans as they are counted: many at once, and while others come and go.
+//! Zombies as they are listed, and orphans as they are counted: handed on, many at once, and while others come and go.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::process::Child;
 use libtest_mimic::Completion;
 use nix::unistd::Pid;
 use podproof_ebpf::Tracer;
-use podproof_ebpf::counters::Counter;
+use podproof_ebpf::counters::{Counter, ZombieParent, ZombieView};
 
 use crate::Res;
 use crate::cgroups::Cgroup;
@@ -17,16 +17,20 @@ use crate::report::{Line, TaskTruth, say_task};
 use crate::sys;
 
 /// Tests that start a tracer of their own.
-pub(crate) const DIRECT: [(&str, Run); 2] = [
+pub(crate) const DIRECT: [(&str, Run); 3] = [
+    ("counter::a_zombie_that_is_handed_on_has_the_new_parent", handed_on),
     ("counter::zombies_are_listed_once_while_others_come_and_go", listed_once),
     ("counter::every_child_of_a_large_family_is_an_orphan", large_family),
 ];
 
 /// Scenarios of the tests above.
 pub(crate) const SCENES: &[Case] = &[
+    Case { name: "scene::handed_on", scenario: handed_on_scene, check: |_| Ok(()) },
     Case { name: "scene::kept_zombies", scenario: kept_zombies, check: |_| Ok(()) },
     Case { name: "scene::large_family", scenario: large_family_scene, check: |_| Ok(()) },
 ];
+
+const CLONE_NEWPID: u64 = 0x2000_0000;
 
 /// Until the test lets it go on.
 fn wait_for_byte() -> Res<()> {
@@ -59,6 +63,61 @@ fn leave_zombies(n: usize) -> Res<Vec<Pid>> {
         all.push(child);
     }
     Ok(all)
+}
+
+fn of_cgroup(tracer: &Tracer, cgroup: &Cgroup) -> Res<Vec<ZombieView>> {
+    let mut zombies = tracer.zombies()?;
+    zombies.retain(|zombie| zombie.cgroup_id == cgroup.id);
+    Ok(zombies)
+}
+
+const HANDED_ON: usize = 3;
+
+/// A worker leaves its zombies to PID 1 of its namespace, which takes the worker only.
+fn handed_on_scene() -> Res<()> {
+    let init = sys::clone3(CLONE_NEWPID, libc::SIGCHLD, None, || {
+        let worker = sys::fork(|| {
+            leave_zombies(HANDED_ON)?;
+            say_task("worker")?;
+            wait_for_byte()?;
+            Ok(3)
+        })?;
+        equal("exit code of the worker", &sys::wait(worker)?, &3)?;
+        say_task("init")?;
+        wait_for_byte()?;
+        Ok(0)
+    })?;
+    equal("exit code", &sys::wait(init)?, &0)
+}
+
+fn handed_on(_tracer: &Tracer) -> Res<Completion> {
+    let tracer = Tracer::start(&options())?;
+    if !is_attached(&tracer, "release_task") || !is_attached(&tracer, "do_notify_parent") {
+        return Ok(Completion::ignored_with("release_task and do_notify_parent are not attached"));
+    }
+    let cgroup = match Cgroup::make("handed-on") {
+        Ok(cgroup) => cgroup,
+        Err(reason) => return Ok(Completion::ignored_with(reason)),
+    };
+    let mut child = start("scene::handed_on")?;
+    cgroup.add(child.id())?;
+    go(&mut child)?;
+    let worker = next_task(&mut child)?.tgid;
+    let before = of_cgroup(&tracer, &cgroup)?;
+    equal("zombies of the worker", &before.len(), &HANDED_ON)?;
+    let is_workers =
+        |zombie: &ZombieView| (zombie.parent_tgid, zombie.parent) == (worker, ZombieParent::Other);
+    truth(&format!("the worker {worker} is the parent of {before:?}"), before.iter().all(is_workers))?;
+    go(&mut child)?;
+    let init = next_task(&mut child)?.tgid;
+    let (parent_tgid, parent) = (init, ZombieParent::Init);
+    let expected: Vec<ZombieView> =
+        before.iter().map(|zombie| ZombieView { parent_tgid, parent, ..*zombie }).collect();
+    equal("zombies of PID 1", &of_cgroup(&tracer, &cgroup)?, &expected)?;
+    go(&mut child)?;
+    finish(child)?;
+    equal("zombies in the end", &of_cgroup(&tracer, &cgroup)?, &vec![])?;
+    Ok(Completion::Completed)
 }
 
 const KEPT: usize = 200;

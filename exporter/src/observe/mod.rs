@@ -184,7 +184,11 @@ impl Observer {
         let observer = Self { tracer, options, resolver, started: clock::unix(), state: Mutex::new(state) };
         observer.refresh()?;
         // After the probes: who becomes a zombie meanwhile is known twice, not never.
-        observer.lock().old_zombies = zombies::find()?;
+        let old = zombies::find()?;
+        let mut state = observer.lock();
+        state.old_zombies = old;
+        observer.place_old_zombies(&mut state);
+        drop(state);
         Ok(observer)
     }
 
@@ -311,8 +315,8 @@ impl Observer {
     fn zombies(&self, state: &mut State) -> Result<AllZombies, ObserveError> {
         let of_map = self.tracer.zombies()?;
         let known: BTreeSet<u32> = of_map.iter().map(|zombie| zombie.tgid).collect();
-        let root = self.options.namespace_root.as_deref();
-        let mut of_proc = zombies::still(&mut state.old_zombies, &state.ids, root)?;
+        self.place_old_zombies(state);
+        let mut of_proc = zombies::still(&mut state.old_zombies)?;
         of_proc.retain(|zombie| !known.contains(&zombie.tgid));
         Ok(AllZombies { of_map, of_proc })
     }
@@ -379,7 +383,15 @@ impl Observer {
         let n = corrections.gone.len() + corrections.unknown.len();
         state.differences.zombies += u64::try_from(n).unwrap_or(u64::MAX);
         state.old_zombies.append(&mut corrections.unknown);
+        self.place_old_zombies(state);
         Ok(())
+    }
+
+    /// Finds the cgroups of those that are not known from the kernel side, as long as their paths are there.
+    fn place_old_zombies(&self, state: &mut State) {
+        if let Some(root) = self.options.namespace_root.as_deref() {
+            zombies::place(&mut state.old_zombies, &state.ids, root);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
