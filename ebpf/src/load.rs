@@ -170,10 +170,6 @@ pub(crate) fn load_with(
         if !probe.serves(options) || (probe.tier == 2 && !options.syscalls) {
             continue;
         }
-        // Without that entry there are no calls to miss.
-        if probe.is_of_compat_entry() && matches!(btf.n_parameters(probe.hook), Ok(None)) {
-            continue;
-        }
         // Without releases nobody would end a zombie.
         let is_idle = probe.name == "signal_generate" && !options.events && !programs.has("release_task");
         let entry = if is_idle {

@@ -111,11 +111,6 @@ impl Probe {
         }
     }
 
-    /// Whether it hooks the 32-bit entry of a system call, which many kernels are built without: then there are no calls to see.
-    pub(crate) fn is_of_compat_entry(&self) -> bool {
-        self.hook.starts_with("__ia32_")
-    }
-
     /// Mechanism and hook, as events name their source.
     pub(crate) fn source(&self) -> String {
         format!("{}/{}", self.mechanism.name(), self.hook)
