@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -243,7 +244,7 @@ impl CounterMaps {
     pub(crate) fn take_paths(&self) -> Result<BTreeMap<u64, PathBuf>, CounterError> {
         let failed = |source| CounterError { op: "take out the paths of new cgroups".to_owned(), source };
         let mut map = lock(&self.paths);
-        let ids: BTreeSet<u64> = map.keys().collect::<Result<_, _>>().map_err(failed)?;
+        let ids = keys(&map, self.max_cgroups).map_err(failed)?;
         let mut paths = BTreeMap::new();
         for id in ids {
             match map.get(&id, 0).and_then(|text| map.remove(&id).map(|()| text)) {
@@ -286,23 +287,19 @@ impl CounterMaps {
         Ok(Snapshot { node: self.counts(node), cgroups, rest })
     }
 
-    pub(crate) fn zombies(&self) -> Vec<ZombieView> {
+    pub(crate) fn zombies(&self) -> Result<Vec<ZombieView>, CounterError> {
+        let failed = |source| CounterError { op: "list the zombies".to_owned(), source };
         let map = lock(&self.zombies);
-        let view = |(tgid, words): (u32, [u64; 4])| {
-            let zombie: Zombie = bytemuck::cast(words);
-            ZombieView {
-                tgid,
-                since_ns: zombie.since_ns,
-                cgroup_id: zombie.cgroup_id,
-                parent_tgid: zombie.parent_tgid,
-                parent: match zombie.parent_init {
-                    0 => ZombieParent::Other,
-                    1 => ZombieParent::Init,
-                    _ => ZombieParent::OtherInit,
-                },
+        let mut zombies = vec![];
+        for tgid in keys(&map, self.max_processes).map_err(failed)? {
+            match map.get(&tgid, 0) {
+                Ok(words) => zombies.push(view(tgid, bytemuck::cast(words))),
+                // It was reaped meanwhile.
+                Err(error) if is_absent(&error) => {}
+                Err(source) => return Err(failed(source)),
             }
-        };
-        map.iter().flatten().map(view).collect()
+        }
+        Ok(zombies)
     }
 
     /// Removes a zombie, if it is this one still.
@@ -375,11 +372,11 @@ impl CounterMaps {
             fill(table::COUNTERS, count(n_cgroups), self.max_cgroups),
             fill(table::ZOMBIES, count(n_zombies), self.max_processes),
             fill(table::ORPHANS, n_orphans, self.max_processes),
-            fill(table::JOINING, n_keys(joining), MAX_PENDING),
-            fill(table::DYING, n_keys(dying), MAX_PENDING),
-            fill(table::OOM_KILLS, n_keys(oom_kills), MAX_PENDING),
+            fill(table::JOINING, n_keys(joining, MAX_PENDING), MAX_PENDING),
+            fill(table::DYING, n_keys(dying, MAX_PENDING), MAX_PENDING),
+            fill(table::OOM_KILLS, n_keys(oom_kills, MAX_PENDING), MAX_PENDING),
             fill(table::FLAG_SETS, count(n_flag_sets), MAX_FLAG_SETS),
-            fill(table::PATHS, n_keys(&lock(&self.paths)), self.max_cgroups),
+            fill(table::PATHS, n_keys(&lock(&self.paths), self.max_cgroups), self.max_cgroups),
         ]
     }
 }
@@ -388,9 +385,50 @@ fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// Entries of a map of few. The kernel begins its list again when one is taken out meanwhile; an unreadable one must not look empty.
-fn n_keys<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>) -> u64 {
-    map.keys().collect::<Result<BTreeSet<K>, _>>().map_or(u64::MAX, |keys| count(keys.len()))
+/// Entries of a map of few; an unreadable one must not look empty.
+fn n_keys<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>, capacity: u32) -> u64 {
+    keys(map, capacity).map_or(u64::MAX, |keys| count(keys.len()))
+}
+
+/// So often a full map may be read from its beginning.
+const MAX_READS: u64 = 16;
+
+/// The keys of a map that has room for so many, each once.
+fn keys<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>, capacity: u32) -> Result<BTreeSet<K>, MapError> {
+    distinct(map.keys(), u64::from(capacity).saturating_mul(MAX_READS))
+}
+
+/// What is given, each once. The kernel begins its list again when it is asked for the successor of an entry that was taken out
+/// meanwhile, so one whose entries come and go fast enough would have no end: it is an error that it gives more than `most`.
+fn distinct<K: Ord>(
+    given: impl Iterator<Item = Result<K, MapError>>,
+    most: u64,
+) -> Result<BTreeSet<K>, MapError> {
+    let mut all = BTreeSet::new();
+    let mut n_given = 0;
+    for key in given {
+        n_given += 1;
+        if n_given > most {
+            let text = "entries come and go faster than they can be listed; try again";
+            return Err(MapError::IoError(io::Error::other(text)));
+        }
+        all.insert(key?);
+    }
+    Ok(all)
+}
+
+fn view(tgid: u32, zombie: Zombie) -> ZombieView {
+    ZombieView {
+        tgid,
+        since_ns: zombie.since_ns,
+        cgroup_id: zombie.cgroup_id,
+        parent_tgid: zombie.parent_tgid,
+        parent: match zombie.parent_init {
+            0 => ZombieParent::Other,
+            1 => ZombieParent::Init,
+            _ => ZombieParent::OtherInit,
+        },
+    }
 }
 
 fn add(sum: &mut Values, values: &Values) {
@@ -420,4 +458,30 @@ pub(crate) fn available(sources: &[CounterStatus]) -> Available {
         *flag = counter.unavailable.is_none();
     }
     available
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_begins_again_gives_each_entry_once() {
+        let given = [4, 2, 7, 4, 2, 7, 1].map(Ok::<u32, MapError>);
+        assert_eq!(distinct(given.into_iter(), 7).unwrap(), BTreeSet::from([1, 2, 4, 7]));
+        assert!(distinct(std::iter::empty::<Result<u32, MapError>>(), 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_map_does_not_look_empty() {
+        let given = [Ok(1), Err(MapError::KeyNotFound)];
+        assert!(matches!(distinct(given.into_iter(), 7), Err(MapError::KeyNotFound)));
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_an_error() {
+        let error = distinct(std::iter::repeat_with(|| Ok(1_u32)), 100).unwrap_err();
+        assert!(error.to_string().contains("faster than they can be listed"), "{error}");
+        let fresh = (0_u32..).map(Ok);
+        assert!(distinct(fresh, 100).is_err());
+    }
 }

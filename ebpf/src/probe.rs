@@ -207,7 +207,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Both,
         (need::EXIT, 2),
         (
-            "auto-reap of a process whose leader ended before its last thread",
+            "auto-reap of a process whose leader ended before its last thread; new parents of zombies",
             "events: sched_process_free; counters: unavailable",
         ),
     ),
@@ -325,6 +325,22 @@ pub(crate) const PROBES: &[Probe] = &[
         ("namespaces joined, and refused", "events: sys_exit (setns)"),
     ),
     function("setns", "__x64_sys_setns", Fentry, Counters, (0, 1), ("namespaces before a setns", "")),
+    function(
+        "setns_compat_return",
+        "__ia32_sys_setns",
+        Fexit,
+        Counters,
+        (0, 1),
+        ("the same of setns by the 32-bit entry", ""),
+    ),
+    function(
+        "setns_compat",
+        "__ia32_sys_setns",
+        Fentry,
+        Counters,
+        (0, 1),
+        ("namespaces before a setns by the 32-bit entry", ""),
+    ),
     function(
         "unthrottle_cfs_rq_return",
         "unthrottle_cfs_rq",

@@ -418,9 +418,11 @@ impl Tracer {
         self.shared.counters.take_paths()
     }
 
-    /// Processes that wait to be reaped; empty, and not to be relied on, where `release_task` is not attached.
-    #[must_use]
-    pub fn zombies(&self) -> Vec<ZombieView> {
+    /// Processes that wait to be reaped, each once; none where `release_task` is not attached.
+    ///
+    /// # Errors
+    /// When the map cannot be read, or its entries come and go faster than it can be.
+    pub fn zombies(&self) -> Result<Vec<ZombieView>, CounterError> {
         self.shared.counters.zombies()
     }
 

@@ -53,11 +53,16 @@ pub(crate) fn check(format: Format, is_strict: bool, options: &TraceOptions) -> 
 
 /// What is missing, with the reason: probes, and counters that the kernel cannot give although their probes are attached.
 pub(crate) fn lacks(probes: &[ProbeStatus], counters: &[CounterStatus]) -> BTreeSet<String> {
-    let probes = probes.iter().filter(|probe| !probe.attached).map(|probe| {
+    let probes = probes.iter().filter(|probe| !probe.attached && !is_needless(probe)).map(|probe| {
         format!("{} is not attached: {}", probe.name, probe.reason.as_deref().unwrap_or("not tried"))
     });
     // A counter without its probe has the reason of the probe.
     probes.chain(counters.iter().filter_map(|counter| counter.unavailable.clone())).collect()
+}
+
+/// Whether nothing is missed without it: a kernel that was built without the 32-bit entry gets no calls by it.
+fn is_needless(probe: &ProbeStatus) -> bool {
+    probe.hook.starts_with("__ia32_") && probe.errno.is_none()
 }
 
 fn table(checked: &Checked) -> String {
@@ -113,6 +118,18 @@ mod tests {
         let all = checked(&["do_wait"]);
         let lacks: Vec<_> = lacks(&all.probes, &all.counters).into_iter().collect();
         assert_eq!(lacks, ["do_wait is not attached: load: no", "not known"]);
+    }
+
+    #[test]
+    fn a_kernel_without_the_32_bit_entry_lacks_nothing() {
+        let mut probes = podproof_ebpf::programs();
+        probes.retain(|probe| probe.hook == "__ia32_sys_setns");
+        assert_eq!(probes.len(), 2);
+        probes[0].reason = Some("this kernel has no function __ia32_sys_setns".to_owned());
+        assert!(lacks(&probes, &[]).is_empty());
+        // Where it is and is refused, calls are missed.
+        (probes[0].reason, probes[0].errno) = (Some("attach: no".to_owned()), Some(1));
+        assert_eq!(lacks(&probes, &[]).len(), 1);
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub(crate) fn current() -> Task {
     unsafe { bpf_get_current_task_btf() as usize }
 }
 
+/// Whether a system call that returns this to the kernel's entry will be begun again, with nothing done (`ERESTARTSYS` to
+/// `ERESTART_RESTARTBLOCK`).
+#[inline(always)]
+pub(crate) fn begins_again(ret: i64) -> bool {
+    (-516..=-512).contains(&ret)
+}
+
 /// Copies `T` from any kernel address; `None` when it is not readable.
 #[inline(always)]
 pub(crate) fn probe<T: Copy>(p: usize) -> Option<T> {

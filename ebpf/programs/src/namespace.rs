@@ -6,7 +6,7 @@ use aya_ebpf::programs::{FEntryContext, FExitContext};
 use podproof_abi::{Counter, N_NS, NS_FLAGS, NS_MASK, NsInodes, ns_call, table};
 
 use crate::count::{Counting, count_flags, refused};
-use crate::kernel::{current, current_namespaces, mode, off, rd};
+use crate::kernel::{begins_again, current, current_namespaces, mode, off, rd};
 use crate::maps::{DYING, JOINING};
 use crate::task::count_namespaces;
 
@@ -33,12 +33,13 @@ fn refusal(ret: i64) -> u32 {
     }
 }
 
-/// `copy_process(pid, trace, node, args)` returns a task, or an error in its place.
+/// `copy_process(pid, trace, node, args)` returns a task, or an error in its place. A caller with a signal to take is sent to take it,
+/// and then calls again: nothing was refused.
 #[fexit(function = "copy_process")]
 pub(crate) fn copy_process(ctx: FExitContext) -> u32 {
     const MAX_ERRNO: i64 = 4095;
     let ret: i64 = ctx.arg(4);
-    if !(-MAX_ERRNO..0).contains(&ret) {
+    if !(-MAX_ERRNO..0).contains(&ret) || begins_again(ret) {
         return 0;
     }
     let counting = of_caller();
@@ -78,27 +79,52 @@ pub(crate) fn ksys_unshare(ctx: FExitContext) -> u32 {
 /// setns(2) begins.
 #[fentry(function = "__x64_sys_setns")]
 pub(crate) fn setns(_ctx: FEntryContext) -> u32 {
+    note_before();
+    0
+}
+
+/// setns(2) begins, by the 32-bit entry, which a 64-bit program can take too.
+#[fentry(function = "__ia32_sys_setns")]
+pub(crate) fn setns_compat(_ctx: FEntryContext) -> u32 {
+    note_before();
+    0
+}
+
+#[inline(always)]
+fn note_before() {
     let mut before = NsInodes::NONE;
     current_namespaces(current(), &mut before);
     if let Err(error) = JOINING.insert(bpf_get_current_pid_tgid(), before, 0) {
         refused(table::JOINING, error);
     }
+}
+
+/// setns(2) returns.
+#[fexit(function = "__x64_sys_setns")]
+pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
+    count_joined(ctx.arg(1));
     0
 }
 
-/// setns(2) returns: whatever differs was joined, whichever way it was asked for.
-#[fexit(function = "__x64_sys_setns")]
-pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
-    let ret: i64 = ctx.arg(1);
+/// setns(2) returns, by the 32-bit entry.
+#[fexit(function = "__ia32_sys_setns")]
+pub(crate) fn setns_compat_return(ctx: FExitContext) -> u32 {
+    count_joined(ctx.arg(1));
+    0
+}
+
+/// Whatever differs was joined, whichever way it was asked for.
+#[inline(always)]
+fn count_joined(ret: i64) {
     let key = bpf_get_current_pid_tgid();
-    let Some(before) = JOINING.get_ptr(key) else { return 0 };
+    let Some(before) = JOINING.get_ptr(key) else { return };
     // SAFETY: a map's value; the key is this thread's own.
     let before = unsafe { *before };
     _ = JOINING.remove(key);
     let counting = of_caller();
     if ret != 0 {
         counting.count_in::<4>(Counter::NsSetnsEperm, refusal(ret));
-        return 0;
+        return;
     }
     let mut after = NsInodes::NONE;
     current_namespaces(current(), &mut after);
@@ -126,7 +152,6 @@ pub(crate) fn setns_return(ctx: FExitContext) -> u32 {
     if flags != 0 {
         count_flags(ns_call::SETNS, flags);
     }
-    0
 }
 
 /// `zap_pid_ns_processes(ns)`: PID 1 has ended, and kills all others.

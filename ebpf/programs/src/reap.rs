@@ -14,6 +14,7 @@ use crate::kernel::{
 use crate::maps::ZOMBIES;
 use crate::orphans;
 use crate::scope::{self, Scopes};
+use crate::signal::handed_on;
 
 /// `release_task(p)`: `current` is the reaper, or `p` itself when nobody waits for it. The end of a plain
 /// thread, which nobody reaps, is left out; so is the old leader when a thread executes a program, because it
@@ -51,15 +52,21 @@ fn released(task: Task, id: TaskId, role: u32) {
 }
 
 /// `do_notify_parent(tsk, sig)` returns whether nobody waits for the process. When its leader had ended before its last
-/// thread, the release of that thread goes on to the leader, and the leader's own is not seen.
+/// thread, the release of that thread goes on to the leader, and the leader's own is not seen. Another process tells of one that is dead
+/// already: its parent, which ends and hands it on, or a tracer that has done with it.
 #[fexit(function = "do_notify_parent")]
 pub(crate) fn do_notify_parent(ctx: FExitContext) -> u32 {
     let leader: usize = ctx.arg(0);
     let nobody_waits = ctx.arg::<u64>(2) & 0xff != 0;
     let task = current();
-    // Otherwise the task ends itself, or a parent that ends hands its zombies on: both are released by themselves.
-    let is_end_of_thread =
-        leader != task && rd::<u32>(leader, off!(task_tgid)) == rd::<u32>(task, off!(task_tgid));
+    if rd::<u32>(leader, off!(task_tgid)) != rd::<u32>(task, off!(task_tgid)) {
+        if keeps_counters() {
+            handed_on(leader);
+        }
+        return 0;
+    }
+    // Otherwise the task ends itself, and is released by itself.
+    let is_end_of_thread = leader != task;
     if nobody_waits && is_end_of_thread {
         released(leader, task_id(leader), reaper::AUTO_BY_THREAD);
     }

@@ -71,7 +71,7 @@ pub(crate) fn signal_generate(ctx: BtfTracePointContext) -> u32 {
 }
 
 /// Remembers since when the sender is a zombie, while there is a hook that will end it. A dying process also tells the new
-/// parents of zombies that it hands on; those are known already, and it is no zombie itself at that moment.
+/// parents of zombies that it hands on ([`handed_on`]); it is no zombie itself at that moment.
 #[inline(always)]
 fn note_zombie(parent: Task, sender: Task, info: u64) {
     let has_release = CONTROL.get(0).is_some_and(|control| control.has_release != 0);
@@ -83,23 +83,47 @@ fn note_zombie(parent: Task, sender: Task, info: u64) {
     if !(1..=3).contains(&code) || rd::<u32>(leader, off!(task_exit_state)) == 0 {
         return;
     }
-    let told: usize = rd(parent, off!(task_group_leader));
     let own_cgroup = cgroup_id(leader);
+    let (parent_tgid, parent_init) = as_parent(parent, own_cgroup);
     let zombie = Zombie {
         // SAFETY: the helper has no preconditions.
         since_ns: unsafe { bpf_ktime_get_boot_ns() },
         start_ns: rd(leader, off!(task_start)),
         cgroup_id: own_cgroup,
-        parent_tgid: rd(told, off!(task_tgid)),
-        parent_init: match (is_init(told), cgroup_id(told) == own_cgroup) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => 2,
-        },
+        parent_tgid,
+        parent_init,
     };
     if let Err(error) = ZOMBIES.insert(rd::<u32>(leader, off!(task_tgid)), zombie, 0) {
         refused(table::ZOMBIES, error);
     }
+}
+
+/// A zombie, by its leader, has another parent from here on; it is as old as it was.
+#[inline(always)]
+pub(crate) fn handed_on(leader: Task) {
+    let Some(zombie) = ZOMBIES.get_ptr_mut(rd::<u32>(leader, off!(task_tgid))) else { return };
+    // SAFETY: a map's value.
+    let start_ns = unsafe { (*zombie).start_ns };
+    if start_ns != rd::<u64>(leader, off!(task_start)) {
+        return;
+    }
+    let (parent_tgid, parent_init) = as_parent(rd(leader, off!(task_real_parent)), cgroup_id(leader));
+    // SAFETY: a map's value; whoever changes a parent holds the kernel's lock of all tasks.
+    unsafe { (*zombie).parent_tgid = parent_tgid };
+    // SAFETY: as above.
+    unsafe { (*zombie).parent_init = parent_init };
+}
+
+/// What a thread is as the parent of a zombie in this cgroup: [`Zombie::parent_tgid`] and [`Zombie::parent_init`].
+#[inline(always)]
+fn as_parent(thread: Task, zombies_cgroup: u64) -> (u32, u32) {
+    let leader: usize = rd(thread, off!(task_group_leader));
+    let init = match (is_init(leader), cgroup_id(leader) == zombies_cgroup) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => 2,
+    };
+    (rd(leader, off!(task_tgid)), init)
 }
 
 /// `signal_deliver(sig, info, ka)`: `current` takes it.

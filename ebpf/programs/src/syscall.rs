@@ -18,7 +18,7 @@ use podproof_abi::{
 };
 
 use crate::emit::{emit, emit_strings};
-use crate::kernel::{Task, current, current_namespaces, number_at, off, probe, rd};
+use crate::kernel::{Task, begins_again, current, current_namespaces, number_at, off, probe, rd};
 use crate::maps::PENDING;
 use crate::scope::{self, Scopes, lose};
 
@@ -102,12 +102,6 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> u32 {
         _ => {}
     }
     0
-}
-
-/// Whether the kernel will begin the call again, with nothing done (`ERESTARTSYS` to `ERESTART_RESTARTBLOCK`).
-#[inline(always)]
-fn begins_again(ret: i64) -> bool {
-    (-516..=-512).contains(&ret)
 }
 
 /// The scope of the caller, when it is a 64-bit call of a scoped task.

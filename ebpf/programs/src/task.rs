@@ -1,16 +1,18 @@
 //! Birth, exec, end and release of tasks.
 
+use core::ffi::c_void;
 use core::mem::offset_of;
 
+use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_bytes};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{
     Counter, Exec, Exit, Free, MAX_LEVELS, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD,
-    START_TICK_NS, kind, ns_call, table,
+    START_TICK_NS, kind, ns_call,
 };
 
-use crate::count::{Counting, count_flags, refused};
+use crate::count::{Counting, count_flags};
 use crate::emit::{emit, emit_strings};
 use crate::kernel::{
     Task, cgroup_id, is_init, is_subreaper, keeps_counters, level, number_at, off, probe, rd, task_id, view,
@@ -24,8 +26,9 @@ use crate::scope::{self, Scopes};
 const CLONE_THREAD: u64 = 0x1_0000;
 /// `SIGNAL_GROUP_EXIT` in `signal_struct.flags`.
 const SIGNAL_GROUP_EXIT: u32 = 4;
-/// Children of one process that are looked at when it ends; the rest counts as refused by a full map.
-const MAX_CHILDREN: u32 = 256;
+/// Rounds of the walk through the children of a process that ends: all that bpf_loop() makes (`BPF_MAX_LOOPS`), which is twice as many as
+/// there can be tasks (`PID_MAX_LIMIT`).
+const MAX_ROUNDS: u32 = 1 << 23;
 
 /// `task_newtask(task, clone_flags)`: a task exists and has not run. `current` called clone.
 #[btf_tracepoint(function = "task_newtask")]
@@ -177,8 +180,7 @@ fn root(task: Task, record: &mut Exec) {
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> u32 {
     let task: usize = ctx.arg(0);
     let signal: usize = rd(task, off!(task_signal));
-    // First, while the verifier has one path to follow through the loop. Of threads that end together each still has its own
-    // children.
+    // Of threads that end together each still has its own children.
     if keeps_counters() && is_group_ending(signal) {
         mark_orphans(task);
     }
@@ -313,34 +315,53 @@ fn count_orphan(counting: Counting, task: Task, parent_before: u32) {
     counting.count_in::<5>(Counter::OrphansInit, by);
 }
 
+/// A walk through the children of a thread, which are a list that ends where it begins.
+struct Walk {
+    head: usize,
+    next: usize,
+    parent_tgid: u32,
+}
+
 /// The children of a thread whose process ends, those that live on, are orphans from here on.
 #[inline(always)]
 fn mark_orphans(task: Task) {
     let head = task + off!(task_children) as usize;
-    let mut next: usize = rd(task, off!(task_children));
-    let mut n = 0;
-    while n < MAX_CHILDREN {
-        if next == head {
-            return;
-        }
-        let child = next.wrapping_sub(off!(task_sibling) as usize);
-        let tgid: u32 = probe(child + off!(task_tgid) as usize).unwrap_or(0);
-        let start: u64 = probe(child + off!(task_start) as usize).unwrap_or(0);
-        let is_dead = probe::<u32>(child + off!(task_exit_state) as usize).unwrap_or(1) != 0;
-        let orphan = Orphan { start_ns: start, parent_tgid: rd(task, off!(task_tgid)), pad: 0 };
-        if !is_dead {
-            orphans::mark(tgid, orphan);
-        }
-        // A child that is reaped meanwhile is unlinked and points to itself.
-        let Some(after) = probe::<usize>(next) else { return };
-        if after == next {
-            return;
-        }
-        next = after;
-        n += 1;
+    if rd::<usize>(task, off!(task_children)) == head {
+        return;
     }
-    // Not the map's refusal, but nothing is in it either.
-    refused(table::ORPHANS, 0);
+    // A plain number, as those that follow: the verifier takes all rounds for one.
+    let Some(next) = probe(head) else { return };
+    let mut walk = Walk { head, next, parent_tgid: rd(task, off!(task_tgid)) };
+    let round = mark_child as *const () as *mut c_void;
+    // SAFETY: the function is of the kind that the helper calls, and what it is given outlives the call.
+    unsafe { bpf_loop(MAX_ROUNDS, round, (&raw mut walk).cast(), 0) };
+}
+
+/// One round; whether it is the last one.
+extern "C" fn mark_child(_round: u64, walk: *mut Walk) -> i64 {
+    const GO_ON: i64 = 0;
+    const STOP: i64 = 1;
+    // SAFETY: what `mark_orphans` gave to the helper.
+    let walk = unsafe { &mut *walk };
+    let at = walk.next;
+    if at == walk.head {
+        return STOP;
+    }
+    let child = at.wrapping_sub(off!(task_sibling) as usize);
+    let tgid: u32 = probe(child + off!(task_tgid) as usize).unwrap_or(0);
+    let start_ns: u64 = probe(child + off!(task_start) as usize).unwrap_or(0);
+    let is_dead = probe::<u32>(child + off!(task_exit_state) as usize).unwrap_or(1) != 0;
+    if !is_dead {
+        orphans::mark(tgid, Orphan { start_ns, parent_tgid: walk.parent_tgid, pad: 0 });
+    }
+    match probe::<usize>(at) {
+        // A child that is reaped meanwhile is unlinked and points to itself.
+        Some(after) if after != at => {
+            walk.next = after;
+            GO_ON
+        }
+        _ => STOP,
+    }
 }
 
 #[inline(always)]

@@ -26,7 +26,7 @@ use crate::sys;
 use crate::sys::program::{end_thread, wait_to_be_killed};
 use crate::waits::wait_for_end;
 
-type Run = fn(&Tracer) -> Res<Completion>;
+pub(crate) type Run = fn(&Tracer) -> Res<Completion>;
 
 /// Tests that start a tracer of their own.
 pub(crate) const DIRECT: [(&str, Run); 7] = [
@@ -403,13 +403,19 @@ fn said(lines: &[Line]) -> BTreeMap<&str, i64> {
     all
 }
 
-fn options() -> TraceOptions {
+/// Counters, and no events.
+pub(crate) fn options() -> TraceOptions {
     TraceOptions { events: false, counters: true, syscalls: false, ..TraceOptions::default() }
+}
+
+/// Whether a program runs on its hook.
+pub(crate) fn is_attached(tracer: &Tracer, name: &str) -> bool {
+    tracer.probes().iter().any(|probe| probe.name == name && probe.attached)
 }
 
 /// Compares every counter of a cgroup with what was said; what was not said must be zero.
 fn same(counts: &Counts, said: &BTreeMap<&str, i64>, tracer: &Tracer) -> Res<()> {
-    let attached = |name: &str| tracer.probes().iter().any(|probe| probe.name == name && probe.attached);
+    let attached = |name: &str| is_attached(tracer, name);
     let mut wrong = vec![];
     for counter in Counter::ALL {
         let seen = counts.get(*counter);
@@ -467,7 +473,7 @@ fn of_a_cgroup(_tracer: &Tracer) -> Res<Completion> {
     same(of(&first)?, &BTreeMap::from([("migrations_in", 1), ("migrations_out", 1)]), &tracer)?;
     sets_of_namespaces(&tracer)?;
     truth("no map was full", tracer.refusals()?.iter().all(|refused| refused.count == 0))?;
-    truth("nobody waits to be reaped here", tracer.zombies().iter().all(|z| z.cgroup_id != second.id))?;
+    truth("nobody waits to be reaped here", tracer.zombies()?.iter().all(|z| z.cgroup_id != second.id))?;
     let ids = [first.id, second.id];
     drop((first, second));
     let after = tracer.counters()?;
@@ -489,9 +495,8 @@ fn sets_of_namespaces(tracer: &Tracer) -> Res<()> {
         sets.iter().find(is_it).map_or(0, |set| set.count)
     };
     truth("clones of pid namespaces", count("clone", "pid") >= 3)?;
-    let attached = |name: &str| tracer.probes().iter().any(|probe| probe.name == name && probe.attached);
-    truth("unshares", count("unshare", "ipc+uts") >= u64::from(attached("ksys_unshare")))?;
-    truth("joins", count("setns", "uts") >= u64::from(attached("setns_return")))?;
+    truth("unshares", count("unshare", "ipc+uts") >= u64::from(is_attached(tracer, "ksys_unshare")))?;
+    truth("joins", count("setns", "uts") >= u64::from(is_attached(tracer, "setns_return")))?;
     truth("no call without a type", sets.iter().all(|set| !set.types.is_empty() && set.count > 0))
 }
 
@@ -507,7 +512,7 @@ fn full_map(_tracer: &Tracer) -> Res<Completion> {
         }
     }
     let snapshot = tracer.counters()?;
-    let fill = tracer.fill(&snapshot, &tracer.zombies(), &tracer.flag_sets()?);
+    let fill = tracer.fill(&snapshot, &tracer.zombies()?, &tracer.flag_sets()?);
     let names: BTreeSet<&str> = fill.iter().map(|fill| fill.map).collect();
     let refusals = tracer.refusals()?;
     // The kernel makes room in this one.

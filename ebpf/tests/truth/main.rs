@@ -6,6 +6,7 @@
 //! inside of a VM when linked statically.
 
 mod attach;
+mod call_counts;
 mod cgroup_state;
 mod cgroups;
 mod clone_flags;
@@ -32,6 +33,7 @@ mod tasks;
 mod traps;
 mod wait_calls;
 mod waits;
+mod zombie_counts;
 mod zombies;
 
 use std::error::Error;
@@ -71,9 +73,16 @@ fn main() -> ExitCode {
             observe::judge(tracer, &case)
         }));
     }
-    for (name, run) in
-        [&scopes::DIRECT[..], &losses::DIRECT, &attach::DIRECT, &traps::DIRECT, &counters::DIRECT].concat()
-    {
+    let direct = [
+        &scopes::DIRECT[..],
+        &losses::DIRECT,
+        &attach::DIRECT,
+        &traps::DIRECT,
+        &counters::DIRECT,
+        &zombie_counts::DIRECT,
+        &call_counts::DIRECT,
+    ];
+    for (name, run) in direct.concat() {
         let attaching = Arc::clone(&attaching);
         trials.push(trial(name, Arc::clone(&tracer), move |tracer| {
             let _alone = attaching.write().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +121,16 @@ fn cases() -> Vec<Case> {
 
 /// Scenarios of tests that are more than one in one scope.
 fn scenes() -> Vec<Case> {
-    [scopes::SCENES, losses::SCENES, attach::SCENES, traps::SCENES, counters::SCENES].concat()
+    [
+        scopes::SCENES,
+        losses::SCENES,
+        attach::SCENES,
+        traps::SCENES,
+        counters::SCENES,
+        zombie_counts::SCENES,
+        call_counts::SCENES,
+    ]
+    .concat()
 }
 
 /// Why there is no tracer: a machine that cannot have one, or an error.

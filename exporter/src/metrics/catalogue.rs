@@ -38,7 +38,7 @@ families! {
     SANDBOX_INIT_UP: Gauge Init "sandbox_init_up" ["namespace", "pod"] "1 while the sandbox's first process is alive";
     NAMESPACE_KILLED_PROCESSES: Counter Init "namespace_killed_processes_total" ["namespace", "pod", "container"] "Processes the kernel killed because their PID namespace lost PID 1";
     NAMESPACES_CREATED: Counter Namespaces "namespaces_created_total" ["namespace", "pod", "container", "namespace_type", "operation"] "Linux namespaces created";
-    NAMESPACES_JOINED: Counter Namespaces "namespaces_joined_total" ["namespace", "pod", "container", "namespace_type", "origin"] "Linux namespaces entered with setns; outside: by a caller that did not live in the container's mount namespace";
+    NAMESPACES_JOINED: Counter Namespaces "namespaces_joined_total" ["namespace", "pod", "container", "namespace_type", "origin"] "Linux namespaces entered with setns; outside: by a caller in the mount namespace of the node's PID 1, where runtimes are as a rule; inside: by any other";
     NAMESPACE_FAILURES: Counter Namespaces "namespace_failures_total" ["namespace", "pod", "container", "operation", "errno"] "Refused namespace operations";
     NAMESPACE_FLAG_SETS: Counter Namespaces "namespace_flag_sets_total" ["operation", "flags"] "Calls that made or entered Linux namespaces, by the exact set of them";
     OOM_KILLS: Counter Oom "oom_kills_total" ["namespace", "pod", "container", "constraint"] "Processes killed by the OOM killer, in the victim's container";

@@ -184,7 +184,11 @@ impl Observer {
         let observer = Self { tracer, options, resolver, started: clock::unix(), state: Mutex::new(state) };
         observer.refresh()?;
         // After the probes: who becomes a zombie meanwhile is known twice, not never.
-        observer.lock().old_zombies = zombies::find()?;
+        let old = zombies::find()?;
+        let mut state = observer.lock();
+        state.old_zombies = old;
+        observer.place_old_zombies(&mut state);
+        drop(state);
         Ok(observer)
     }
 
@@ -309,10 +313,10 @@ impl Observer {
 
     /// Who waits to be reaped.
     fn zombies(&self, state: &mut State) -> Result<AllZombies, ObserveError> {
-        let of_map = self.tracer.zombies();
+        let of_map = self.tracer.zombies()?;
         let known: BTreeSet<u32> = of_map.iter().map(|zombie| zombie.tgid).collect();
-        let root = self.options.namespace_root.as_deref();
-        let mut of_proc = zombies::still(&mut state.old_zombies, &state.ids, root)?;
+        self.place_old_zombies(state);
+        let mut of_proc = zombies::still(&mut state.old_zombies)?;
         of_proc.retain(|zombie| !known.contains(&zombie.tgid));
         Ok(AllZombies { of_map, of_proc })
     }
@@ -370,16 +374,24 @@ impl Observer {
 
     /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.
     fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
-        let before = self.tracer.zombies();
+        let before = self.tracer.zombies()?;
         let found = zombies::find()?;
-        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies());
+        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies()?);
         for_each(&corrections.gone, |zombie| self.tracer.forget_zombie(zombie))?;
         let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();
         corrections.unknown.retain(|zombie| !old.contains(&zombie.tgid()));
         let n = corrections.gone.len() + corrections.unknown.len();
         state.differences.zombies += u64::try_from(n).unwrap_or(u64::MAX);
         state.old_zombies.append(&mut corrections.unknown);
+        self.place_old_zombies(state);
         Ok(())
+    }
+
+    /// Finds the cgroups of those that are not known from the kernel side, as long as their paths are there.
+    fn place_old_zombies(&self, state: &mut State) {
+        if let Some(root) = self.options.namespace_root.as_deref() {
+            zombies::place(&mut state.old_zombies, &state.ids, root);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -18,6 +18,8 @@ pub(super) struct Old {
     start_time: u64,
     /// As `/proc` shows it, from the root of this process' cgroup namespace on.
     cgroup: PathBuf,
+    /// The id of that cgroup, which it keeps when its directory is removed.
+    cgroup_id: Option<u64>,
     parent_tgid: u32,
     parent: ZombieParent,
     /// When it was found: when it ended is known to nobody.
@@ -32,7 +34,25 @@ impl Old {
     #[cfg(test)]
     pub(super) fn of_tgid(tgid: i32) -> Self {
         let (cgroup, parent) = (PathBuf::new(), ZombieParent::Other);
-        Self { tgid, start_time: 0, cgroup, parent_tgid: 1, parent, since_ns: 0 }
+        Self { tgid, start_time: 0, cgroup, cgroup_id: None, parent_tgid: 1, parent, since_ns: 0 }
+    }
+
+    /// Takes over who should reap it: a parent that ends hands it on.
+    fn follow(&mut self, parent_pid: i32) {
+        let parent_tgid = parent_pid.cast_unsigned();
+        if parent_tgid != self.parent_tgid {
+            (self.parent_tgid, self.parent) = (parent_tgid, parent(parent_pid, &self.cgroup));
+        }
+    }
+
+    fn view(&self) -> ZombieView {
+        ZombieView {
+            tgid: self.tgid(),
+            since_ns: self.since_ns,
+            cgroup_id: self.cgroup_id.unwrap_or(0),
+            parent_tgid: self.parent_tgid,
+            parent: self.parent,
+        }
     }
 }
 
@@ -59,7 +79,8 @@ fn old(process: &Process, since_ns: u64) -> ProcResult<Option<Old>> {
     Ok(Some(Old {
         tgid: stat.pid,
         start_time: stat.starttime,
-        parent_tgid: u32::try_from(stat.ppid).unwrap_or(0),
+        cgroup_id: None,
+        parent_tgid: stat.ppid.cast_unsigned(),
         parent: parent(stat.ppid, &cgroup),
         cgroup,
         since_ns,
@@ -87,70 +108,102 @@ fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
     }
 }
 
-/// Takes out who was reaped, and gives the others as the probes give theirs. `ids` are the cgroups by path, and `root` is that of the
-/// cgroup namespace, if it is known.
-pub(super) fn still(
-    old: &mut Vec<Old>,
-    ids: &BTreeMap<PathBuf, u64>,
-    root: Option<&Path>,
-) -> ProcResult<Vec<ZombieView>> {
+/// Finds the cgroups that are not found yet. `ids` are those that there are by path, and `root` is that of the cgroup namespace.
+pub(super) fn place(old: &mut [Old], ids: &BTreeMap<PathBuf, u64>, root: &Path) {
+    for zombie in old.iter_mut().filter(|zombie| zombie.cgroup_id.is_none()) {
+        zombie.cgroup_id = below_mount(root, &zombie.cgroup).and_then(|path| ids.get(&path)).copied();
+    }
+}
+
+/// Takes out who was reaped, and gives the others as the probes give theirs, with the parents of now.
+pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
     let mut fault = None;
-    old.retain(|zombie| match Process::new(zombie.tgid).and_then(|process| process.stat()) {
-        Ok(stat) => stat.state == 'Z' && stat.starttime == zombie.start_time,
+    old.retain_mut(|zombie| match Process::new(zombie.tgid).and_then(|process| process.stat()) {
+        Ok(stat) if stat.state == 'Z' && stat.starttime == zombie.start_time => {
+            zombie.follow(stat.ppid);
+            true
+        }
+        Ok(_) => false,
         Err(error @ ProcError::Io(..)) => {
             fault = Some(error);
             true
         }
         Err(_) => false,
     });
-    if let Some(fault) = fault {
-        return Err(fault);
-    }
-    let view = |zombie: &Old| {
-        Some(ZombieView {
-            tgid: u32::try_from(zombie.tgid).ok()?,
-            since_ns: zombie.since_ns,
-            cgroup_id: root
-                .and_then(|root| ids.get(&below_mount(root, &zombie.cgroup)?))
-                .copied()
-                .unwrap_or(0),
-            parent_tgid: zombie.parent_tgid,
-            parent: zombie.parent,
-        })
-    };
-    Ok(old.iter().filter_map(view).collect())
+    fault.map_or_else(|| Ok(old.iter().map(Old::view).collect()), Err)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
+
+    use nix::sys::prctl;
+    use nix::sys::wait::waitpid;
+    use nix::unistd::Pid;
 
     use super::*;
 
-    #[test]
-    fn a_zombie_is_found_and_goes_when_it_is_reaped() {
-        let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
-        // Its end closes the pipe, a moment before it is a zombie.
-        child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        let mut found = Vec::new();
+    /// Tries until a zombie among those of now is the one.
+    fn find_one(is_it: impl Fn(&Old) -> bool) -> Vec<Old> {
         for _try in 0..10_000 {
-            found = find().unwrap().into_iter().filter(|zombie| zombie.tgid == pid).collect();
+            let found: Vec<Old> = find().unwrap().into_iter().filter(&is_it).collect();
             if !found.is_empty() {
-                break;
+                return found;
             }
             std::thread::yield_now();
         }
-        let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
-        let at_top = Some(Path::new(""));
-        let mut still = |root| still(&mut found, &ids, root).unwrap();
-        let views = still(at_top);
-        assert_eq!((views[0].tgid, views[0].cgroup_id), (child.id(), 7));
-        assert_eq!(still(Some(Path::new("inner")))[0].cgroup_id, 0);
-        assert_eq!(still(None)[0].cgroup_id, 0);
-        assert_eq!(views[0].parent_tgid, std::process::id());
+        panic!("no zombie");
+    }
+
+    /// A child that has ended.
+    fn ended() -> (Child, Vec<Old>) {
+        let mut child = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+        // Its end closes the pipe, a moment before it is a zombie.
+        child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+        let found = find_one(|zombie| zombie.tgid() == child.id());
+        (child, found)
+    }
+
+    #[test]
+    fn a_zombie_is_found_and_goes_when_it_is_reaped() {
+        let (mut child, mut found) = ended();
+        let views = still(&mut found).unwrap();
+        assert_eq!((views[0].tgid, views[0].parent_tgid), (child.id(), std::process::id()));
         child.wait().unwrap();
-        assert!(still(at_top).is_empty());
+        assert!(still(&mut found).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_zombie_stays_in_a_cgroup_that_was_removed() {
+        let (mut child, mut found) = ended();
+        let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
+        let mut placed = |ids: &BTreeMap<PathBuf, u64>, root: &str| {
+            place(&mut found, ids, Path::new(root));
+            still(&mut found).unwrap()[0].cgroup_id
+        };
+        assert_eq!(placed(&BTreeMap::new(), ""), 0);
+        assert_eq!(placed(&ids, "inner"), 0);
+        assert_eq!(placed(&ids, ""), 7);
+        assert_eq!(placed(&BTreeMap::new(), ""), 7);
+        // Another of the same path is another.
+        let others = ids.into_keys().map(|path| (path, 8)).collect();
+        assert_eq!(placed(&others, ""), 7);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_zombie_that_is_handed_on_has_the_new_parent() {
+        prctl::set_child_subreaper(true).unwrap();
+        let mut parent = Command::new("sh").args(["-c", "true & exec sleep 1000"]).spawn().unwrap();
+        let mut found = find_one(|zombie| zombie.parent_tgid == parent.id());
+        let before = still(&mut found).unwrap();
+        assert_eq!(before[0].parent_tgid, parent.id());
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let after = still(&mut found).unwrap();
+        assert_eq!(after, [ZombieView { parent_tgid: std::process::id(), ..before[0] }]);
+        waitpid(Pid::from_raw(found[0].tgid), None).unwrap();
+        assert!(still(&mut found).unwrap().is_empty());
     }
 }

@@ -25,6 +25,7 @@ mod support;
 mod systemd;
 mod throttling;
 mod web;
+mod zombies;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         systemd::CASES,
         throttling::CASES,
         web::CASES,
+        zombies::CASES,
     ];
     let trials = cases.into_iter().flatten().map(|(name, case)| {
         Trial::ignorable_test(*name, move || match missing() {

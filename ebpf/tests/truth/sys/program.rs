@@ -94,6 +94,30 @@ pub(crate) fn setns(fd: i32, nstype: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::setns(fd, nstype) }).map(drop)
 }
 
+/// setns(2) by the 32-bit entry; where the kernel has none, SIGSEGV.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn setns_compat(fd: i32, nstype: i32) -> Result<(), Errno> {
+    /// `asm/unistd_32.h`
+    const SETNS: i32 = 346;
+    let ret: i32;
+    // SAFETY: plain numbers. rbx, which the compiler keeps for itself, is as before; the entry may clear r8 to r11.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {fd}",
+            "int 0x80",
+            "xchg rbx, {fd}",
+            fd = inout(reg) u64::from(fd.cast_unsigned()) => _,
+            inlateout("eax") SETNS => ret,
+            in("ecx") nstype,
+            lateout("r8") _,
+            lateout("r9") _,
+            lateout("r10") _,
+            lateout("r11") _,
+        );
+    }
+    if ret == 0 { Ok(()) } else { Err(Errno::from_raw(-ret)) }
+}
+
 /// sethostname(2) or setdomainname(2) with the first bytes of a text.
 pub(crate) fn set_name(text: &str, len: usize, domain: bool) -> Result<(), Errno> {
     let (start, len) = (text.as_ptr().cast(), len.min(text.len()));

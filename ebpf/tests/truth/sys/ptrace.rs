@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -59,6 +60,34 @@ pub(crate) fn calls(mut command: Command) -> Res<(Vec<u64>, Vec<u64>)> {
             WaitStatus::Stopped(_, taken) => signal = Some(taken),
             WaitStatus::Exited(_, 0) => return Ok((entered, returned)),
             other => return Err(format!("the traced program: {other:?}").into()),
+        }
+    }
+}
+
+/// Lets a stopped tracee run to its end. A signal, which it does not get, interrupts its first clone3(2); how often that began
+/// again.
+pub(crate) fn interrupt_clone3(child: Pid) -> Res<i64> {
+    const ERESTARTNOINTR: i64 = 513;
+    ptrace::setoptions(child, Options::PTRACE_O_TRACESYSGOOD)?;
+    let (mut is_inside, mut is_sent, mut n) = (false, false, 0);
+    loop {
+        ptrace::syscall(child, None)?;
+        match waitpid(child, None)? {
+            WaitStatus::PtraceSyscall(_) => {
+                is_inside = !is_inside;
+                let registers = ptrace::getregs(child)?;
+                if registers.orig_rax.cast_signed() != libc::SYS_clone3 {
+                    continue;
+                }
+                if is_inside && !is_sent {
+                    kill(child, Signal::SIGUSR1)?;
+                    is_sent = true;
+                }
+                n += i64::from(!is_inside && registers.rax.cast_signed() == -ERESTARTNOINTR);
+            }
+            WaitStatus::Stopped(..) => {}
+            WaitStatus::Exited(_, 0) => return Ok(n),
+            other => return Err(format!("the tracee: {other:?}").into()),
         }
     }
 }
