@@ -19,6 +19,7 @@ pub mod descriptors;
 pub mod http;
 pub mod identity;
 pub mod log;
+mod memory;
 pub mod metadata;
 pub mod metrics;
 pub mod model;

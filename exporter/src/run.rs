@@ -18,6 +18,7 @@ use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::descriptors;
 use crate::http::{App, answer, bind, check_local, inherited, router};
+use crate::memory;
 use crate::metadata::cri::Cri;
 use crate::metrics::{Choice, Collector};
 use crate::observe::{Kernel, Observer, Options};
@@ -29,6 +30,7 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// Runs the exporter; the exit status.
 pub fn main(cli: Cli) -> ExitCode {
+    memory::share_heap();
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
