@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
 use crate::base::Base;
@@ -86,6 +87,14 @@ pub(crate) fn on_node(config: &Value, path: &Path) -> PathBuf {
         (mount["type"] == "bind").then(|| Path::new(mount["source"].as_str().unwrap_or_default()).join(rest))
     });
     bound.unwrap_or_else(|| path.to_owned())
+}
+
+/// Has the container of a `create` call join a fresh network namespace, by path in place of what is listed. It lives as long as this
+/// process, which waits for the good runtime, and then in the container.
+pub(crate) fn join_fresh_network(call: &Call) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET).context("make a fresh network namespace")?;
+    let path = format!("/proc/{}/ns/net", std::process::id());
+    edit(call, |config| set_path(config, "network", Some(&path)))
 }
 
 /// The mount of a configuration on this place, to be changed.

@@ -157,6 +157,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::web::samples::write_certificate;
 
     const CROWD: usize = 300;
 
@@ -243,18 +244,15 @@ mod tests {
     async fn what_was_missing_is_taken_when_it_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let key = write_certificate(dir.path());
         let text = |key: &str| format!("tls_server_config:\n  cert_file: cert\n  key_file: {key}\n");
-        fs::write(path("cert"), cert.pem()).unwrap();
-        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
         fs::write(path("web.yml"), text("key")).unwrap();
         let web = Web::read(Some(&path("web.yml"))).unwrap();
         let user = file(&bcrypt::hash("one", 4).unwrap());
         fs::write(path("web.yml"), format!("{}{user}", text("other-key"))).unwrap();
         web.turn();
         assert!(!web.has_users());
-        fs::write(path("other-key"), signing_key.serialize_pem()).unwrap();
+        fs::write(path("other-key"), key).unwrap();
         web.turn();
         assert!(web.has_users());
     }
@@ -263,10 +261,7 @@ mod tests {
     async fn tls_stays_as_it_began_and_all_else_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-        fs::write(path("cert"), cert.pem()).unwrap();
-        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
+        write_certificate(dir.path());
         let tls = "tls_server_config:\n  cert_file: cert\n  key_file: key\n";
         let [one, two] = ["one", "two"].map(|password| file(&bcrypt::hash(password, 4).unwrap()));
         for has_tls in [false, true] {

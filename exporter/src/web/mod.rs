@@ -14,6 +14,8 @@ mod config;
 mod gate;
 mod live;
 mod rate;
+#[cfg(test)]
+mod samples;
 mod tls;
 
 pub(crate) use auth::Decision;

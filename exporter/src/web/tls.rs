@@ -141,15 +141,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::web::samples::write_certificate;
 
     #[test]
     fn a_file_that_cannot_be_used_is_told_with_its_field() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let rcgen::CertifiedKey { cert, signing_key } =
-            rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-        fs::write(path("cert"), cert.pem()).unwrap();
-        fs::write(path("key"), signing_key.serialize_pem()).unwrap();
+        write_certificate(dir.path());
         fs::write(path("empty"), "").unwrap();
         let of = |cert: &str, key: &str, ca: &str| {
             let client = Some(ClientAuth { ca_file: path(ca), is_required: true, allowed_sans: vec![] });

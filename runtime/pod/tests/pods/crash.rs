@@ -97,6 +97,15 @@ fn a_container_that_no_report_tells_of_is_not_lost() -> Result<(), Failed> {
     cell.clean(&["early"])
 }
 
+/// Cleans up, and expects these words of it; then there is nothing left to tell.
+fn gc_tells_once(cell: &Cell, words: &str) -> Result<(), Failed> {
+    let said = cell.ok(&["gc"])?;
+    if !said.contains(words) {
+        return fail(format!("gc says {said:?}"));
+    }
+    expect("gc again", cell.ok(&["gc"])?, String::new())
+}
+
 fn a_pod_without_containers_is_lost() -> Result<(), Failed> {
     let cell = Cell::new()?;
     let pod = cell.pod("lost", &[cell.container("main", "exec sleep 1000")]);
@@ -109,11 +118,7 @@ fn a_pod_without_containers_is_lost() -> Result<(), Failed> {
         let end = &document["containers"][0]["state"]["terminated"];
         expect("end", end["reason"].as_str(), Some("ContainerStatusUnknown"))?;
         if verb == "gc" {
-            let said = cell.ok(&["gc"])?;
-            if !said.contains("remains of its containers") {
-                return fail(format!("gc says {said:?}"));
-            }
-            expect("gc again", cell.ok(&["gc"])?, String::new())?;
+            gc_tells_once(&cell, "remains of its containers")?;
         }
         cell.ok(&["rm", "lost"])?;
         cell.expect_clean()?;
@@ -227,11 +232,7 @@ fn files_of_another_boot_are_removed() -> Result<(), Failed> {
             return fail(format!("run says {refused:?}"));
         }
         if verb == "gc" {
-            let said = cell.ok(&["gc"])?;
-            if !said.contains("pod boot: 2 remains of its containers") {
-                return fail(format!("gc says {said:?}"));
-            }
-            expect("gc again", cell.ok(&["gc"])?, String::new())?;
+            gc_tells_once(&cell, "pod boot: 2 remains of its containers")?;
         }
         cell.ok(&["rm", "boot"])?;
         cell.expect_clean()?;

@@ -1,7 +1,6 @@
 //! A joining container is put into a fresh network namespace by path.
 
-use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, unshare};
+use anyhow::Result;
 
 use crate::base::Base;
 use crate::bundle;
@@ -25,16 +24,7 @@ pub(super) const DEFECT: Defect = Defect {
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if call.verb() == "create" && bundle::joins(&bundle::config(call)?, "network") {
-        unshare(CloneFlags::CLONE_NEWNET).context("make a fresh network namespace")?;
-        // It lives as long as this process waits for the good runtime, and then in the container.
-        let path = format!("/proc/{}/ns/net", std::process::id());
-        bundle::edit(call, |config| {
-            for namespace in bundle::namespaces_mut(config) {
-                if namespace["type"] == "network" {
-                    namespace["path"] = path.clone().into();
-                }
-            }
-        })?;
+        bundle::join_fresh_network(call)?;
     }
     base.pass(call)
 }

@@ -1,7 +1,6 @@
 //! The network namespace of a sandbox is made before its user namespace, and belongs to the node's.
 
-use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, unshare};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::base::Base;
@@ -21,10 +20,7 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     let config = if call.verb() == "create" { bundle::config(call)? } else { Value::Null };
     let has_user = bundle::namespaces(&config).iter().any(|namespace| namespace["type"] == "user");
     if has_user && bundle::is_sandbox(&config) {
-        unshare(CloneFlags::CLONE_NEWNET).context("unshare a network namespace")?;
-        // It lives as long as this call, which is longer than that of the good runtime.
-        let path = format!("/proc/{}/ns/net", std::process::id());
-        bundle::edit(call, |config| bundle::set_path(config, "network", Some(&path)))?;
+        bundle::join_fresh_network(call)?;
     }
     base.pass(call)
 }
