@@ -5,10 +5,10 @@
 //! standard library. It leaves by `_exit` only, so that nothing of the parent's is flushed or dropped twice.
 #![expect(unsafe_code, reason = "nix has no clone3; the child returns from the call a second time")]
 
-use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::stat;
 use nix::unistd::Pid;
 
 use super::{check, process};
@@ -26,11 +26,11 @@ impl SingleThreaded {
     /// Counts the threads of the calling process.
     ///
     /// # Errors
-    /// `EINVAL` when there are several, or what reading `/proc/self/task` gives.
+    /// `EINVAL` when there are several, or what looking at `/proc/self/task` gives.
     pub fn check() -> Result<Self, Errno> {
-        let tasks = fs::read_dir("/proc/self/task")
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-        if tasks.count() == 1 { Ok(Self(())) } else { Err(Errno::EINVAL) }
+        let tasks = stat("/proc/self/task")?;
+        // `.`, the entry in the directory above, and one for each thread (`proc_task_getattr` of the kernel).
+        if tasks.st_nlink == 3 { Ok(Self(())) } else { Err(Errno::EINVAL) }
     }
 }
 
