@@ -26,13 +26,18 @@ pub fn root_controllers() -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+const SUBTREE_CONTROL: &str = "cgroup.subtree_control";
+
 /// How often a parent may vanish while something is made below it, when another container's removal takes it away.
 const MAKE_ATTEMPTS: u32 = 10;
 
 /// The cgroups above this one that do not exist.
 #[must_use]
 pub fn missing_parents(path: &CgroupPath) -> Vec<PathBuf> {
-    path.ancestors().into_iter().filter(|parent| !parent.exists()).collect()
+    let mut missing: Vec<PathBuf> =
+        path.ancestors().into_iter().rev().take_while(|parent| !parent.exists()).collect();
+    missing.reverse();
+    missing
 }
 
 /// Marks what an interrupted [`make`] has made above its cgroup and could not mark any more. `missing` are those that did
@@ -77,6 +82,14 @@ pub fn make(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
 fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
     let directory = path.directory();
     for attempt in 1.. {
+        match fs::create_dir(&directory) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(CgroupError::Exists { path: directory });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => {}
+            Err(error) => return Err(CgroupError::io("make", directory)(error)),
+        }
         for parent in path.ancestors().into_iter().skip(1) {
             match fs::create_dir(&parent) {
                 // Without the mark it stays: a delete knows it only when this create was interrupted.
@@ -85,14 +98,6 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => break,
                 Err(error) => return Err(CgroupError::io("make", parent)(error)),
             }
-        }
-        match fs::create_dir(&directory) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(CgroupError::Exists { path: directory });
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < MAKE_ATTEMPTS => {}
-            Err(error) => return Err(CgroupError::io("make", directory)(error)),
         }
     }
     Ok(())
@@ -103,7 +108,13 @@ fn make_all(path: &CgroupPath) -> Result<(), CgroupError> {
 /// # Errors
 /// What the kernel says, with the file: `EBUSY` when a cgroup on the way has processes of its own.
 pub fn enable_controllers(path: &CgroupPath, names: &[String]) -> Result<(), CgroupError> {
-    path.ancestors().iter().try_for_each(|directory| enable_in(directory, names))
+    let ancestors = path.ancestors();
+    // What is on in the last is on in all above it.
+    let is_on = |parent: &PathBuf| missing_in(parent, names).is_ok_and(|missing| missing.is_empty());
+    if ancestors.last().is_some_and(is_on) {
+        return Ok(());
+    }
+    ancestors.iter().try_for_each(|directory| enable_in(directory, names))
 }
 
 /// Switches those of these controllers that there are on for the cgroups directly below `path`.
@@ -118,12 +129,18 @@ pub fn enable_controllers_below(path: &CgroupPath, wanted: &[&str]) -> Result<()
 }
 
 fn enable_in(directory: &Path, names: &[String]) -> Result<(), CgroupError> {
-    let file = directory.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file).map_err(CgroupError::io("read", &file))?;
-    for name in names.iter().filter(|name| !enabled.split_whitespace().any(|on| on == *name)) {
+    for name in missing_in(directory, names)? {
+        let file = directory.join(SUBTREE_CONTROL);
         fs::write(&file, format!("+{name}")).map_err(CgroupError::io("write", &file))?;
     }
     Ok(())
+}
+
+/// Those of these controllers that are not on for the cgroups directly below.
+fn missing_in<'a>(directory: &Path, names: &'a [String]) -> Result<Vec<&'a String>, CgroupError> {
+    let file = directory.join(SUBTREE_CONTROL);
+    let enabled = fs::read_to_string(&file).map_err(CgroupError::io("read", file))?;
+    Ok(names.iter().filter(|name| !enabled.split_whitespace().any(|on| on == *name)).collect())
 }
 
 /// Writes one setting, each line with a write of its own, as files with a line per device want it.

@@ -39,6 +39,14 @@ pub fn remove(path: &CgroupPath, owner: &Owner) -> Result<(), CgroupError> {
 
 fn remove_with_processes(directory: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + KILL_DEADLINE;
+    // Mostly the last process has ended already, and there is nothing below.
+    match fs::remove_dir(directory) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(CgroupError::io("remove", directory)(error));
+        }
+        _ => return Ok(()),
+    }
     loop {
         kill(directory)?;
         wait_empty(directory, deadline)?;

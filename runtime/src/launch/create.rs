@@ -304,21 +304,20 @@ impl Runtime<'_> {
             Err(errno) => return Err(errno.into()),
         }
         // Two that would turn the container's settings on the node.
-        if is_own(&fd, spec.kind)? {
-            if spec.kind == NsKind::Mount {
-                return Err(StepError::new(
-                    "it is the runtime's own, whose root must not be pivoted",
-                    Errno::EINVAL,
-                ));
+        let fault = match spec.kind {
+            NsKind::Mount => Some("it is the runtime's own, whose root must not be pivoted".to_owned()),
+            NsKind::Network => {
+                let name = self.request.spec.sysctl.keys().find(|name| name.starts_with("net"));
+                name.map(|name| {
+                    format!("it is the node's own, and linux.sysctl.{name} would change the node")
+                })
             }
-            if spec.kind == NsKind::Network
-                && let Some(name) = self.request.spec.sysctl.keys().find(|name| name.starts_with("net"))
-            {
-                return Err(StepError::new(
-                    format!("it is the node's own, and linux.sysctl.{name} would change the node"),
-                    Errno::EINVAL,
-                ));
-            }
+            _ => None,
+        };
+        if let Some(fault) = fault
+            && is_own(&fd, spec.kind)?
+        {
+            return Err(StepError::new(fault, Errno::EINVAL));
         }
         self.namespaces.push((spec.kind, fd));
         Ok(())

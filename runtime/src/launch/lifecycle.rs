@@ -262,17 +262,21 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`LaunchError::Status`] unless it is stopped or `is_forced`.
 pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec<String>, LaunchError> {
-    if is_forced {
-        // Before the lock: a start that waits for a process that does not answer has it.
-        if let Ok(state) = root.load(id)
-            && let Ok(Some(pidfd)) = own_process(root, id, &state)
-        {
-            kill_process(id, &pidfd)?;
-        }
-    }
     let locked = match is_forced {
-        // Whoever has it may wait for a hook without a timeout.
-        true => root.lock_within(id, LOCK_DEADLINE),
+        true => match root.try_lock(id) {
+            Ok(Some(directory)) => Ok(directory),
+            Ok(None) => {
+                // A start that waits for a process that does not answer has it.
+                if let Ok(state) = root.load(id)
+                    && let Ok(Some(pidfd)) = own_process(root, id, &state)
+                {
+                    kill_process(id, &pidfd)?;
+                }
+                // Or one that waits for a hook without a timeout.
+                root.lock_within(id, LOCK_DEADLINE)
+            }
+            Err(error) => Err(error),
+        },
         false => root.lock(id),
     };
     let directory = match locked {
@@ -296,17 +300,17 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
         Err(StateError::Unknown { .. }) => return Err(LaunchError::Interrupted { id: id.to_string() }),
         Err(error) => return Err(error.into()),
     };
-    match status(root, id, &state) {
-        Ok(Status::Stopped) => {}
-        Ok(_) | Err(LaunchError::Stranger { .. }) if is_forced => {}
-        Err(error) => return Err(error),
-        Ok(status) => {
-            return Err(LaunchError::Status {
-                verb: "delete",
-                id: id.to_string(),
-                status,
-                way_out: "; kill it first, or use delete --force",
-            });
+    if !is_forced {
+        match status(root, id, &state)? {
+            Status::Stopped => {}
+            status => {
+                return Err(LaunchError::Status {
+                    verb: "delete",
+                    id: id.to_string(),
+                    status,
+                    way_out: "; kill it first, or use delete --force",
+                });
+            }
         }
     }
     destroy(root, id, directory, &state)

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use procfs::FromRead;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::process;
@@ -118,10 +119,8 @@ fn boot_id() -> io::Result<&'static str> {
 }
 
 fn start_ticks(pid: Pid) -> io::Result<u64> {
-    procfs::process::Process::new(pid.as_raw())
-        .and_then(|process| process.stat())
-        .map(|stat| stat.starttime)
-        .map_err(io::Error::other)
+    let stat = procfs::process::Stat::from_file(format!("/proc/{pid}/stat"));
+    stat.map(|stat| stat.starttime).map_err(io::Error::other)
 }
 
 #[cfg(test)]

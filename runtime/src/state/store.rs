@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::makedev;
@@ -25,19 +26,23 @@ const CONFIG: &str = "config.json";
 
 /// The directory that holds one directory per container.
 #[derive(Debug, Clone)]
-pub struct StateRoot(PathBuf);
+pub struct StateRoot {
+    path: PathBuf,
+    /// Without links, once it was asked for.
+    canonical: OnceLock<PathBuf>,
+}
 
 impl StateRoot {
     /// A state root; the directory is made by the first [`StateRoot::create`].
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self { path: path.into(), canonical: OnceLock::new() }
     }
 
     /// The directory of one container, whether it exists or not.
     #[must_use]
     pub fn directory(&self, id: &ContainerId) -> PathBuf {
-        self.0.join(id.as_str())
+        self.path.join(id.as_str())
     }
 
     /// Makes and locks the directory of a new container.
@@ -47,12 +52,21 @@ impl StateRoot {
     pub fn create(&self, id: &ContainerId) -> Result<ContainerDir, StateError> {
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
-        builder.recursive(true).create(&self.0).map_err(StateError::io("make the state root", &self.0))?;
         let path = self.directory(id);
-        let exists = || StateError::Exists { id: id.to_string(), root: self.0.clone() };
+        let exists = || StateError::Exists { id: id.to_string(), root: self.path.clone() };
+        let mut has_root = false;
         loop {
             match builder.recursive(false).create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                        && !has_root =>
+                {
+                    let made = builder.recursive(true).create(&self.path);
+                    made.map_err(StateError::io("make the state root", &self.path))?;
+                    has_root = true;
+                    continue;
+                }
                 Err(error) => return Err(StateError::io("make", path)(error)),
                 Ok(()) => {}
             }
@@ -71,12 +85,12 @@ impl StateRoot {
     /// The failed operation; a root that does not exist is empty.
     pub fn entries(&self) -> Result<(Vec<ContainerId>, Vec<PathBuf>), StateError> {
         let (mut ids, mut others) = (Vec::new(), Vec::new());
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((ids, others)),
-            result => result.map_err(StateError::io("list", &self.0))?,
+            result => result.map_err(StateError::io("list", &self.path))?,
         };
         for entry in entries {
-            let entry = entry.map_err(StateError::io("list", &self.0))?;
+            let entry = entry.map_err(StateError::io("list", &self.path))?;
             let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
             match id.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
                 Some(id) => ids.push(id),
@@ -88,10 +102,17 @@ impl StateRoot {
         Ok((ids, others))
     }
 
-    /// The root without links, or as it is while it does not exist.
+    /// The root without links, or as it is while it does not exist. What it was first stays, so that a container's cgroup is
+    /// known by its mark for as long as whoever made it lives.
     #[must_use]
     pub fn canonical(&self) -> PathBuf {
-        fs::canonicalize(&self.0).unwrap_or_else(|_| self.0.clone())
+        if let Some(known) = self.canonical.get() {
+            return known.clone();
+        }
+        match fs::canonicalize(&self.path) {
+            Ok(found) => self.canonical.get_or_init(|| found).clone(),
+            Err(_) => self.path.clone(),
+        }
     }
 
     /// Whose the cgroup of a container is.
@@ -107,7 +128,7 @@ impl StateRoot {
     pub fn lock(&self, id: &ContainerId) -> Result<ContainerDir, StateError> {
         match self.lock_with(id, |directory| directory.lock().map(|()| true))? {
             Some(directory) => Ok(directory),
-            None => Err(StateError::Unknown { id: id.to_string(), root: self.0.clone() }),
+            None => Err(StateError::Unknown { id: id.to_string(), root: self.path.clone() }),
         }
     }
 
@@ -154,7 +175,7 @@ impl StateRoot {
         loop {
             let directory = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(StateError::Unknown { id: id.to_string(), root: self.0.clone() });
+                    return Err(StateError::Unknown { id: id.to_string(), root: self.path.clone() });
                 }
                 result => result.map_err(StateError::io("open", &path))?,
             };
@@ -177,7 +198,7 @@ impl StateRoot {
         let path = self.directory(id).join(STATE);
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StateError::Unknown { id: id.to_string(), root: self.0.clone() })
+                Err(StateError::Unknown { id: id.to_string(), root: self.path.clone() })
             }
             Err(error) => Err(StateError::io("read", path)(error)),
             Ok(text) => match serde_json::from_slice::<State>(&text) {
@@ -201,13 +222,13 @@ impl StateRoot {
     /// # Errors
     /// The failed operation. A root that does not exist has none.
     pub fn list(&self) -> Result<Vec<ContainerId>, StateError> {
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            result => result.map_err(StateError::io("list", &self.0))?,
+            result => result.map_err(StateError::io("list", &self.path))?,
         };
         let mut ids = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(StateError::io("list", &self.0))?;
+            let entry = entry.map_err(StateError::io("list", &self.path))?;
             // What is no id is nobody's container.
             let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
             ids.extend(id.filter(|_| entry.path().join(STATE).exists()));

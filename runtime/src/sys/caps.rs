@@ -85,7 +85,7 @@ pub fn is_bounding(number: u8) -> Option<bool> {
 /// Takes one capability out of the bounding set.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SETPCAP`.
+/// `EPERM` without `CAP_SETPCAP`, else `EINVAL` when the kernel does not know the number.
 pub fn drop_bounding(number: u8) -> Result<(), Errno> {
     prctl(libc::PR_CAPBSET_DROP, number.into(), 0).map(drop)
 }

@@ -5,16 +5,18 @@
 //! standard library. It leaves by `_exit` only, so that nothing of the parent's is flushed or dropped twice.
 #![expect(unsafe_code, reason = "nix has no clone3; the child returns from the call a second time")]
 
-use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::stat;
 use nix::unistd::Pid;
 
-use super::check;
+use super::{check, process};
 
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`; the libc crate's constant is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// `CLONE_CLEAR_SIGHAND` of `linux/sched.h`.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
 /// Proof that the process has one thread.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +26,11 @@ impl SingleThreaded {
     /// Counts the threads of the calling process.
     ///
     /// # Errors
-    /// `EINVAL` when there are several, or what reading `/proc/self/task` gives.
+    /// `EINVAL` when there are several, or what looking at `/proc/self/task` gives.
     pub fn check() -> Result<Self, Errno> {
-        let tasks = fs::read_dir("/proc/self/task")
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-        if tasks.count() == 1 { Ok(Self(())) } else { Err(Errno::EINVAL) }
+        let tasks = stat("/proc/self/task")?;
+        // `.`, the entry in the directory above, and one for each thread (`proc_task_getattr` of the kernel).
+        if tasks.st_nlink == 3 { Ok(Self(())) } else { Err(Errno::EINVAL) }
     }
 }
 
@@ -52,7 +54,7 @@ pub struct Cloned {
     pub pidfd: OwnedFd,
 }
 
-/// Makes a process that runs `child` and exits with its result.
+/// Makes a process that runs `child` and exits with its result. It has no handlers of signals; what its parent ignores it does too.
 ///
 /// # Errors
 /// The errno of clone3(2), for instance `EPERM`, or `ENOMEM` when PID 1 of the namespace has ended.
@@ -64,7 +66,7 @@ pub fn clone3(
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain integers; all zeroes is the documented default of each.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PIDFD as u64 | request.namespaces;
+    args.flags = libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND | request.namespaces;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     if request.is_sibling {
         args.flags |= libc::CLONE_PARENT as u64;
@@ -75,6 +77,8 @@ pub fn clone3(
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
+    // For [`process::reset_signals`] in this child and all later ones.
+    process::ignored_signals();
     // SAFETY: the flags hold neither CLONE_VM nor CLONE_VFORK nor CLONE_SETTLS, so this is a fork: the child has
     // its own copy of all memory, and one thread (`SingleThreaded`), so no lock is orphaned in it.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "nix has no wrappers for pidfds, signals by any number, prlimit and keyctl")]
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -73,6 +74,10 @@ struct KernelSigaction {
     mask: u64,
 }
 
+impl KernelSigaction {
+    const DEFAULT: Self = Self { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+}
+
 /// Number of the last signal.
 pub const SIGNAL_MAX: i32 = 64;
 
@@ -81,7 +86,7 @@ pub const SIGNAL_MAX: i32 = 64;
 /// # Errors
 /// `EINVAL` for SIGKILL, SIGSTOP and what is no signal.
 pub fn default_action(signal: i32) -> Result<(), Errno> {
-    let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    let default = KernelSigaction::DEFAULT;
     // SAFETY: `default` has the kernel's layout, the mask is 8 bytes; SIG_DFL runs no code of ours.
     let ret = unsafe {
         libc::syscall(
@@ -95,14 +100,35 @@ pub fn default_action(signal: i32) -> Result<(), Errno> {
     check(ret).map(drop)
 }
 
-/// Gives every signal its default action and unblocks all: a program starts the same whoever called.
+/// The signals that this process ignores, as its caller had it or the standard library. It begins to ignore none later, so they are
+/// asked for once, and a clone knows them from its parent.
+pub(super) fn ignored_signals() -> &'static [i32] {
+    static IGNORED: OnceLock<Vec<i32>> = OnceLock::new();
+    IGNORED.get_or_init(|| (1..=SIGNAL_MAX).filter(|signal| is_ignored(*signal)).collect())
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut now = KernelSigaction::DEFAULT;
+    // SAFETY: `now` has the kernel's layout, and room for a mask of 8 bytes; nothing is changed.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::null::<KernelSigaction>(),
+            &raw mut now,
+            size_of::<u64>(),
+        )
+    };
+    ret == 0 && now.handler == libc::SIG_IGN
+}
+
+/// Gives every signal its default action and unblocks all: a program starts the same whoever called. For a clone, which has no
+/// handlers (`CLONE_CLEAR_SIGHAND`), but ignores what its parent does.
 ///
 /// # Errors
 /// The errno of rt_sigprocmask(2).
 pub fn reset_signals() -> Result<(), Errno> {
-    for signal in (1..=SIGNAL_MAX).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        default_action(signal)?;
-    }
+    ignored_signals().iter().try_for_each(|signal| default_action(*signal))?;
     let none = 0_u64;
     // SAFETY: `none` is a mask of 8 bytes.
     let ret = unsafe {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -18,6 +18,7 @@ use nix::sys::stat::Mode;
 use runtime::launch::{self, CreateRequest, FailAt, LaunchError};
 use runtime::plan::Plan;
 use runtime::spec::{ContainerId, config};
+use runtime::state::StateRoot;
 use runtime::sys::clone::Cloned;
 use runtime::sys::process::pidfd_send_signal;
 use runtime::sys::wait::Ended;
@@ -49,14 +50,15 @@ const LOG_TAIL_BYTES: usize = 2048;
 pub(super) struct Running {
     pub(super) process: Cloned,
     pub(super) output: Output,
-    /// `None` where it could not be held; then it goes with the container.
-    root: Option<rootfs::Held>,
+    root: rootfs::Held,
 }
 
 /// Where and with what containers are made.
 #[derive(Debug)]
 pub(super) struct Workshop<'a> {
     pub(super) pod: &'a PodDir,
+    /// The state root of the pod's containers.
+    pub(super) containers: StateRoot,
     pub(super) record: &'a PodRecord,
     pub(super) places: &'a Places,
     pub(super) node: &'a Node,
@@ -111,12 +113,14 @@ impl Workshop<'_> {
             return Err(not_created(anyhow!("no container {index}")));
         };
         let id = id(&spec.name).map_err(not_created)?;
-        let mut running = self.create(&id, spec, image, run, sandbox).map_err(|error| {
+        let created = self.create(&id, spec, image, run, sandbox);
+        // A container has a mount of its own.
+        rootfs::detach_root(&self.pod.bundle(&spec.name));
+        let running = created.map_err(|error| {
             self.take_away(spec);
             self.forget_failed(&spec.name, run);
             not_created(error)
         })?;
-        running.root = rootfs::Held::take(&self.pod.bundle(&spec.name).join("rootfs")).ok();
         self.let_go();
         self.forget(&spec.name, run);
         Ok(running)
@@ -135,18 +139,18 @@ impl Workshop<'_> {
         let root = rootfs::mount_root(&bundle, &image.layers, run)?;
         rootfs::attach_sub_paths(&record.spec, spec, places)?;
         self.make_message_file(spec)?;
-        let user = self.user(spec, image, &root)?;
+        let user = resolve(spec, image, root.as_fd())?;
         let found = Found { user, sandbox, seccomp: localhost_profile(&spec.security.seccomp)? };
         let prepared = self.prepare(id, spec, image, found)?;
 
         let log = pod.log(&spec.name, run);
-        rootfs::directory(log.parent().unwrap_or(&log), 0o755)?;
+        rootfs::present(log.parent().unwrap_or(&log), 0o755)?;
         let limits = Limits { max_bytes: record.log_max_bytes, max_files: record.log_max_files };
         let log = LogWriter::open(&log, limits).with_context(|| format!("open the log {}", log.display()))?;
         let (output, ends) = Output::new(log).context("make the pipes of the output")?;
         let process = with_output(&ends, null, || self.run(id, &bundle, &prepared.spec, &prepared.plan))
             .context("give the container its output")??;
-        Ok(Running { process, output, root: None })
+        Ok(Running { process, output, root })
     }
 
     /// Creates and starts a container from its finished bundle.
@@ -157,7 +161,7 @@ impl Workshop<'_> {
         spec: &runtime::spec::ContainerSpec,
         plan: &Plan,
     ) -> Result<Cloned> {
-        let root = &self.pod.containers();
+        let root = &self.containers;
         Ok(launch::run(&CreateRequest {
             id,
             bundle,
@@ -213,25 +217,9 @@ impl Workshop<'_> {
         Ok(prepared)
     }
 
-    fn user(&self, spec: &ContainerSpec, image: &StoredImage, root: &Path) -> Result<UserIds> {
-        let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .context("open the root file system")?;
-        let named = image.config.user.as_deref().filter(|named| !named.is_empty());
-        let mut user = match (spec.security.user, named) {
-            (Some(uid), _) => resolve_uid(root.as_fd(), uid)?,
-            (None, Some(named)) => resolve_user(root.as_fd(), named)?,
-            (None, None) => resolve_uid(root.as_fd(), 0)?,
-        };
-        if let Some(gid) = spec.security.group {
-            user.gid = gid;
-        }
-        Ok(user)
-    }
-
     fn make_message_file(&self, spec: &ContainerSpec) -> Result<()> {
         let path = self.places.message(&spec.name);
-        let directory = path.parent().unwrap_or(&path);
-        rootfs::directory(directory, 0o755)?;
+        rootfs::present(path.parent().unwrap_or(&path), 0o755)?;
         // Anybody in the container may write it.
         let mut options = fs::OpenOptions::new();
         let made = options.write(true).create(true).truncate(true).mode(0o666).open(&path);
@@ -246,7 +234,7 @@ impl Workshop<'_> {
         };
         let is_oom = self.has_oom_kill(&spec.name);
         self.take_away(spec);
-        self.old_roots.borrow_mut().extend(running.root);
+        self.old_roots.borrow_mut().push(running.root);
         running.output.finish(buffer);
         let (code, signal) = (ended.code(), ended.signal());
         let mut message = self.message(&spec.name);
@@ -260,9 +248,8 @@ impl Workshop<'_> {
     /// pod's removal.
     fn take_away(&self, spec: &ContainerSpec) {
         if let Ok(id) = id(&spec.name) {
-            drop(launch::delete(&self.pod.containers(), &id, true));
+            drop(launch::delete(&self.containers, &id, true));
         }
-        rootfs::detach(&self.pod.bundle(&spec.name).join("rootfs"));
         rootfs::detach_sub_paths(spec, self.places);
     }
 
@@ -356,6 +343,20 @@ impl Running {
 
 pub(super) fn id(name: &str) -> Result<ContainerId> {
     Ok(name.parse()?)
+}
+
+/// Who a container is to run as, by its root file system.
+fn resolve(spec: &ContainerSpec, image: &StoredImage, root: BorrowedFd<'_>) -> Result<UserIds> {
+    let named = image.config.user.as_deref().filter(|named| !named.is_empty());
+    let mut user = match (spec.security.user, named) {
+        (Some(uid), _) => resolve_uid(root, uid)?,
+        (None, Some(named)) => resolve_user(root, named)?,
+        (None, None) => resolve_uid(root, 0)?,
+    };
+    if let Some(gid) = spec.security.group {
+        user.gid = gid;
+    }
+    Ok(user)
 }
 
 fn localhost_profile(profile: &SeccompProfile) -> Result<Option<Value>> {

@@ -102,6 +102,7 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
     let null = container::open_null().context("open /dev/null")?;
     let workshop = Workshop {
         pod,
+        containers: pod.containers(),
         record: &record,
         places: &places,
         node: &node,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,10 @@ use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use crate::plan::Places;
 use crate::removal;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
+
+/// The writable layer of a run, and what overlayfs needs beside it.
+const UPPER: &str = "upper";
+const WORK: &str = "work";
 
 /// Size of `/dev/shm`, as container engines have it.
 const SHM_BYTES: u64 = 64 << 20;
@@ -172,51 +176,61 @@ fn make_directory(at: &OwnedFd, name: &Path, mode: Mode) -> Result<(), Errno> {
 /// A root file system that stays when nobody has it mounted any more, until this is dropped: taking an overlay down takes longer
 /// than most of what comes between the end of one run and the begin of the next.
 #[derive(Debug)]
-pub(super) struct Held(#[expect(dead_code, reason = "is there to be closed")] OwnedFd);
+pub(super) struct Held(OwnedFd);
 
-impl Held {
-    /// Takes the mount of a root from the supervisor's own namespace: the container has one of its own.
-    pub(super) fn take(root: &Path) -> Result<Self> {
-        let held = open_directory(root)?;
-        detach(root);
-        Ok(Self(held))
+impl AsFd for Held {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
+fn root_of(bundle: &Path) -> PathBuf {
+    bundle.join("rootfs")
+}
+
+/// Takes the mount of [`mount_root`] from the supervisor's own namespace.
+pub(super) fn detach_root(bundle: &Path) {
+    detach(&root_of(bundle));
+}
+
 /// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
-pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<PathBuf> {
-    let (root, scratch) = (bundle.join("rootfs"), bundle.join("scratch").join(run.to_string()));
-    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
-    detach(&root);
-    // A run that could not be made is tried again.
-    remove_directory(&scratch)?;
-    for made in [&upper, &work] {
-        directory(made, 0o755)?;
+pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<Held> {
+    let (root, scratch) = (root_of(bundle), bundle.join("scratch").join(run.to_string()));
+    if let Err(error) = fs::create_dir(&scratch) {
+        // A run that could not be made is tried again.
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            remove_directory(&scratch)?;
+        }
+        fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
     }
-    directory(&root, 0o755)?;
+    let scratch_fd = open_directory(&scratch)?;
+    for name in [UPPER, WORK] {
+        mkdirat(&scratch_fd, name, Mode::from_bits_truncate(0o755))
+            .with_context(|| format!("make {name} in {}", scratch.display()))?;
+    }
+    present(&root, 0o755)?;
     // By descriptors: a path may hold what overlayfs takes for a separator, and many do not fit in a page.
     let fds = layers.iter().rev().map(|layer| open_directory(layer)).collect::<Result<Vec<OwnedFd>>>()?;
-    let (upper_fd, work_fd) = (open_directory(&upper)?, open_directory(&work)?);
     // The root of the container has the mode and owner of the image's.
     if let Some(top) = fds.first() {
-        use std::os::unix::fs::MetadataExt;
-        let of = fs::metadata(fd_path(top))?;
-        chown(&upper, Some(of.uid()), Some(of.gid())).context("chown the writable layer")?;
-        set_mode(&upper, of.mode() & 0o7777)?;
+        let (upper, of) = (scratch.join(UPPER), fstat(top)?);
+        chown(&upper, Some(of.st_uid), Some(of.st_gid)).context("chown the writable layer")?;
+        set_mode(&upper, of.st_mode & 0o7777)?;
     }
     let lower: Vec<String> = fds.iter().map(|fd| fd_path(fd).display().to_string()).collect();
     // volatile: what a run has written goes with it, and nobody is to wait until that is on the disk.
+    let of_run = fd_path(&scratch_fd);
     let data = format!(
         "lowerdir={},upperdir={},workdir={},volatile",
         lower.join(":"),
-        fd_path(&upper_fd).display(),
-        fd_path(&work_fd).display()
+        of_run.join(UPPER).display(),
+        of_run.join(WORK).display()
     );
     match mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(data.as_str())) {
         Err(Errno::ENODEV) => bail!("this kernel has no overlayfs; load it with: modprobe overlay"),
         result => result.with_context(|| format!("mount an overlay at {}", root.display()))?,
     }
-    Ok(root)
+    open_directory(&root).map(Held)
 }
 
 /// Removes the writable layers of the runs for which `is_over`.
@@ -256,6 +270,15 @@ fn tmpfs(path: &Path, size_bytes: u64, mode: u32) -> Result<()> {
     let data = format!("mode={mode:o}{size}");
     mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(data.as_str()))
         .with_context(|| format!("mount a tmpfs at {}", path.display()))
+}
+
+/// A directory, made with this mode where there is none, whatever the umask.
+pub(super) fn present(path: &Path, mode: u32) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // The directories above may be missing.
+        _ => directory(path, mode),
+    }
 }
 
 /// A directory with this mode, whatever the umask.

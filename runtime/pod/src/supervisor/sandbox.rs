@@ -75,7 +75,7 @@ impl Workshop<'_> {
         // A pid namespace ends only when every process in it was waited for, and some of them are the supervisor's children.
         end_children();
         if let Ok(id) = id(SANDBOX) {
-            drop(launch::delete(&self.pod.containers(), &id, true));
+            drop(launch::delete(&self.containers, &id, true));
         }
         drop(remove::remove(&cgroup, &self.pod.owner()));
     }

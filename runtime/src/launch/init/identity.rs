@@ -21,13 +21,13 @@ pub(super) fn cut_bounding(bounding: CapSet, inheritable: CapSet) -> Result<(), 
     let all = caps::thread_caps()?;
     caps::set_thread_caps(ThreadCaps { inheritable, ..all }).during(|| "set the inheritable set")?;
     for number in (0..64).filter(|number| !bounding.contains(*number)) {
-        match caps::is_bounding(number) {
-            Some(true) => {
-                caps::drop_bounding(number).during(|| format!("drop capability number {number}"))?;
-            }
-            Some(false) => {}
+        match caps::drop_bounding(number) {
+            Ok(()) => {}
             // Numbers have no gaps: the kernel knows none of the rest.
-            None => break,
+            Err(Errno::EINVAL) => break,
+            // What is not there needs no right to be dropped.
+            Err(Errno::EPERM) if caps::is_bounding(number) != Some(true) => {}
+            Err(errno) => return Err(errno).during(|| format!("drop capability number {number}")),
         }
     }
     Ok(())

@@ -244,6 +244,13 @@ pub(super) fn make_directory(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Owne
         Err(Errno::ENOENT) => {}
         result => return result.during(|| format!("open {} in the root file system", path.display())),
     }
+    let made =
+        make_last(rootfs, path, |parent, name| mkdirat(parent, name, Mode::from_bits_truncate(0o755)))?;
+    if made.is_some_and(|made| made.is_ok()) {
+        return open_in_root(rootfs, path, flags)
+            .during(|| format!("make {} in the root file system", path.display()));
+    }
+    // Part by part, where links lead to what is missing, and for the error.
     let path = without_links(rootfs, path)?;
     let mut so_far = PathBuf::from("/");
     let mut directory = open_in_root(rootfs, &so_far, flags)?;
@@ -262,17 +269,42 @@ pub(super) fn make_directory(rootfs: BorrowedFd<'_>, path: &Path) -> Result<Owne
 
 /// Opens a file in the root, making an empty one if need be.
 pub(super) fn make_file(rootfs: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
+    let make = |parent: BorrowedFd<'_>, name: &OsStr| {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+    };
     let opened = match open_in_root(rootfs, path, OFlag::O_PATH) {
-        Err(Errno::ENOENT) => {
-            let path = without_links(rootfs, path)?;
-            let (directory, name) = parent_and_name(rootfs, &path)?;
-            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(&directory, name, flags, Mode::from_bits_truncate(0o644))
-                .and_then(|_made| open_in_root(rootfs, &path, OFlag::O_PATH))
-        }
+        Err(Errno::ENOENT) => match make_last(rootfs, path, make)? {
+            // Without a slash at the end, which a file must not have.
+            Some(Ok(())) => open_in_root(rootfs, path.components().as_path(), OFlag::O_PATH),
+            _ => {
+                let path = without_links(rootfs, path)?;
+                let (directory, name) = parent_and_name(rootfs, &path)?;
+                make(directory.as_fd(), name).and_then(|()| open_in_root(rootfs, &path, OFlag::O_PATH))
+            }
+        },
         result => result,
     };
     opened.during(|| format!("make {} in the root file system", path.display()))
+}
+
+/// Makes the last part of a path that cannot be opened, in the directory that the others lead to, which is made if need be. `None`
+/// where the path goes up again: behind a link to what is missing it would lead elsewhere.
+fn make_last(
+    rootfs: BorrowedFd<'_>,
+    path: &Path,
+    make: impl Fn(BorrowedFd<'_>, &OsStr) -> Result<(), Errno>,
+) -> Result<Option<Result<(), Errno>>, StepError> {
+    let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    let (true, Some(parent), Some(name)) = (path.components().all(is_plain), path.parent(), path.file_name())
+    else {
+        return Ok(None);
+    };
+    if parent == Path::new("/") {
+        return Ok(Some(make(rootfs, name)));
+    }
+    let parent = make_directory(rootfs, parent)?;
+    Ok(Some(make(parent.as_fd(), name)))
 }
 
 /// Where a path leads whose end, or more, may be missing: a link to what is to be made cannot be opened. What is opened by the
@@ -351,6 +383,12 @@ mod tests {
         assert!(top.join("usr/run/none/conf").is_file());
         assert!(top.join("else/below").is_dir());
         assert!(top.join("usr/new").is_dir());
+        make_directory(root.as_fd(), Path::new("/out/deep/er")).unwrap();
+        make_directory(root.as_fd(), Path::new("/none/../up")).unwrap();
+        make_file(root.as_fd(), Path::new("/far/below/file/")).unwrap();
+        assert!(top.join("else/deep/er").is_dir());
+        assert!(top.join("up").is_dir() && !top.join("none").exists());
+        assert!(top.join("far/below/file").is_file());
         assert!(make_directory(root.as_fd(), Path::new("/loop/below")).is_err());
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "something was made outside");
     }
