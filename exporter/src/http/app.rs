@@ -14,7 +14,7 @@ use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests};
 use crate::observe::{Observer, View, boot};
 
 use super::debug;
-use super::landing::{self, Row};
+use super::landing::{self, Containers};
 use super::room::Room;
 
 /// The exporter: the node, and its own state.
@@ -86,8 +86,8 @@ impl App {
     }
 
     /// The containers for the landing page. Blocks.
-    pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        self.whole(landing::rows)
+    pub(super) fn containers(&self) -> anyhow::Result<Containers> {
+        self.whole(landing::containers)
     }
 
     /// The maps of the kernel side as JSON. Blocks.
