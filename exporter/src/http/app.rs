@@ -126,13 +126,15 @@ impl App {
         // It tells nothing when it could not read.
         let is_good = process.as_ref().is_ok_and(|text| !text.is_empty());
         collectors.insert("process", (began.elapsed(), is_good));
-        let process = process.unwrap_or_else(|error| {
+        let process: String = process.unwrap_or_else(|error| {
             tracing::warn!(collector = "process", %error, "a scrape lacks what could not be read");
             String::new()
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (environment, is_insecure) = (&self.environment, self.is_insecure);
-        metrics::of_exporter(&mut sheet, &OwnState { environment, requests, collectors, is_insecure });
+        let n_others = process.lines().filter(|line| !line.starts_with('#')).count();
+        let own = OwnState { environment, requests, collectors, is_insecure, n_others };
+        metrics::of_exporter(&mut sheet, &own);
         sheet.into_parts().chain([process]).collect()
     }
 }
