@@ -61,7 +61,7 @@ pub(crate) fn lacks(probes: &[ProbeStatus], counters: &[CounterStatus]) -> BTree
 }
 
 /// Whether nothing is missed without it: a kernel that was built without the 32-bit entry gets no calls by it.
-fn is_needless(probe: &ProbeStatus) -> bool {
+pub(crate) fn is_needless(probe: &ProbeStatus) -> bool {
     probe.hook.starts_with("__ia32_") && probe.errno.is_none()
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::utsname::uname;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
@@ -119,8 +120,9 @@ async fn serve(cli: Cli) -> Result<()> {
 
     let (stop, stopped) = watch::channel(());
     let mut servers = Vec::new();
+    let name = uname().map(|node| node.nodename().to_string_lossy().into_owned()).unwrap_or_default();
     for (address, listener) in listeners {
-        tell(&address, &cli.telemetry_path, has_tls);
+        tracing::info!("scrape {}", place(&address, &cli.telemetry_path, has_tls, &name));
         let (app, own) = (Arc::clone(&app), Arc::clone(&web));
         let pages = router(app, own, &cli.telemetry_path, address.is_local(), cli.enable_debug);
         let (web, connections) = (Arc::clone(&web), Arc::clone(&connections));
@@ -156,10 +158,41 @@ async fn turn(app: &Arc<App>, web: &Arc<Web>) -> Result<Infallible, JoinError> {
     }
 }
 
-fn tell(address: &Address, path: &str, has_tls: bool) {
+/// Where the metrics are. All addresses are none that anybody can ask: others know this machine by its name, if it has one.
+fn place(address: &Address, path: &str, has_tls: bool, name: &str) -> String {
+    let scheme = if has_tls { "https" } else { "http" };
     match address {
-        Address::Tcp(..) if has_tls => tracing::info!("scrape https://{address}{path}"),
-        Address::Tcp(..) => tracing::info!("scrape http://{address}{path}"),
-        Address::Unix(_) => tracing::info!("scrape {path} on {address}"),
+        Address::Tcp(ip, port) if ip.is_unspecified() => {
+            let here = format!("{scheme}://localhost:{port}{path}");
+            if ["", "(none)", "localhost"].contains(&name) {
+                here
+            } else {
+                format!("{scheme}://{name}:{port}{path}, or on this machine {here}")
+            }
+        }
+        Address::Tcp(..) => format!("{scheme}://{address}{path}"),
+        Address::Unix(_) => format!("{path} on {address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_told_as_some_that_can_be_asked() {
+        let of = |address: &str, has_tls, name| place(&address.parse().unwrap(), "/metrics", has_tls, name);
+        assert_eq!(of("127.0.0.1:9478", false, "web"), "http://127.0.0.1:9478/metrics");
+        assert_eq!(of("[::1]:9478", true, "web"), "https://[::1]:9478/metrics");
+        assert_eq!(of("unix:///run/p.sock", true, "web"), "/metrics on unix:///run/p.sock");
+        for all in [":9478", "0.0.0.0:9478", "[::]:9478"] {
+            assert_eq!(
+                of(all, true, "web.example.org"),
+                "https://web.example.org:9478/metrics, or on this machine https://localhost:9478/metrics"
+            );
+            for none in ["", "(none)", "localhost"] {
+                assert_eq!(of(all, false, none), "http://localhost:9478/metrics");
+            }
+        }
     }
 }

@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn the_way_to_a_dashboard_names_files_of_the_tarball() {
+        let readme = fs::read_to_string(workspace::root().join("exporter/README.md")).unwrap();
+        let name = format!("podproof-{}-x86_64-linux", env!("CARGO_PKG_VERSION"));
+        let unpack = format!("tar xzf {name}.tar.gz && cd {name}\n");
+        let steps = readme.split("```\n").find_map(|block| block.strip_prefix(&unpack)).unwrap();
+        let named: Vec<&str> =
+            steps.split_whitespace().filter(|word| word.starts_with("exporter/")).collect();
+        assert!(named.len() > 2, "{steps}");
+        for file in named {
+            assert!(TEXTS.iter().any(|(_, to)| *to == file), "{file} is not in the tarball");
+        }
+    }
+
+    #[test]
     fn a_tarball_is_the_same_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a");

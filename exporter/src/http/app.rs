@@ -14,7 +14,7 @@ use crate::metrics::{self, Choice, Collectors, Environment, OwnState, Requests};
 use crate::observe::{Observer, View, boot};
 
 use super::debug;
-use super::landing::{self, Row};
+use super::landing::{self, Containers};
 use super::room::Room;
 
 /// The exporter: the node, and its own state.
@@ -86,8 +86,8 @@ impl App {
     }
 
     /// The containers for the landing page. Blocks.
-    pub(super) fn rows(&self) -> anyhow::Result<Vec<Row>> {
-        self.whole(landing::rows)
+    pub(super) fn containers(&self) -> anyhow::Result<Containers> {
+        self.whole(landing::containers)
     }
 
     /// The maps of the kernel side as JSON. Blocks.
@@ -126,13 +126,15 @@ impl App {
         // It tells nothing when it could not read.
         let is_good = process.as_ref().is_ok_and(|text| !text.is_empty());
         collectors.insert("process", (began.elapsed(), is_good));
-        let process = process.unwrap_or_else(|error| {
+        let process: String = process.unwrap_or_else(|error| {
             tracing::warn!(collector = "process", %error, "a scrape lacks what could not be read");
             String::new()
         });
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (environment, is_insecure) = (&self.environment, self.is_insecure);
-        metrics::of_exporter(&mut sheet, &OwnState { environment, requests, collectors, is_insecure });
+        let n_others = process.lines().filter(|line| !line.starts_with('#')).count();
+        let own = OwnState { environment, requests, collectors, is_insecure, n_others };
+        metrics::of_exporter(&mut sheet, &own);
         sheet.into_parts().chain([process]).collect()
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use podproof_ebpf::ProbeStatus;
 
+use crate::check::is_needless;
 use crate::metrics::OOM_KILLS;
+use crate::model::Names;
 use crate::observe::View;
 
 /// Seconds after which a page with pods asks for itself again.
@@ -16,12 +18,22 @@ const STYLE: &str = include_str!("landing.css");
 /// Should a name ever become markup, it brings neither scripts nor pictures.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
+/// The containers of the node.
+#[derive(Debug, Default)]
+pub(super) struct Containers {
+    rows: Vec<Row>,
+    /// Containers, sandboxes and pods beside them, for which `--series.max` has no room.
+    n_overflow: usize,
+}
+
 /// A container, as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     namespace: String,
     pod: String,
     container: String,
+    /// It is gone, and its numbers are kept for a while.
+    is_removed: bool,
     processes: usize,
     zombies: u64,
     oldest: Duration,
@@ -31,14 +43,15 @@ pub(super) struct Row {
 }
 
 /// The containers of the node in the order of their names.
-pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
+pub(super) fn containers(view: &View<'_>) -> Containers {
     let series = view.model.series().filter(|(_, series)| series.owner.role.is_container());
-    let row = |(names, series): (&crate::model::Names, &crate::model::Series)| {
+    let row = |(names, series): (&Names, &crate::model::Series)| {
         let zombies = view.zombies(names).unwrap_or_default();
         Row {
             namespace: names.namespace.clone(),
             pod: names.pod.clone(),
             container: names.container.clone(),
+            is_removed: view.model.live(series).next().is_none(),
             processes: view.n_processes(series),
             zombies: zombies.count(),
             oldest: zombies.oldest,
@@ -46,20 +59,20 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
             oom_kills: view.snapshot.and_then(|snapshot| view.model.sums(series, snapshot).of(OOM_KILLS)),
         }
     };
-    series.map(row).collect()
+    Containers { rows: series.map(row).collect(), n_overflow: view.model.n_overflow() }
 }
 
-/// The page; without rows it says nothing of pods, since everybody may read it. In a hybrid layout a container may be in v1 only.
+/// The page; without containers it says nothing of pods, since everybody may read it. In a hybrid layout a container may be in v1 only.
 pub(super) fn page(
     telemetry_path: &str,
     probes: &[ProbeStatus],
-    rows: Option<&[Row]>,
+    pods: Option<&Containers>,
     is_hybrid: bool,
 ) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let refresh =
-        rows.map_or_else(String::new, |_| format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n"));
-    let pods = rows.map_or_else(String::new, |rows| table(rows, is_hybrid));
+        pods.map_or_else(String::new, |_| format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n"));
+    let pods = pods.map_or_else(String::new, |pods| table(pods, is_hybrid));
     let probes = table_of_probes(probes);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -71,15 +84,25 @@ pub(super) fn page(
     )
 }
 
-fn table(rows: &[Row], is_hybrid: bool) -> String {
+fn table(Containers { rows, n_overflow }: &Containers, is_hybrid: bool) -> String {
     let mut html = "<h2>Containers</h2>\n".to_owned();
-    if rows.is_empty() {
+    if *n_overflow > 0 {
+        // Writing to a string cannot fail.
+        _ = writeln!(
+            html,
+            "<p>{n_overflow} containers, sandboxes and pods are counted together as {} and not shown here: --series.max has no room for \
+             them.</p>",
+            Names::OVERFLOW
+        );
+    } else if rows.is_empty() {
         html.push_str(if is_hybrid {
             "<p>No container is in the cgroup v2 hierarchy. This node mounts cgroup v1 beside it (hybrid): containers that are only \
              there are not seen.</p>\n"
         } else {
             "<p>No container runs on this node.</p>\n"
         });
+    }
+    if rows.is_empty() {
         return html;
     }
     html.push_str(
@@ -88,12 +111,12 @@ fn table(rows: &[Row], is_hybrid: bool) -> String {
     );
     for row in rows {
         let class = if row.zombies > 0 { " class=\"bad\"" } else { "" };
+        let mark = if row.is_removed { " <small>removed</small>" } else { "" };
         let oldest = if row.zombies > 0 { age(row.oldest) } else { String::new() };
         let oom_kills = row.oom_kills.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-        // Writing to a string cannot fail.
         _ = writeln!(
             html,
-            "<tr{class}><td>{}<td>{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{oldest}<td class=\"n\">{}\
+            "<tr{class}><td>{}<td>{}<td>{}{mark}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{oldest}<td class=\"n\">{}\
              <td class=\"n\">{oom_kills}</tr>",
             escaped(&row.namespace),
             escaped(&row.pod),
@@ -105,15 +128,17 @@ fn table(rows: &[Row], is_hybrid: bool) -> String {
     }
     html.push_str(
         "</table></div>\n<p class=\"note\">POD is the sandbox of a pod. Oldest is the age of the oldest zombie. Restarts and OOM \
-         kills are counted since this exporter started.</p>\n",
+         kills are counted since this exporter started. What was removed is shown for as long as its series are kept.</p>\n",
     );
     html
 }
 
-/// What is attached for good; the rest is there for evidence only, which this program does not take.
+/// What is attached for good, and what could be; the rest is there for evidence only, which this program does not take. A probe without
+/// which nothing is missed here is none of those that could be.
 fn table_of_probes(probes: &[ProbeStatus]) -> String {
     let probes: Vec<_> = probes.iter().filter(|probe| !probe.on_demand).collect();
-    let (n_attached, n) = (probes.iter().filter(|probe| probe.attached).count(), probes.len());
+    let n_attached = probes.iter().filter(|probe| probe.attached).count();
+    let n = probes.iter().filter(|probe| probe.attached || !is_needless(probe)).count();
     let mut html = format!(
         "<h2>Probes</h2>\n<p>{n_attached} of {n} are attached.</p>\n<div class=\"wide\"><table>\n\
          <tr><th>Probe<th>Hook<th>Needed<th>State</tr>\n"
@@ -121,6 +146,7 @@ fn table_of_probes(probes: &[ProbeStatus]) -> String {
     for probe in probes {
         let (class, state) = match (probe.attached, &probe.reason) {
             (true, _) => ("", "attached"),
+            (false, reason) if is_needless(probe) => ("", reason.as_deref().unwrap_or("not needed")),
             (false, reason) => (" class=\"bad\"", reason.as_deref().unwrap_or("not attached")),
         };
         _ = writeln!(
@@ -169,8 +195,14 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn shown(row: Row) -> String {
+        let containers = Containers { rows: vec![row], n_overflow: 0 };
+        page("/metrics", &[], Some(&containers), false)
+    }
+
     fn row(pod: &str) -> Row {
         Row {
+            is_removed: false,
             namespace: "shop".into(),
             pod: pod.into(),
             container: "main".into(),
@@ -184,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_markup() {
-        let html = page("/metrics", &[], Some(&[row("<script>alert(1)</script>\u{7}\"'&")]), false);
+        let html = shown(row("<script>alert(1)</script>\u{7}\"'&"));
         assert!(
             html.contains("<td>&lt;script&gt;alert(1)&lt;/script&gt;\u{fffd}&quot;&#39;&amp;<td>main"),
             "{html}"
@@ -194,15 +226,14 @@ mod tests {
 
     #[test]
     fn zombies_have_an_age() {
-        let html = page("/metrics", &[], Some(&[row("web")]), false);
+        let html = shown(row("web"));
         assert!(
             html.contains(
                 "<td class=\"n\">2<td class=\"n\">12 min 34 s<td class=\"n\">1<td class=\"n\">unknown"
             ),
             "{html}"
         );
-        let html =
-            page("/metrics", &[], Some(&[Row { zombies: 0, oom_kills: Some(4), ..row("web") }]), false);
+        let html = shown(Row { zombies: 0, oom_kills: Some(4), ..row("web") });
         assert!(html.contains("<tr><td>shop<td>web<td>main<td class=\"n\">3<td class=\"n\">0<td class=\"n\"><td class=\"n\">1<td class=\"n\">4"), "{html}");
     }
 
@@ -210,12 +241,13 @@ mod tests {
     fn without_leave_no_pod_is_shown() {
         let html = page("/own", &[], None, false);
         assert!(html.contains("href=\"/own\"") && !html.contains("<th>Pod") && !html.contains("refresh"));
-        assert!(page("/own", &[], Some(&[]), false).contains("No container runs"));
-        let hybrid = page("/own", &[], Some(&[]), true);
+        assert!(page("/own", &[], Some(&Containers::default()), false).contains("No container runs"));
+        let hybrid = page("/own", &[], Some(&Containers::default()), true);
         assert!(
             hybrid.contains("This node mounts cgroup v1 beside it") && !hybrid.contains("No container runs")
         );
-        assert!(!page("/own", &[], Some(&[row("web")]), true).contains("No container"));
+        let one = Containers { rows: vec![row("web")], n_overflow: 0 };
+        assert!(!page("/own", &[], Some(&one), true).contains("No container"));
     }
 
     #[test]
@@ -233,6 +265,45 @@ mod tests {
         ] {
             assert!(html.contains(line), "{html}");
         }
+    }
+
+    #[test]
+    fn who_is_gone_is_told_from_who_is_there() {
+        assert!(shown(Row { is_removed: true, ..row("web") }).contains("<td>main <small>removed</small><td"));
+        assert!(shown(row("web")).contains("<td>main<td"));
+    }
+
+    #[test]
+    fn who_has_no_room_is_told_of() {
+        let of = |rows, n_overflow| page("/metrics", &[], Some(&Containers { rows, n_overflow }), false);
+        let told = "<p>3 containers, sandboxes and pods are counted together as _overflow ";
+        assert!(of(vec![row("web")], 3).contains(told) && !of(vec![row("web")], 0).contains("_overflow"));
+        let html = of(vec![], 3);
+        assert!(html.contains(told) && !html.contains("No container runs"), "{html}");
+    }
+
+    #[test]
+    fn a_probe_that_is_not_needed_is_no_lack() {
+        let mut probes = podproof_ebpf::programs();
+        probes.retain(|probe| {
+            ["task_newtask"].contains(&probe.name.as_str()) || probe.hook == "__ia32_sys_setns"
+        });
+        for probe in &mut probes {
+            probe.attached = probe.name == "task_newtask";
+            probe.on_demand = false;
+            probe.reason =
+                (!probe.attached).then(|| "this kernel has no function __ia32_sys_setns".to_owned());
+        }
+        let html = page("/metrics", &probes, None, false);
+        assert!(html.contains("<p>1 of 1 are attached.</p>") && !html.contains("bad\"><td>"), "{html}");
+        assert!(html.contains("<td>this kernel has no function __ia32_sys_setns</tr>"), "{html}");
+        // Where it is there and refused, it is missed.
+        probes.iter_mut().filter(|probe| !probe.attached).for_each(|probe| probe.errno = Some(1));
+        let n = probes.len();
+        let html = page("/metrics", &probes, None, false);
+        assert!(
+            html.contains(&format!("<p>1 of {n} are attached.</p>")) && html.contains("<tr class=\"bad\">")
+        );
     }
 
     #[test]

@@ -109,12 +109,12 @@ async fn with_headers(web: Arc<Web>, request: Request, next: Next) -> Response {
 }
 
 async fn landing(app: &Arc<App>, telemetry_path: &str, shows_pods: bool) -> Response {
-    let page = |rows| Html(landing::page(telemetry_path, &app.probes(), rows, app.is_hybrid)).into_response();
+    let page = |pods| Html(landing::page(telemetry_path, &app.probes(), pods, app.is_hybrid)).into_response();
     if !shows_pods {
         return page(None);
     }
-    match read(app, &app.pages, App::rows).await {
-        Ok((rows, unsent)) => unsent.of(page(Some(&rows))),
+    match read(app, &app.pages, App::containers).await {
+        Ok((containers, unsent)) => unsent.of(page(Some(&containers))),
         Err(answer) => answer,
     }
 }

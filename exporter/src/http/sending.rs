@@ -1,5 +1,6 @@
-//! Answers on their way to a client. Each has a deadline, however many bytes are taken until then, and its room is given back when
-//! the client has all of it: what the body has handed over may still be in the buffers of the connection.
+//! Heads on their way from a client, and answers on their way to it. Each has a deadline, however many bytes come or are taken until
+//! then, and an answer's room is given back when the client has all of it: what the body has handed over may still be in the buffers of
+//! the connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,9 +20,21 @@ use super::room::Unsent;
 /// So long a client may take for an answer. Prometheus gives a scrape up after as much, unless `scrape_timeout` is set.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The answers of one connection, one after the other.
+/// So long a client may take for the head of a request, from its first byte on; for the first one from the beginning of the connection on.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// The requests of one connection, one after the other.
+#[derive(Debug)]
+pub(super) struct Sending(watch::Sender<State>);
+
 #[derive(Debug, Default)]
-pub(super) struct Sending(watch::Sender<Option<Answer>>);
+struct State {
+    /// The connection ends then, unless the head has come.
+    head_until: Option<Instant>,
+    /// A request is there, and its answer is not.
+    is_asked: bool,
+    answer: Option<Answer>,
+}
 
 #[derive(Debug)]
 struct Answer {
@@ -32,27 +45,58 @@ struct Answer {
     _room: Option<Unsent>,
 }
 
+impl State {
+    /// What is overdue first.
+    fn until(&self) -> Option<Instant> {
+        let answer = self.answer.as_ref().map(|answer| answer.until);
+        self.head_until.into_iter().chain(answer).min()
+    }
+}
+
 impl Sending {
+    /// Of a connection that begins.
+    pub(super) fn new() -> Self {
+        let state = State { head_until: Some(Instant::now() + HEAD), ..State::default() };
+        Self(watch::Sender::new(state))
+    }
+
+    /// Bytes have come. Those that come before an answer is taken are not timed as a head: nobody reads on until then.
+    fn received(&self) {
+        self.0.send_if_modified(|now| {
+            let is_first = !now.is_asked && now.answer.is_none() && now.head_until.is_none();
+            if is_first {
+                now.head_until = Some(Instant::now() + HEAD);
+            }
+            is_first
+        });
+    }
+
+    /// A head is whole.
+    pub(super) fn asked(&self) {
+        self.0.send_modify(|now| (now.head_until, now.is_asked) = (None, true));
+    }
+
     /// An answer begins; its time is part of that of the one before if the client has not taken that yet.
     pub(super) fn begin(self: Arc<Self>, mut answer: Response) -> hyper::Response<Sent> {
         let room = answer.extensions_mut().remove();
         self.0.send_modify(|now| {
-            let until = now.take().map_or_else(|| Instant::now() + PATIENCE, |before| before.until);
-            *now = Some(Answer { until, is_whole: false, _room: room });
+            let until = now.answer.take().map_or_else(|| Instant::now() + PATIENCE, |before| before.until);
+            let answer = Some(Answer { until, is_whole: false, _room: room });
+            (now.is_asked, now.answer) = (false, answer);
         });
         answer.map(|body| Sent { body, sending: self })
     }
 
     /// The buffers of the connection are empty.
     fn flushed(&self) {
-        self.0.send_if_modified(|now| now.take_if(|answer| answer.is_whole).is_some());
+        self.0.send_if_modified(|now| now.answer.take_if(|answer| answer.is_whole).is_some());
     }
 
     /// Waits until a client has taken too long.
     pub(super) async fn is_overdue(&self) {
         let mut now = self.0.subscribe();
         loop {
-            let until = now.borrow_and_update().as_ref().map(|answer| answer.until);
+            let until = now.borrow_and_update().until();
             // The sender is there as long as this is.
             match until {
                 None => _ = now.changed().await,
@@ -96,7 +140,7 @@ impl hyper::body::Body for Sent {
 impl Drop for Sent {
     fn drop(&mut self) {
         self.sending.0.send_if_modified(|now| {
-            if let Some(answer) = now {
+            if let Some(answer) = &mut now.answer {
                 answer.is_whole = true;
             }
             // The deadline is the same.
@@ -105,7 +149,7 @@ impl Drop for Sent {
     }
 }
 
-/// A connection that tells when its buffers are empty.
+/// A connection that tells when bytes come, and when its buffers are empty.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
@@ -124,7 +168,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let (own, before) = (self.get_mut(), buffer.filled().len());
+        let read = Pin::new(&mut own.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            own.sending.received();
+        }
+        read
     }
 }
 
@@ -166,12 +215,18 @@ mod tests {
     use crate::http::room::Room;
 
     fn until(sending: &Sending) -> Option<Instant> {
-        sending.0.borrow().as_ref().map(|answer| answer.until)
+        sending.0.borrow().until()
+    }
+
+    fn asked() -> Arc<Sending> {
+        let sending = Arc::new(Sending::new());
+        sending.asked();
+        sending
     }
 
     #[tokio::test]
     async fn room_is_given_back_when_the_client_has_all() {
-        let (room, sending) = (Room::new(1), Arc::new(Sending::default()));
+        let (room, sending) = (Room::new(1), asked());
         let is_free = || room.enter().is_some();
         let mut all = Vec::new();
         while let Some((_, unsent)) = room.enter() {
@@ -189,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_again_has_no_more_time_for_what_was_asked_before() {
-        let sending = Arc::new(Sending::default());
+        let sending = asked();
         drop(Arc::clone(&sending).begin(Response::default()));
         let first = until(&sending).unwrap();
         drop(Arc::clone(&sending).begin(Response::default()));
@@ -197,5 +252,29 @@ mod tests {
         sending.flushed();
         drop(Arc::clone(&sending).begin(Response::default()));
         assert!(until(&sending).unwrap() >= first);
+    }
+
+    #[tokio::test]
+    async fn a_head_has_a_deadline_from_its_first_byte_on() {
+        let sending = Arc::new(Sending::new());
+        let first = until(&sending).unwrap();
+        sending.received();
+        assert_eq!(until(&sending), Some(first));
+        sending.asked();
+        // The head of a request that comes before the answer is not looked at yet.
+        sending.received();
+        assert_eq!(until(&sending), None);
+        let answer = Arc::clone(&sending).begin(Response::default());
+        let of_answer = until(&sending).unwrap();
+        sending.received();
+        drop(answer);
+        assert_eq!(until(&sending), Some(of_answer));
+        sending.flushed();
+        assert_eq!(until(&sending), None, "it is idle");
+        sending.received();
+        let second = until(&sending).unwrap();
+        assert!(second >= first);
+        sending.received();
+        assert_eq!(until(&sending), Some(second));
     }
 }

@@ -24,9 +24,10 @@ use super::Listener;
 use super::sending::{Sending, Watched};
 use crate::web::Web;
 
-/// The head of the next request has to be there within this time, so a connection that is kept open is closed after it. Two of the usual
-/// scrape intervals.
-const NEXT_REQUEST: Duration = Duration::from_secs(30);
+/// A connection that is kept open is closed when no whole head of a request has come for so long; one that has begun has less time
+/// ([`Sending`]). Two of the longest usual scrape intervals, and four of those in the examples: a scrape must not meet the end of its
+/// connection.
+const NEXT_REQUEST: Duration = Duration::from_secs(120);
 
 /// A client that takes nothing for so long is given up, also while TLS begins or ends.
 const STALLED: Duration = Duration::from_secs(10);
@@ -115,10 +116,11 @@ async fn converse(
         None => stream,
         Some(tls) => Box::pin(timeout(STALLED, TlsAcceptor::from(tls).accept(stream)).await??),
     };
-    let sending = Arc::new(Sending::default());
+    let sending = Arc::new(Sending::new());
     let stream = Watched::new(stream, Arc::clone(&sending));
     let (pages, own) = (TowerToHyperService::new(pages), Arc::clone(&sending));
     let service = service_fn(move |request| {
+        own.asked();
         let (answer, sending) = (pages.call(request), Arc::clone(&own));
         async move { Ok::<_, Infallible>(sending.begin(answer.await?)) }
     });
@@ -129,6 +131,74 @@ async fn converse(
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         ended = watcher.watch(connection) => Ok(ended?),
-        () = sending.is_overdue() => bail!("its client takes too long for an answer"),
+        () = sending.is_overdue() => bail!("its client takes too long for a head or an answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    /// The last of these would end it as the end of the exporter does.
+    fn connection() -> (DuplexStream, JoinHandle<anyhow::Result<()>>, GracefulShutdown) {
+        let (client, server) = tokio::io::duplex(MAX_BUFFER);
+        let pages = Router::new().route("/", get(async || "here"));
+        let graceful = GracefulShutdown::new();
+        let server = tokio::spawn(converse(Box::pin(server), None, pages, graceful.watcher()));
+        (client, server, graceful)
+    }
+
+    async fn ask(client: &mut DuplexStream) -> io::Result<()> {
+        client.write_all(REQUEST).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            if client.read_buf(&mut answer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scrape_each_minute_keeps_its_connection() {
+        let (mut client, _server, _graceful) = connection();
+        for _scrape in 0..5 {
+            ask(&mut client).await.unwrap();
+            sleep(Duration::from_secs(60)).await;
+        }
+        // Nobody asks any more.
+        sleep(NEXT_REQUEST).await;
+        assert!(ask(&mut client).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_has_begun_has_less_time() {
+        let head = Duration::from_secs(30);
+        for n_before in [0, 1] {
+            let (mut client, server, _graceful) = connection();
+            for _request in 0..n_before {
+                ask(&mut client).await.unwrap();
+                sleep(head * 2).await;
+            }
+            client.write_all(&REQUEST[..9]).await.unwrap();
+            sleep(head / 2).await;
+            client.write_all(&REQUEST[9..10]).await.unwrap();
+            assert!(!server.is_finished());
+            sleep(head / 2 + Duration::from_millis(1)).await;
+            assert!(server.await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_asks_is_not_waited_for_as_long() {
+        let (_client, server, _graceful) = connection();
+        sleep(Duration::from_secs(31)).await;
+        assert!(server.await.unwrap().is_err());
     }
 }

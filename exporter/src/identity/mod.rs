@@ -75,15 +75,3 @@ pub enum QosClass {
     /// `besteffort`.
     BestEffort,
 }
-
-impl QosClass {
-    /// The word of the Kubernetes API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Guaranteed => "Guaranteed",
-            Self::Burstable => "Burstable",
-            Self::BestEffort => "BestEffort",
-        }
-    }
-}

@@ -1,5 +1,5 @@
-//! podrt's state of its pods, of which a few fields are read: `ROOT/pods/POD/pod.json`, which is written once, and `status.json`,
-//! which is replaced by rename(2), so that neither is seen half-written.
+//! podrt's record of its pods, of which a few fields are read: `ROOT/pods/POD/pod.json`, which comes by rename(2), so that it is not
+//! seen half-written, and stays as it is. What changes with the life of a pod is not read: the kernel tells it.
 //!
 //! Where a pod's cgroups are stands in its record, so they are found below any `--cgroup-parent`. A container's id is its name; only
 //! the cgroup tells it from those of other pods. The exporter shares no code with the runtime: the fields are parsed here, others
@@ -52,8 +52,6 @@ pub struct PodrtContainer {
     pub cgroup: PathBuf,
     /// It runs to its end before the next begins. A sidecar, which goes on beside the others, is none.
     pub is_init: bool,
-    /// How often it was started again; `None` before the supervisor tells.
-    pub restart_count: Option<u32>,
 }
 
 /// What of a pod a cgroup belongs to.
@@ -90,7 +88,7 @@ pub fn read(root: &Path) -> PodrtPods {
     for name in bounded::names(&directory, &mut all.faults) {
         // What is no name of a pod is nobody's.
         let Some(name) = name.to_str().filter(|name| is_subdomain(name)) else { continue };
-        match pod(&directory.join(name), name, &mut all.faults) {
+        match pod(&directory.join(name), name) {
             // Without a record it is what is left of an interrupted create or removal.
             Ok(None) => {}
             Ok(Some(pod)) => {
@@ -126,49 +124,17 @@ struct Named {
     kind: String,
 }
 
-/// `status.json`.
-#[derive(Deserialize)]
-struct Report {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    containers: Vec<Restarts>,
-}
-
-#[derive(Deserialize)]
-struct Restarts {
-    name: String,
-    restart_count: u32,
-}
-
-fn pod(
-    directory: &Path,
-    name: &str,
-    faults: &mut Vec<MetadataError>,
-) -> Result<Option<PodrtPod>, MetadataError> {
+fn pod(directory: &Path, name: &str) -> Result<Option<PodrtPod>, MetadataError> {
     let path = directory.join("pod.json");
     let Some(Record { spec, uid, cgroup_parent }) = parse::<Record>(&path)? else { return Ok(None) };
     if let Some(what) = fault(&spec, &uid, &cgroup_parent, name) {
         return Err(MetadataError::Invalid { path, what });
     }
-    let report = parse::<Report>(&directory.join("status.json")).unwrap_or_else(|fault| {
-        faults.push(fault);
-        None
-    });
-    let restarts: HashMap<String, u32> = report
-        .map(|report| report.status.containers)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|container| (container.name, container.restart_count))
-        .collect();
     // Without doubled slashes, so that it is found by comparison.
     let cgroup: PathBuf = cgroup_parent.join(&spec.name).components().collect();
     let containers = spec.containers.into_iter().map(|Named { name: container, kind }| PodrtContainer {
         cgroup: cgroup.join(&container),
         is_init: kind == "Init",
-        restart_count: restarts.get(&container).copied(),
         names: Names { namespace: spec.namespace.clone(), pod: spec.name.clone(), container },
     });
     let containers = containers.collect();

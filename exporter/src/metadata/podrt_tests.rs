@@ -21,15 +21,6 @@ fn record(name: &str, containers: &[&str]) -> Value {
     })
 }
 
-fn report(name: &str, restart_count: u32) -> Value {
-    json!({
-        "status": {"phase": "Running", "reason": null, "containers": [
-            {"name": name, "state": {"Waiting": {"reason": "", "message": ""}}, "restart_count": restart_count},
-        ]},
-        "sandbox_pid": 7,
-    })
-}
-
 fn write(root: &TempDir, pod: &str, file: &str, text: impl ToString) {
     let directory = root.path().join("pods").join(pod);
     fs::create_dir_all(&directory).unwrap();
@@ -44,10 +35,9 @@ fn a_node_without_podrt_knows_nothing() {
 }
 
 #[test]
-fn a_cgroup_leads_to_names_and_restarts() {
+fn a_cgroup_leads_to_names() {
     let root = tempfile::tempdir().unwrap();
     write(&root, "classic", "pod.json", record("classic", &["web", "backend"]));
-    write(&root, "classic", "status.json", report("web", 3));
     let mut other = record("other", &["web"]);
     other["cgroup_parent"] = json!("/elsewhere//pods/");
     write(&root, "other", "pod.json", other);
@@ -60,18 +50,16 @@ fn a_cgroup_leads_to_names_and_restarts() {
         Some(match part {
             Part::Pod => pod.name.clone(),
             Part::Sandbox => format!("{}'s sandbox", pod.name),
-            Part::Container(it) => {
-                format!("{} of {}: {:?}", it.names.container, it.names.pod, it.restart_count)
-            }
+            Part::Container(it) => format!("{} of {}", it.names.container, it.names.pod),
         })
     };
     assert_eq!(name("/podrt-pods/classic").as_deref(), Some("classic"));
     assert_eq!(name("podrt-pods/classic/_sandbox").as_deref(), Some("classic's sandbox"));
-    assert_eq!(name("/podrt-pods/classic/web").as_deref(), Some("web of classic: Some(3)"));
-    assert_eq!(name("/podrt-pods/classic/web/kubepods/x").as_deref(), Some("web of classic: Some(3)"));
-    assert_eq!(name("/podrt-pods/classic/backend").as_deref(), Some("backend of classic: None"));
+    assert_eq!(name("/podrt-pods/classic/web").as_deref(), Some("web of classic"));
+    assert_eq!(name("/podrt-pods/classic/web/kubepods/x").as_deref(), Some("web of classic"));
+    assert_eq!(name("/podrt-pods/classic/backend").as_deref(), Some("backend of classic"));
     assert_eq!(name("/podrt-pods/classic/unknown").as_deref(), Some("classic"));
-    assert_eq!(name("/elsewhere/pods/other/web/init").as_deref(), Some("web of other: None"));
+    assert_eq!(name("/elsewhere/pods/other/web/init").as_deref(), Some("web of other"));
     for path in ["/podrt-pods", "/podrt-pods/_classic", "/podrt-pods/classicweb", "/", ""] {
         assert_eq!(name(path), None, "{path}");
     }
@@ -100,6 +88,7 @@ fn a_damaged_file_does_not_hide_others() {
     let root = tempfile::tempdir().unwrap();
     write(&root, "a", "pod.json", "{");
     write(&root, "b", "pod.json", record("b", &["web"]));
+    // Not the exporter's to read, nor to complain about.
     write(&root, "b", "status.json", "[]");
     write(&root, "c", "pod.json", record("other", &["web"]));
     write(&root, "d", "leftover", "");
@@ -109,11 +98,9 @@ fn a_damaged_file_does_not_hide_others() {
 
     let pods = read(root.path());
     assert_eq!(pods.pods.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["b"]);
-    assert_eq!(pods.pods[0].containers[0].restart_count, None);
     let faults: Vec<String> = pods.faults.iter().map(ToString::to_string).collect();
     let expected = [
         "a/pod.json is damaged",
-        "b/status.json is damaged",
         "c/pod.json is damaged: its spec.name is that of another pod",
         "e/pod.json has more than 1048576 bytes",
     ];

@@ -35,7 +35,7 @@ families! {
     ORPHANS_REPARENTED: Counter Zombies "orphans_reparented_total" ["namespace", "pod", "container", "new_parent"] "Processes whose parent died first, by who inherited them";
     WAIT_CALLS: Counter Zombies "wait_calls_total" ["namespace", "pod", "container", "outcome"] "Completed wait4 and waitid calls by result";
     INIT_EXITS: Counter Init "init_exits_total" ["namespace", "pod", "container", "reason"] "Ends of a process that was PID 1 of its PID namespace";
-    SANDBOX_INIT_UP: Gauge Init "sandbox_init_up" ["namespace", "pod"] "1 while the sandbox's first process is alive";
+    SANDBOX_INIT_UP: Gauge Init "sandbox_init_up" ["namespace", "pod"] "1 while a process of the pod's sandbox is alive";
     NAMESPACE_KILLED_PROCESSES: Counter Init "namespace_killed_processes_total" ["namespace", "pod", "container"] "Processes the kernel killed because their PID namespace lost PID 1";
     NAMESPACES_CREATED: Counter Namespaces "namespaces_created_total" ["namespace", "pod", "container", "namespace_type", "operation"] "Linux namespaces created";
     NAMESPACES_JOINED: Counter Namespaces "namespaces_joined_total" ["namespace", "pod", "container", "namespace_type", "origin"] "Linux namespaces entered with setns; outside: by a caller in the mount namespace of the node's PID 1, where runtimes are as a rule; inside: by any other";
@@ -63,7 +63,7 @@ families! {
     BUILD_INFO: Gauge Always "build_info" ["version", "revision", "rustversion", "kernel", "cgroup_mode"] "Build and environment";
     ACCOUNTING_START_TIME_SECONDS: Gauge Always "accounting_start_time_seconds" [] "Unix time at which the counters began";
     PROBE_ATTACHED: Gauge Always "probe_attached" ["probe", "mechanism", "required"] "1 if this hook is in place";
-    EVENTS_LOST: Counter Always "events_lost_total" ["event", "reason"] "Updates that did not make it, by the map that had to take them";
+    EVENTS_LOST: Counter Always "events_lost_total" ["event", "reason"] "Updates that did not make it; the event is the map of the kernel side that had to take them";
     MAP_ENTRIES: Gauge Always "map_entries" ["map"] "Entries of a map of the kernel side";
     MAP_CAPACITY: Gauge Always "map_capacity" ["map"] "Entries that a map of the kernel side can have";
     MAP_UPDATE_ERRORS: Counter Always "map_update_errors_total" ["map", "errno"] "Entries that a map of the kernel side has refused";
@@ -72,9 +72,9 @@ families! {
     TOMBSTONES: Gauge Always "tombstones" [] "Removed cgroups whose counters are kept for a while";
     CGROUP_RESOLUTIONS: Counter Always "cgroup_resolutions_total" ["source", "result"] "From the id of a cgroup to its path";
     METADATA_RESOLUTIONS: Counter Always "metadata_resolutions_total" ["source", "result"] "From the path of a cgroup to pod and container";
-    SERIES: Gauge Always "series" [] "Exported series";
+    SERIES: Gauge Always "series" [] "Exported series, those of the exporter's process with them";
     SERIES_LIMIT: Gauge Always "series_limit" [] "Series of containers that there may be";
-    SERIES_LIMITED: Counter Always "series_limited_total" [] "Containers that were folded into the container _overflow";
+    SERIES_LIMITED: Counter Always "series_limited_total" [] "Containers, sandboxes and pods that were folded into the container _overflow, each as often as it was started";
     RECONCILE_DIFFERENCES: Counter Always "reconcile_differences_total" ["what"] "Corrections after comparing with procfs and cgroupfs";
     RECONCILE_LAST_SUCCESS_TIMESTAMP_SECONDS: Gauge Always "reconcile_last_success_timestamp_seconds" [] "Unix time of the last complete comparison with procfs and cgroupfs";
     SCRAPE_COLLECTOR_DURATION_SECONDS: Gauge Always "scrape_collector_duration_seconds" ["collector"] "Time that a collector took in this scrape";

@@ -94,6 +94,8 @@ pub(crate) struct OwnState<'a> {
     pub(crate) requests: Requests,
     /// By collector: its time, and whether it succeeded.
     pub(crate) collectors: BTreeMap<&'static str, (Duration, bool)>,
+    /// Samples that are not on the sheet.
+    pub(crate) n_others: usize,
     /// A listener that is not the loopback's serves without TLS.
     pub(crate) is_insecure: bool,
 }
@@ -116,5 +118,28 @@ pub(crate) fn of_exporter(sheet: &mut Sheet, own: &OwnState<'_>) {
         own.environment.cgroup_mode,
     ];
     sheet.set(&all::BUILD_INFO, &build, 1.0);
-    sheet.size(&all::SERIES, &[], sheet.n_series() + 1);
+    sheet.size(&all::SERIES, &[], sheet.n_series() + 1 + own.n_others);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Collectors;
+
+    #[test]
+    fn all_series_are_counted_those_of_the_process_with_them() {
+        let environment = Environment { kernel: String::new(), cgroup_mode: "unified" };
+        let of = |n_others| {
+            let mut sheet = Sheet::new(Collectors::ALL);
+            let (requests, collectors) = (Requests::from([(("metrics", 200), 3)]), BTreeMap::new());
+            let own =
+                OwnState { environment: &environment, requests, collectors, is_insecure: false, n_others };
+            of_exporter(&mut sheet, &own);
+            sheet.into_parts().collect::<String>()
+        };
+        let text = of(0);
+        let n_lines = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(text.contains(&format!("\npodproof_series {n_lines}\n")), "{text}");
+        assert!(of(7).contains(&format!("\npodproof_series {}\n", n_lines + 7)));
+    }
 }

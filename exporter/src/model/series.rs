@@ -366,6 +366,12 @@ impl Model {
         sums
     }
 
+    /// Containers, sandboxes and pods that are there and have no series of their own.
+    pub(crate) fn n_overflow(&self) -> usize {
+        let overflow = self.series.get(&Owner::overflow().names);
+        overflow.map_or(0, |series| self.live(series).filter(|(_, is_top)| *is_top).count())
+    }
+
     /// How many cgroups are there, and how many were.
     pub(crate) fn n_members(&self) -> (usize, usize) {
         let removed = self.members.values().filter(|member| member.removed_at.is_some()).count();

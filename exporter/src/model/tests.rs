@@ -304,10 +304,16 @@ fn what_there_is_no_room_for_is_one_series() {
             .to_vec()
     };
     assert_eq!((node.shown(), node.model.tally.n_limited), (shown(12), 2));
+    assert_eq!(node.model.n_overflow(), 2);
     node.tree.remove(&3);
     node.later(RETENTION);
     node.later(RETENTION);
-    assert_eq!(node.shown(), shown(12));
+    assert_eq!((node.shown(), node.model.n_overflow()), (shown(12), 1));
+    // Another run of who has no room has none either.
+    node.make(7, "d.u/main.1");
+    node.look();
+    assert_eq!((node.model.n_overflow(), node.model.tally.n_limited), (2, 3));
+    node.tree.remove(&7);
     for id in [4, 5] {
         node.tree.remove(&id);
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use podproof_ebpf::counters::{Counter, CounterError, ZombieView};
+use podproof_ebpf::counters::{Counter, CounterError, Counts, ZombieView};
 use podproof_ebpf::{LoadError, ProbeStatus, TraceOptions, Tracer};
 use procfs::ProcError;
 use thiserror::Error;
@@ -280,17 +280,16 @@ impl Observer {
     /// Takes over the cgroups of now if any was made or removed, if one waits for its names, or if it is due.
     fn follow(&self, state: &mut State, now: Duration, is_due: bool) -> Result<(), ObserveError> {
         // Every second: of all counters only these two are read, which belong to no cgroup.
-        let seen = self.tracer.rest_counters().map(|rest| {
-            let churn = |counter| rest.get(counter).unwrap_or(0);
-            (churn(Counter::CgroupsCreated), churn(Counter::CgroupsRemoved))
-        });
-        let has_changed = seen.as_ref().ok() != state.seen.as_ref();
+        let seen = self.tracer.rest_counters().map(|rest| churn(&rest));
+        let n_seen = seen.as_ref().ok().copied().flatten();
+        // Who cannot be told has to look.
+        let has_changed = n_seen.is_none() || n_seen != state.seen;
         if is_due || has_changed || state.is_waiting {
             let n_changed = self.compare(state, now)?;
             if !has_changed {
                 state.differences.cgroups += n_changed;
             }
-            state.seen = seen.as_ref().ok().copied();
+            state.seen = n_seen;
         }
         seen?;
         Ok(())
@@ -396,5 +395,24 @@ impl Observer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cgroups made and removed; `None` where the kernel does not tell of both.
+fn churn(rest: &Counts) -> Option<(u64, u64)> {
+    rest.get(Counter::CgroupsCreated).zip(rest.get(Counter::CgroupsRemoved))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_does_not_tell_of_every_cgroup_is_not_relied_on() {
+        let of = |counters: &[(Counter, u64)]| churn(&counters.iter().copied().collect());
+        assert_eq!(of(&[(Counter::CgroupsCreated, 3), (Counter::CgroupsRemoved, 0)]), Some((3, 0)));
+        assert_eq!(of(&[(Counter::CgroupsRemoved, 1)]), None);
+        assert_eq!(of(&[(Counter::CgroupsCreated, 1)]), None);
+        assert_eq!(of(&[]), None);
     }
 }

@@ -202,6 +202,8 @@ fn exporter(pods: &Pods, dir: &Path) -> Res<Process> {
         exporter.check()?;
         Ok(get(EXPORTER, "/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))
     })?;
+    // Before it answers.
+    exporter.has_said(&format!("msg=\"scrape http://{EXPORTER}/metrics\""))?;
     Ok(exporter)
 }
 

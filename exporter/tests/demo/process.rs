@@ -37,6 +37,12 @@ impl Process {
         }
     }
 
+    /// Fails unless it has said this.
+    pub(crate) fn has_said(&self, text: &str) -> Res<()> {
+        let said = fs::read_to_string(&self.log)?;
+        if said.contains(text) { Ok(()) } else { Err(format!("no {text} in: {said}").into()) }
+    }
+
     /// Ends it as a service manager does; fails when it does not say that all is well.
     pub(crate) fn end(mut self) -> Res<()> {
         kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;

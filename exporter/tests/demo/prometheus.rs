@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::panels::finite;
 use crate::process::{Process, get};
@@ -127,12 +127,11 @@ impl Prometheus {
     }
 }
 
-/// The shipped one, shortened, with the exporter alone: there is neither a node_exporter nor an Alertmanager.
+/// The shipped one, shortened, with the exporter alone: there is no node_exporter.
 fn configuration() -> Res<Value> {
     let mut document: Value = serde_saphyr::from_str(&shrink(CONFIGURATION))?;
     let jobs = document["scrape_configs"].as_array_mut().ok_or("no jobs")?;
     jobs.retain(|job| job["job_name"] == "podproof");
-    document["alerting"] = json!({});
     Ok(document)
 }
 

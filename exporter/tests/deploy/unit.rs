@@ -1,17 +1,20 @@
 //! The systemd unit and the texts, against the command line.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 use exporter::cli::{Address, Cli};
 
-use crate::{Case, Res, expect, none, text};
+use crate::{Case, Res, dir, expect, none, text};
 
 pub(crate) const CASES: &[Case] = &[
     ("unit::it_starts_the_exporter_with_options_that_there_are", it_starts_the_exporter),
     ("unit::it_gives_just_what_probes_and_names_take", it_gives_just_what_is_needed),
     ("unit::its_sockets_are_those_that_the_exporter_takes", its_sockets_are_taken),
     ("unit::texts_name_options_that_there_are", texts_name_options_that_there_are),
+    ("unit::commands_name_files_from_the_root_of_the_workspace", commands_name_whole_paths),
     ("unit::the_image_is_the_program_and_listens_where_it_says", the_image_is_the_program),
 ];
 
@@ -113,6 +116,24 @@ fn texts_name_options_that_there_are() -> Res<()> {
         }
     }
     none(&offences)
+}
+
+fn commands_name_whole_paths() -> Res<()> {
+    let own: BTreeSet<_> = fs::read_dir(dir())?.flatten().map(|entry| entry.file_name()).collect();
+    let text = text("README.md")?;
+    let commands = text.split("```").skip(1).step_by(2);
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let mut named = BTreeSet::new();
+    for word in commands.flat_map(|block| block.split(|c| !is_inside(c))).map(Path::new) {
+        // Units are named without a path where systemd has them.
+        let is_file = word.extension().is_some_and(|end| end == "yaml" || end == "json");
+        if is_file && word.file_name().is_some_and(|name| own.contains(name)) {
+            named.insert(word.to_owned());
+        }
+    }
+    let offences = named.iter().filter(|word| !word.starts_with("exporter/deploy"));
+    none(&offences.map(|word| format!("{} is no path from there", word.display())).collect::<Vec<_>>())?;
+    expect("files that are named", named.len() > 2, true)
 }
 
 fn the_image_is_the_program() -> Res<()> {
