@@ -80,13 +80,23 @@ fn examples() -> Result<BTreeMap<String, String>> {
     Ok(examples)
 }
 
+/// The commands that make the image of the examples, as the readme of the runtime has them.
+fn image_commands() -> Result<String> {
+    let path = workspace::root().join("runtime/README.md");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_it = |block: &&str| block.starts_with("mkdir -p rootfs/");
+    let block = text.split("```\n").find(is_it);
+    let block =
+        block.with_context(|| format!("{}: no block begins with mkdir -p rootfs/", path.display()))?;
+    Ok(block.to_owned())
+}
+
 /// A shell script that makes the image of the examples, and does what they say.
 fn script(examples: &BTreeMap<String, String>) -> Result<String> {
     let mut script = format!(
-        "#!/bin/sh\ncd {GUEST} && mkdir -p rootfs/bin rootfs/tmp && cp /bin/busybox rootfs/bin/ || exit 1\n\
-         for name in $(busybox --list); do [ $name = busybox ] || ln -s busybox rootfs/bin/$name; done\n\
-         failed=0\n\
-         fail() {{ echo \"FAILED: $1\" >&2; failed=1; }}\n"
+        "#!/bin/sh\ncd {GUEST} || exit 1\n{}failed=0\n\
+         fail() {{ echo \"FAILED: $1\" >&2; failed=1; }}\n",
+        image_commands()?
     );
     for (name, text) in examples {
         let mut n_commands = 0;
@@ -112,4 +122,31 @@ fn script(examples: &BTreeMap<String, String>) -> Result<String> {
 /// A word of the shell.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_image_of_the_readme_has_a_busybox() {
+        let temp = tempfile::tempdir().unwrap();
+        let busybox = temp.path().join("busybox");
+        // As the real one, it lists itself.
+        fs::write(&busybox, "#!/bin/sh\nprintf '%s\\n' ash busybox sh\n").unwrap();
+        fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).unwrap();
+        let commands = image_commands().unwrap().replace("/bin/busybox", &busybox.to_string_lossy());
+        let path = format!("{}:{}", temp.path().display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("sh");
+        let status = shell.args(["-ec", &commands]).current_dir(&temp).env("PATH", path).status().unwrap();
+        assert!(status.success());
+        let bin = temp.path().join("rootfs/bin");
+        assert!(fs::symlink_metadata(bin.join("busybox")).unwrap().is_file(), "it is no link to itself");
+        for name in ["ash", "sh"] {
+            assert_eq!(fs::read_link(bin.join(name)).unwrap(), std::path::Path::new("busybox"), "{name}");
+        }
+    }
 }

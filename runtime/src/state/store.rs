@@ -158,11 +158,7 @@ impl StateRoot {
                 let holder = holder(&self.directory(id));
                 return Err(StateError::Busy { id: id.to_string(), holder, seconds: limit.as_secs() });
             }
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "flock(2) takes no deadline, and its end is no event"
-            )]
-            std::thread::sleep(LOCK_POLL);
+            wait_for_lock();
         }
     }
 
@@ -246,8 +242,15 @@ impl StateRoot {
 /// Between two looks at a lock that another command has.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
+/// Passes the time between two looks.
+pub fn wait_for_lock() {
+    #[expect(clippy::disallowed_methods, reason = "flock(2) takes no deadline, and its end is no event")]
+    std::thread::sleep(LOCK_POLL);
+}
+
 /// Who has the lock of this directory, by proc_locks(5).
-fn holder(directory: &Path) -> String {
+#[must_use]
+pub fn holder(directory: &Path) -> String {
     let is_same = |lock: &procfs::Lock, file: &fs::Metadata| {
         let device = makedev(lock.devmaj.into(), lock.devmin.into());
         lock.lock_type == procfs::LockType::FLock && lock.inode == file.ino() && device == file.dev()

@@ -145,7 +145,7 @@ pub struct CreateArgs {
     /// Network of pods without hostNetwork: none, bridge, or bridge:NAME,SUBNET
     #[arg(long, value_name = "NETWORK", default_value = "bridge")]
     pub network: String,
-    /// Wait before the second restart in a row, in seconds: the first comes at once, and the wait doubles with each, up to 300
+    /// Wait before the second restart in a row, in seconds: the first comes at once, and the wait doubles with each, up to 300 or this one where it is longer
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub restart_backoff: Duration,
     /// Program of the sandbox; pause beside podrt-pod without it
@@ -170,7 +170,7 @@ pub struct CreateArgs {
 pub struct ExecArgs {
     /// Pod
     pub pod: String,
-    /// Container; the first one without it
+    /// Container; the first of spec.containers without it
     #[arg(short, long, value_name = "NAME")]
     pub container: Option<String>,
     /// With a terminal
@@ -189,7 +189,7 @@ pub struct ExecArgs {
 pub struct LogsArgs {
     /// Pod
     pub pod: String,
-    /// Container; the only one without it
+    /// Container; the first of spec.containers without it
     #[arg(short, long, value_name = "NAME")]
     pub container: Option<String>,
     /// Go on until the container has ended
@@ -243,20 +243,36 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let (_, text) = text.split_once("### Options").unwrap();
         let (text, _) = text.split_once("### Network").unwrap();
-        let (create, logs) = text.split_once("and `logs`").unwrap();
-        let command = Cli::command();
-        for (verb, text) in [("run", create), ("create", create), ("logs", logs)] {
-            let verb = command.find_subcommand(verb).unwrap();
-            for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let (create, text) = text.split_once("and `logs`").unwrap();
+        let (logs, others) = text.split_once("and the others").unwrap();
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let (text, prefix) = match verb.get_name() {
+                "run" | "create" => (create, String::new()),
+                "logs" => (logs, String::new()),
+                // Their --format is told once for all.
+                name => (others, format!("{name} ")),
+            };
+            let is_told = |id: &str| id == "help" || (id == "format" && !prefix.is_empty());
+            for argument in verb.get_arguments().filter(|argument| !is_told(argument.get_id().as_str())) {
                 let Some(name) = argument.get_long() else { continue };
-                let row = text.lines().find(|line| line.starts_with(&format!("| `--{name}`")));
-                let row = row.unwrap_or_else(|| panic!("no row of --{name}"));
+                let row = text.lines().find(|line| line.starts_with(&format!("| `{prefix}--{name}`")));
+                let row = row.unwrap_or_else(|| panic!("no row of {prefix}--{name}"));
+                if let Some(short) = argument.get_short() {
+                    assert!(row.contains(&format!("`-{short}`")), "--{name}: {row}");
+                }
                 for default in
                     argument.get_default_values().iter().filter(|_| argument.get_action().takes_values())
                 {
                     assert!(row.contains(default.to_str().unwrap()), "--{name}: {row}");
                 }
             }
+        }
+        for line in others.lines().filter(|line| line.starts_with("| `")) {
+            let (verb, name) = line.trim_start_matches("| `").split_once(" --").unwrap();
+            let (name, _) = name.split_once('`').unwrap();
+            let command = Cli::command();
+            let verb = command.find_subcommand(verb).unwrap();
+            assert!(verb.get_arguments().any(|argument| argument.get_long() == Some(name)), "{line}");
         }
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::args::{CreateArgs, Format, PodArgs};
 use super::show;
 use crate::command::create::{self, Request};
+use crate::command::observe::{PodState, observe};
 use crate::command::request::request;
 use crate::control;
 use crate::machine::Settings;
@@ -27,7 +28,7 @@ const BACKOFF_RESET: std::time::Duration = std::time::Duration::from_secs(600);
 /// Creates and starts.
 pub(super) fn run(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<ExitCode> {
     let pod = make(root, path, args)?;
-    let status = begin(&pod)?;
+    let status = request(&pod, &control::Request::Start)?;
     print(&pod, args.format)?;
     Ok(tell(&pod, &status))
 }
@@ -43,16 +44,12 @@ pub(super) fn create(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<P
 pub(super) fn start(root: &PodRoot, args: &PodArgs) -> Result<ExitCode> {
     let name = &args.pod;
     let pod = root.pod(name)?;
-    {
-        let _lock = pod.lock()?;
-        use crate::command::observe::{PodState, observe};
-        let state = observe(&pod)?.state;
-        if state != PodState::Created {
-            bail!("pod {name} cannot be started: it is {state}; only a created pod can, and only once");
-        }
-        request(&pod, &control::Request::Start)?;
+    let state = observe(&pod)?.state;
+    if state != PodState::Created {
+        bail!("pod {name} cannot be started: it is {state}; only a created pod can, and only once");
     }
-    let status = request(&pod, &control::Request::WaitStarted)?;
+    // Without the lock: a supervisor that does not answer must not keep the pod from being removed, and it starts a pod once.
+    let status = request(&pod, &control::Request::Start)?;
     print(&pod, args.format)?;
     Ok(tell(&pod, &status))
 }
@@ -85,11 +82,6 @@ fn make(root: &PodRoot, path: &Path, args: &CreateArgs) -> Result<PodDir> {
         log_max_files: args.log_max_files,
     };
     create::create(root, path, request)
-}
-
-fn begin(pod: &PodDir) -> Result<PodStatus> {
-    request(pod, &control::Request::Start)?;
-    request(pod, &control::Request::WaitStarted)
 }
 
 fn read(manifest: &Path) -> Result<(String, PathBuf)> {

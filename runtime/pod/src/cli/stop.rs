@@ -19,6 +19,9 @@ use crate::control::client::ClientError;
 use crate::state::{PodRoot, StateError};
 use crate::status::{ContainerState, Phase};
 
+/// How long `rm` waits for a command that has the pod.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Ends the containers, then the sandbox.
 pub(super) fn stop(root: &PodRoot, name: &str, time: Option<u64>, format: Format) -> Result<ExitCode> {
     let pod = root.pod(name)?;
@@ -53,7 +56,9 @@ pub(super) fn kill(
     let number = parse_signal(signal)?;
     let pod = root.pod(name)?;
     let observed = observe(&pod)?;
-    let report = observed.report.with_context(|| format!("pod {name} is being created"))?;
+    let state = observed.state;
+    let report =
+        observed.report.with_context(|| format!("no container of pod {name} runs: it is {state}"))?;
     if let Some(wanted) = container
         && !report.status.containers.iter().any(|status| status.name == wanted)
     {
@@ -108,7 +113,7 @@ pub(super) fn rm(root: &PodRoot, names: &[String], is_forced: bool, format: Form
 
 fn rm_one(root: &PodRoot, name: &str, is_forced: bool) -> Result<()> {
     let pod = root.pod(name)?;
-    let _lock = match pod.lock() {
+    let _lock = match pod.lock_within(LOCK_DEADLINE) {
         Err(StateError::Unknown { .. }) if is_forced => return Ok(()),
         result => result?,
     };

@@ -64,6 +64,18 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
         }
         result => result?,
     };
+    // Before the other files: what was not on the disk yet when the node went down may be empty now.
+    if record.boot_id != super::create::boot_id()? {
+        let mut report = pod.report().ok().flatten();
+        let state = match &report {
+            Some(report) if report.is_finished => of_phase(report.status.phase),
+            _ => PodState::Rebooted,
+        };
+        if state == PodState::Rebooted {
+            correct(report.as_mut(), &Live::new());
+        }
+        return Ok(Observed { state, record: Some(record), report });
+    }
     // Before the report: a supervisor that ends in between has written its last one by then.
     let is_supervised = match pod.supervisor()? {
         Some(process) => process.open()?.is_some(),
@@ -72,10 +84,6 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
     let mut report = pod.report()?;
     let state = match &mut report {
         Some(report) if report.is_finished => of_phase(report.status.phase),
-        _ if record.boot_id != super::create::boot_id()? => {
-            correct(report.as_mut(), &Live::new());
-            PodState::Rebooted
-        }
         None => PodState::Creating,
         Some(report) if is_supervised && !report.is_begun => PodState::Created,
         Some(report) if is_supervised => of_phase(report.status.phase),
@@ -167,6 +175,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::machine::Settings;
+    use crate::spec::samples::{minimal, read};
+    use crate::state::{NetworkMode, PodRoot};
     use crate::status::{ContainerStatus, PodStatus};
 
     const CREATED: Duration = Duration::new(1_700_000_000, 5);
@@ -208,6 +219,58 @@ mod tests {
         let wanted = [("alive", Some(SystemTime::UNIX_EPOCH + CREATED)), ("damaged", None)];
         assert_eq!(found, wanted.map(|(id, created)| (id.to_owned(), created)).into());
         assert_eq!(live(&StateRoot::new(temp.path().join("absent"))).unwrap(), Live::new());
+    }
+
+    #[test]
+    fn a_reboot_is_told_by_the_record_whatever_became_of_the_rest() {
+        let temp = tempfile::tempdir().unwrap();
+        let (pod, _lock) = PodRoot::new(temp.path().to_owned()).create("p").unwrap();
+        let record = |boot_id: String| PodRecord {
+            spec: read(&minimal()).unwrap(),
+            uid: String::new(),
+            created: SystemTime::UNIX_EPOCH + CREATED,
+            boot_id,
+            images: Vec::new(),
+            pause: "/pause".into(),
+            network: NetworkMode::None,
+            lease: None,
+            settings: Settings {
+                backoff_base: Duration::ZERO,
+                backoff_max: Duration::ZERO,
+                backoff_reset: Duration::ZERO,
+            },
+            cgroup_parent: "/podrt-test-no-such-group".into(),
+            missing_cgroups: Vec::new(),
+            log_max_bytes: 1,
+            log_max_files: 2,
+        };
+        let runs = ContainerState::Running { started_at: SystemTime::UNIX_EPOCH + CREATED };
+        let containers = vec![status("c", runs)];
+        let report = |phase, is_finished| PodReport {
+            status: PodStatus { phase, reason: None, message: None, containers: containers.clone() },
+            sandbox_pid: None,
+            is_begun: true,
+            is_finished,
+        };
+        // What an unclean end leaves of a file that was renamed, and not on the disk yet.
+        let damage = |name: &str| fs::write(pod.join(name), "").unwrap();
+        let other = "00000000-0000-0000-0000-000000000000";
+
+        pod.save_record(&record(other.to_owned())).unwrap();
+        pod.save_report(&report(Phase::Running, false)).unwrap();
+        damage("supervisor.json");
+        let found = observe(&pod).unwrap();
+        let state = found.report.unwrap().status.containers.swap_remove(0).state;
+        assert_eq!(found.state, PodState::Rebooted);
+        assert!(matches!(state, ContainerState::Terminated(end) if end.exit_code.is_none()));
+        damage("status.json");
+        let found = observe(&pod).unwrap();
+        assert_eq!((found.state, found.report.is_none()), (PodState::Rebooted, true));
+        pod.save_report(&report(Phase::Succeeded, true)).unwrap();
+        assert_eq!(observe(&pod).unwrap().state, PodState::Succeeded, "it had ended before");
+
+        pod.save_record(&record(crate::command::create::boot_id().unwrap())).unwrap();
+        assert!(observe(&pod).is_err(), "the file of a supervisor that may run is damaged");
     }
 
     #[test]

@@ -16,10 +16,9 @@ pub const REQUEST_MAX: usize = 4096;
 /// What a command wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Start the containers of a created pod; answered at once.
+    /// Start the containers of a created pod, once; answered as soon as every main container has been started, or one fails again
+    /// and again.
     Start,
-    /// Tell when every main container has been started once, or one cannot be made.
-    WaitStarted,
     /// Tell when nothing of the pod runs any more.
     WaitFinished,
     /// End all containers in order, then the sandbox; answered when that is done.
@@ -33,7 +32,7 @@ impl Request {
     /// True for one that only waits.
     #[must_use]
     pub fn is_wait(&self) -> bool {
-        matches!(self, Self::WaitStarted | Self::WaitFinished)
+        matches!(self, Self::WaitFinished)
     }
 }
 

@@ -81,7 +81,7 @@ pub enum Event {
         /// never lengthen it.
         grace_period: Option<Duration>,
     },
-    /// The pod broke a limit and must fail.
+    /// The pod broke a limit and must fail, soon.
     Evict {
         /// What for.
         message: String,

@@ -26,6 +26,9 @@ use crate::spec::PodSpec;
 use container::Container;
 use stop::{PodStop, StopCause};
 
+/// The kubelet's `immediateEvictionGracePeriodSeconds`: what a pod that broke a limit has, however long its own is.
+const EVICTION_GRACE_PERIOD: Duration = Duration::from_secs(1);
+
 /// The decisions about one pod.
 #[derive(Debug)]
 pub struct Machine {
@@ -115,7 +118,8 @@ impl Machine {
                 self.begin_stop(StopCause::Asked, grace_period, now, actions);
             }
             Event::Evict { message } => {
-                self.begin_stop(StopCause::Evicted(message), Duration::ZERO, now, actions);
+                let grace_period = EVICTION_GRACE_PERIOD.min(self.grace_period);
+                self.begin_stop(StopCause::Evicted(message), grace_period, now, actions);
             }
             Event::SandboxEnded => self.begin_stop(StopCause::SandboxEnded, Duration::ZERO, now, actions),
             Event::Tick => {}

@@ -137,7 +137,7 @@ pub enum NetError {
     },
     /// The kernel has no such interfaces.
     #[error(
-        "{op} {object}: this kernel has none of that kind (modules bridge and veth); load them, or choose the network host or none"
+        "{op} {object}: this kernel has none of that kind (modules bridge and veth); load them, or write spec.hostNetwork: true, or choose --network none"
     )]
     Unsupported {
         /// Operation.

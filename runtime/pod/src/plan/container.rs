@@ -19,6 +19,15 @@ pub enum PlanError {
     /// `runAsNonRoot`.
     #[error("securityContext.runAsNonRoot: the user is 0; set runAsUser, or give the image another user")]
     Root,
+    /// `runAsNonRoot`, and only the image's own files tell who its user is.
+    #[error(
+        "securityContext.runAsNonRoot: the image's user {user:?} is a name, which cannot be verified not to be root; set runAsUser, \
+         or give the image a number"
+    )]
+    NamedUser {
+        /// As the image has it, without a group.
+        user: String,
+    },
 }
 
 /// What is known about a container only when it is started.
@@ -51,8 +60,8 @@ pub fn config(
     facts: &Facts<'_>,
 ) -> Result<Value, PlanError> {
     let security = &container.security;
-    if security.must_not_be_root && facts.user.uid == 0 {
-        return Err(PlanError::Root);
+    if security.must_not_be_root {
+        expect_other_than_root(container, facts)?;
     }
     let capabilities = security::capabilities(security, facts.capabilities);
     let mut process = json!({
@@ -91,6 +100,19 @@ pub fn config(
         "annotations": annotations(spec, &container.name),
         "linux": linux,
     }))
+}
+
+/// As the kubelet, which looks at the image's configuration only: the files of the image could call any name root.
+fn expect_other_than_root(container: &ContainerSpec, facts: &Facts<'_>) -> Result<(), PlanError> {
+    if facts.user.uid == 0 {
+        return Err(PlanError::Root);
+    }
+    let named = facts.image.user.as_deref().filter(|_| container.security.user.is_none());
+    let user = named.and_then(|user| user.split(':').next()).unwrap_or_default();
+    if user.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(PlanError::NamedUser { user: user.to_owned() })
 }
 
 fn namespaces(spec: &PodSpec, sandbox: Sandbox) -> Vec<Value> {
@@ -140,4 +162,47 @@ fn groups(container: &ContainerSpec, user: &UserIds) -> Vec<u32> {
     list.sort_unstable();
     list.dedup();
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::samples::{read, with_container};
+
+    /// What becomes of a container with this `securityContext` and an image with this user, whose files call it `uid`.
+    fn made(security: Value, image: Option<&str>, uid: u32) -> Result<Value, PlanError> {
+        let mut manifest = with_container("securityContext", security);
+        manifest["spec"]["containers"][0]["command"] = json!(["/bin/true"]);
+        let spec = read(&manifest).unwrap();
+        let image = ImageConfig { user: image.map(str::to_owned), ..Default::default() };
+        let facts = Facts {
+            image: &image,
+            user: &UserIds { uid, gid: 0, additional_gids: Vec::new(), home: None },
+            sandbox: Sandbox { pid: 1 },
+            node_memory_bytes: 1 << 30,
+            has_swap_max: true,
+            capabilities: &[],
+            seccomp: None,
+        };
+        let places = Places { cgroup: "/c".into(), pod: "/pod".into() };
+        config(&spec, &spec.containers[0], &places, &facts)
+    }
+
+    #[test]
+    fn who_must_not_be_root_has_a_number() {
+        let non_root = || json!({"runAsNonRoot": true});
+        for user in ["1000", "1000:0", "1000:web"] {
+            assert!(made(non_root(), Some(user), 1000).is_ok(), "{user}");
+        }
+        for user in ["web", "web:1000", "1000x"] {
+            let name = user.split(':').next().unwrap().to_owned();
+            assert_eq!(made(non_root(), Some(user), 1000), Err(PlanError::NamedUser { user: name }));
+        }
+        for user in [None, Some("0"), Some("root")] {
+            assert_eq!(made(non_root(), user, 0), Err(PlanError::Root), "{user:?}");
+        }
+        assert!(made(json!({}), Some("web"), 1000).is_ok(), "nobody minds");
+        let own = json!({"runAsNonRoot": true, "runAsUser": 1000});
+        assert!(made(own, Some("web"), 1000).is_ok(), "the manifest has a number");
+    }
 }

@@ -38,7 +38,7 @@ pub(super) fn read(metadata: ObjectMeta, offences: &mut Offences) -> Meta {
     } = metadata;
     let name = name.unwrap_or_default();
     if !name.is_empty() {
-        if let Some(fault) = names::subdomain_fault(&name) {
+        if let Some(fault) = names::subdomain_fault(&name).or_else(|| names::cgroup_fault(&name)) {
             offences.invalid("metadata.name", format!("{name:?} {fault}"));
         }
     } else if let Some(prefix) = generate_name.filter(|prefix| !prefix.is_empty()) {
@@ -90,6 +90,11 @@ mod tests {
     fn names_that_are_none_are_told_with_their_value() {
         for (pointer, value, message) in [
             ("/metadata/name", json!("../etc"), "metadata.name: \"../etc\" is not a DNS subdomain"),
+            (
+                "/metadata/name",
+                json!("cpu.max"),
+                "metadata.name: \"cpu.max\" begins as the files of a cgroup do",
+            ),
             ("/metadata/name", json!(""), "metadata.name: required"),
             ("/metadata/namespace", json!("a.b"), "metadata.namespace: \"a.b\" is not a DNS label"),
             ("/metadata/labels", json!({"-a": "x"}), "metadata.labels.-a: the key has a name"),

@@ -163,7 +163,7 @@ pub struct ContainerSpec {
     pub pre_stop: Option<HookSpec>,
     /// `lifecycle.stopSignal` as a number; the image's or SIGTERM without it.
     pub stop_signal: Option<i32>,
-    /// `terminationMessagePath`: a file whose first 4096 bytes tell why the container ended.
+    /// `terminationMessagePath`: a file whose last 4096 bytes tell why the container ended.
     pub termination_message_path: PathBuf,
     /// `terminationMessagePolicy: FallbackToLogsOnError`.
     pub is_message_from_logs: bool,
@@ -277,7 +277,7 @@ pub enum VolumeSource {
 /// `hostPath.type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostPathKind {
-    /// No check.
+    /// No check; where it is missing, a directory is made, as containerd does.
     #[default]
     Any,
     /// A directory; made where it is missing, mode 0755.

@@ -35,6 +35,19 @@ pub fn subdomain_fault(text: &str) -> Option<&'static str> {
     )
 }
 
+/// What the files in a directory of cgroup v2 begin with, up to their first dot: the core's, and each controller's.
+const CGROUP_FILES: [&str; 11] =
+    ["cgroup", "cpu", "cpuset", "dmem", "hugetlb", "io", "irq", "memory", "misc", "pids", "rdma"];
+
+/// Why a DNS subdomain cannot be that of a cgroup: it may be, or become with another controller, a file of the cgroup above.
+#[must_use]
+pub fn cgroup_fault(text: &str) -> Option<&'static str> {
+    let is_file = text.split_once('.').is_some_and(|(first, _)| CGROUP_FILES.contains(&first));
+    is_file.then_some(
+        "begins as the files of a cgroup do, and the pod's own cgroup has the pod's name; write another word before the first dot",
+    )
+}
+
 /// Why a text is not the name of an environment variable: printable ASCII but `=`.
 #[must_use]
 pub fn variable_fault(text: &str) -> Option<&'static str> {
@@ -144,6 +157,17 @@ mod tests {
         }
         for text in ["", "net..x", "../x", "net/../x", "Net.x", "net.x "] {
             assert!(sysctl_fault(text).is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_cgroup_is_no_name_of_one() {
+        for text in ["cpu.max", "memory.high", "cgroup.procs", "io.bfq.weight", "irq.pressure", "pids.x"] {
+            assert_eq!(subdomain_fault(text), None, "{text}");
+            assert!(cgroup_fault(text).is_some(), "{text}");
+        }
+        for text in ["cpu", "web.cpu.max", "cpus.max", "memory-high", "a.b"] {
+            assert_eq!(cgroup_fault(text), None, "{text}");
         }
     }
 

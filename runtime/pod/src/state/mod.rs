@@ -55,6 +55,18 @@ pub enum StateError {
         /// Root.
         root: PathBuf,
     },
+    /// Another command has the pod for long.
+    #[error(
+        "pod {name} is locked by {holder} since {seconds} s or more; wait for its end, or end it, and try again"
+    )]
+    Busy {
+        /// Pod.
+        name: String,
+        /// Who has the lock.
+        holder: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// A file cannot be understood.
     #[error("{} is damaged; podrt pod rm --force removes what can be found", path.display())]
     Damaged {

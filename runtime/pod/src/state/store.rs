@@ -4,8 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use runtime::cgroup::Owner;
+use runtime::state::store::{holder, wait_for_lock};
 use runtime::state::{ProcessIdentity, StateRoot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -197,6 +199,24 @@ impl PodDir {
         })
     }
 
+    /// Locks the pod; waits so long while another command has it.
+    ///
+    /// # Errors
+    /// [`StateError::Unknown`] when there is none, [`StateError::Busy`] when the time is over, else the failed operation.
+    pub fn lock_within(&self, limit: Duration) -> Result<PodLock, StateError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline {
+                let (name, holder) = (self.name.clone(), holder(&self.path));
+                return Err(StateError::Busy { name, holder, seconds: limit.as_secs() });
+            }
+            wait_for_lock();
+        }
+    }
+
     fn lock_with(&self, lock: impl Fn(&File) -> io::Result<bool>) -> Result<Option<PodLock>, StateError> {
         loop {
             let directory = match File::open(&self.path) {
@@ -227,12 +247,12 @@ impl PodDir {
         Err(StateError::Damaged { path: self.join(RECORD), source })
     }
 
-    /// Writes what was asked.
+    /// Writes what was asked, to the disk: after another boot nothing else tells that the pod is of an earlier one.
     ///
     /// # Errors
     /// The failed operation.
     pub fn save_record(&self, record: &PodRecord) -> Result<(), StateError> {
-        self.replace(RECORD, record)
+        self.replace_after(RECORD, record, File::sync_data)
     }
 
     /// What the supervisor last wrote; `None` before it did.
@@ -296,6 +316,16 @@ impl PodDir {
     }
 
     fn replace<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        self.replace_after(name, value, |_| Ok(()))
+    }
+
+    /// Replaces a file once `write_out` is done with the new one.
+    fn replace_after<T: Serialize>(
+        &self,
+        name: &str,
+        value: &T,
+        write_out: impl Fn(&File) -> io::Result<()>,
+    ) -> Result<(), StateError> {
         let (path, new) = (self.join(name), self.join(format!("{name}.new")));
         let text =
             serde_json::to_vec(value).map_err(|source| StateError::Damaged { path: new.clone(), source })?;
@@ -307,7 +337,23 @@ impl PodDir {
             .mode(0o600)
             .open(&new)
             .map_err(StateError::io("make", &new))?;
-        file.write_all(&text).map_err(StateError::io("write", &new))?;
+        file.write_all(&text).and_then(|()| write_out(&file)).map_err(StateError::io("write", &new))?;
         fs::rename(&new, &path).map_err(StateError::io("replace", path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_lock_for_too_long_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let (pod, lock) = PodRoot::new(temp.path().to_owned()).create("p").unwrap();
+        let error = pod.lock_within(Duration::ZERO).unwrap_err().to_string();
+        let own = format!("pod p is locked by process {} (`", std::process::id());
+        assert!(error.starts_with(&own) && error.contains("since 0 s"), "{error}");
+        drop(lock);
+        assert!(pod.lock_within(Duration::ZERO).is_ok());
     }
 }

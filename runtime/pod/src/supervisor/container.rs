@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -38,9 +38,9 @@ use crate::state::{PodDir, PodRecord, StoredImage};
 /// How long a container's process may take to answer before its program begins: who shares its pid namespace can stop it, and one
 /// that is waited for holds up all others.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// As much of a termination message as the API shows, and of those of all containers of a pod together.
+/// As much of the end of a termination message as the kubelet reads, and keeps of those of all containers of a pod together.
 const MESSAGE_BYTES: u64 = 4096;
-const MESSAGES_BYTES: u64 = 12 << 10;
+const MESSAGES_BYTES: usize = 12 << 10;
 /// As much of a log as takes its place, where there is none: the last so many lines, and bytes.
 const LOG_TAIL_LINES: usize = 80;
 const LOG_TAIL_BYTES: usize = 2048;
@@ -241,7 +241,9 @@ impl Workshop<'_> {
         if message.is_empty() && code != 0 && spec.is_message_from_logs {
             message = self.log_tail(spec);
         }
-        Exit { code, signal, is_oom, message }
+        // As the kubelet: the end of the file, and the begin of that where many containers share what a status may have.
+        message.truncate(MESSAGES_BYTES / self.record.spec.containers.len().max(1));
+        Exit { code, signal, is_oom, message: String::from_utf8_lossy(&message).into_owned() }
     }
 
     /// Kills what is left in the container's cgroup, and removes cgroup, state and mounts. What fails is found again by the
@@ -261,14 +263,16 @@ impl Workshop<'_> {
         text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
     }
 
-    fn message(&self, name: &str) -> String {
+    /// The end of the termination message.
+    fn message(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         // The container may have put anything in its place, but not elsewhere: the file was mounted.
-        if let Ok(file) = File::open(self.places.message(name)) {
-            let n = u64::try_from(self.record.spec.containers.len()).unwrap_or(u64::MAX).max(1);
-            drop(file.take(MESSAGE_BYTES.min(MESSAGES_BYTES / n)).read_to_end(&mut bytes));
+        if let Ok(mut file) = File::open(self.places.message(name)) {
+            let size = file.metadata().map_or(0, |file| file.len());
+            let from = SeekFrom::Start(size.saturating_sub(MESSAGE_BYTES));
+            drop(file.seek(from).and_then(|_| file.take(MESSAGE_BYTES).read_to_end(&mut bytes)));
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     }
 
     /// Takes down what ended containers have left mounted.
@@ -297,13 +301,12 @@ impl Workshop<'_> {
     }
 
     /// The end of the last log, as the API's `FallbackToLogsOnError` shows it.
-    fn log_tail(&self, spec: &ContainerSpec) -> String {
+    fn log_tail(&self, spec: &ContainerSpec) -> Vec<u8> {
         let text = RefCell::new(Vec::new());
         let options = logs::Options { tail: Some(LOG_TAIL_LINES), ..Default::default() };
         let (mut out, mut err) = (End(&text), End(&text));
         drop(logs::read(&self.pod.logs(&spec.name), &options, &mut out, &mut err, || true));
-        let text = text.borrow();
-        String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+        text.into_inner()
     }
 }
 

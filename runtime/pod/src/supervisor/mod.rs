@@ -144,8 +144,8 @@ impl Supervisor<'_> {
         let mut buffer = vec![0; BUFFER];
         loop {
             self.handle_events()?;
-            let (status, is_begun, is_finished) = (self.machine.status(), self.is_begun, self.is_finished);
-            self.server.answer(|request| reply(request, &status, is_begun, is_finished));
+            let (status, is_finished) = (self.machine.status(), self.is_finished);
+            self.server.answer(|request| reply(request, &status, is_finished));
             // Without its last report nobody would know how the pod ended.
             if self.is_finished && self.report_due.is_none() && self.server.is_idle() {
                 return Ok(());
@@ -280,11 +280,11 @@ impl Supervisor<'_> {
         self.take_hooks(now);
         for request in self.server.receive() {
             match request {
-                Request::Start if !self.is_begun => {
+                Request::Start => {
                     self.is_begun = true;
                     self.events.push_back(Event::Begin);
                 }
-                Request::Start | Request::WaitStarted | Request::WaitFinished => {}
+                Request::WaitFinished => {}
                 Request::Stop { grace_period } => self.events.push_back(Event::Stop { grace_period }),
             }
         }
@@ -354,12 +354,11 @@ fn timeout(left: Option<Duration>) -> PollTimeout {
 }
 
 /// What a request gets now; nothing while it has to wait.
-fn reply(request: &Request, status: &PodStatus, is_begun: bool, is_finished: bool) -> Option<Reply> {
-    let is_stuck = status.containers.iter().any(is_stuck);
-    let is_started = is_begun && (status.phase != Phase::Pending || is_stuck);
+fn reply(request: &Request, status: &PodStatus, is_finished: bool) -> Option<Reply> {
     let is_due = match request {
-        Request::Start => true,
-        Request::WaitStarted => is_started || is_finished,
+        Request::Start => {
+            is_finished || status.phase != Phase::Pending || status.containers.iter().any(is_stuck)
+        }
         Request::WaitFinished | Request::Stop { .. } => is_finished,
     };
     is_due.then(|| Reply::Status(status.clone()))

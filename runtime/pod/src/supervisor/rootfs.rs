@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 
 use crate::plan::Places;
+use crate::plan::cgroup::pod_resources;
 use crate::removal;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
 
@@ -47,10 +48,11 @@ fn make_volume(spec: &PodSpec, volume: &VolumeSpec, places: &Places) -> Result<(
     match &volume.source {
         VolumeSource::EmptyDir { is_memory, size_limit_bytes } => {
             let path = places.volume(&volume.name);
-            match (is_memory, size_limit_bytes) {
-                // Without a limit as much as half of the node's memory, and never more than the pod's.
-                (true, limit) => tmpfs(&path, limit.unwrap_or(0), 0o777)?,
-                (false, _) => directory(&path, 0o777)?,
+            if *is_memory {
+                // Without any limit the kernel gives it half of the node's memory.
+                tmpfs(&path, memory_limit(spec, *size_limit_bytes).unwrap_or(0), 0o777)?;
+            } else {
+                directory(&path, 0o777)?;
             }
             if let Some(group) = spec.fs_group {
                 chown(&path, None, Some(group)).with_context(|| format!("chown {}", path.display()))?;
@@ -62,11 +64,19 @@ fn make_volume(spec: &PodSpec, volume: &VolumeSpec, places: &Places) -> Result<(
     }
 }
 
+/// The size of a volume in memory in bytes: its own limit, and no more than the pod's, of which what it holds is a part.
+fn memory_limit(spec: &PodSpec, own: Option<u64>) -> Option<u64> {
+    let of_pod = pod_resources(spec).memory_limit_bytes;
+    own.into_iter().chain(of_pod).filter(|bytes| *bytes > 0).min()
+}
+
 fn host_path(path: &Path, kind: HostPathKind) -> Result<()> {
     use std::os::unix::fs::FileTypeExt;
     let shown = path.display();
     match (kind, fs::metadata(path)) {
-        (HostPathKind::DirectoryOrCreate, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+        (HostPathKind::Any | HostPathKind::DirectoryOrCreate, Err(error))
+            if error.kind() == io::ErrorKind::NotFound =>
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o755)
@@ -300,6 +310,45 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_missing_host_path_becomes_a_directory_unless_it_must_be_there() {
+        let temp = tempfile::tempdir().unwrap();
+        for kind in [HostPathKind::Any, HostPathKind::DirectoryOrCreate] {
+            let path = temp.path().join(format!("{kind:?}/below"));
+            host_path(&path, kind).unwrap();
+            assert_eq!(mode(&path), 0o755, "{kind:?}");
+        }
+        let file = temp.path().join("file");
+        fs::write(&file, "").unwrap();
+        host_path(&file, HostPathKind::Any).unwrap();
+        assert!(file.is_file(), "what is there stays");
+        let absent = temp.path().join("absent");
+        for kind in [HostPathKind::Directory, HostPathKind::File, HostPathKind::Socket] {
+            assert!(host_path(&absent, kind).is_err() && !absent.exists(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_volume_in_memory_is_no_larger_than_the_pod() {
+        use serde_json::json;
+
+        use crate::spec::samples::{read, with_container};
+
+        for (of_pod, own, wanted) in [
+            (None, None, None),
+            (None, Some(7), Some(7)),
+            (Some("1Ki"), None, Some(1024)),
+            (Some("1Ki"), Some(0), Some(1024)),
+            (Some("1Ki"), Some(7), Some(7)),
+            (Some("1Ki"), Some(5000), Some(1024)),
+            (Some("0"), None, None),
+        ] {
+            let limits = of_pod.map_or(json!({}), |memory| json!({"memory": memory}));
+            let spec = read(&with_container("resources", json!({"limits": limits}))).unwrap();
+            assert_eq!(memory_limit(&spec, own), wanted, "{of_pod:?} {own:?}");
+        }
     }
 
     #[test]

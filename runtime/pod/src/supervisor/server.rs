@@ -20,6 +20,8 @@ const WAITERS_MAX: usize = 64;
 pub(super) struct Server {
     listener: UnixListener,
     connections: Vec<Connection>,
+    /// One has asked for the start.
+    has_start: bool,
     /// Is closed to have room for a connection that is to be refused because there is none.
     spare: Option<OwnedFd>,
 }
@@ -45,7 +47,7 @@ impl Server {
             .with_context(|| format!("make the socket {}", pod.socket().display()))?;
         listener.set_nonblocking(true).context("make the socket not block")?;
         let spare = listener.as_fd().try_clone_to_owned().context("keep a descriptor for bad times")?;
-        Ok(Self { listener, connections: Vec::new(), spare: Some(spare) })
+        Ok(Self { listener, connections: Vec::new(), has_start: false, spare: Some(spare) })
     }
 
     /// What to wait for.
@@ -70,8 +72,14 @@ impl Server {
             let is_open = connection.read();
             if let Some(request) = connection.request_read() {
                 let is_waiter = request.is_wait();
-                if is_waiter && n_waiters >= WAITERS_MAX {
-                    let reason = format!("{WAITERS_MAX} commands wait for it already");
+                let refusal = if is_waiter && n_waiters >= WAITERS_MAX {
+                    Some(format!("{WAITERS_MAX} commands wait for it already"))
+                } else if request == Request::Start && std::mem::replace(&mut self.has_start, true) {
+                    Some("it was started already, and can be only once".to_owned())
+                } else {
+                    None
+                };
+                if let Some(reason) = refusal {
                     connection.give(&Reply::Refused(reason));
                     return connection.send();
                 }

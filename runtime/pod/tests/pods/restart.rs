@@ -1,7 +1,9 @@
 //! Restart policies, back-off, and how ends are told.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ pub(crate) const CASES: &[Case] = &[
         a_container_s_own_policy_decides_before_the_pod_s,
     ),
     ("restart::a_wait_comes_before_the_next_start", a_wait_comes_before_the_next_start),
+    ("restart::run_is_answered_when_all_have_been_started", run_is_answered_when_all_have_been_started),
     ("restart::hooks_leave_the_next_starts_alone", hooks_leave_the_next_starts_alone),
     ("restart::a_program_that_is_not_there_is_told", a_program_that_is_not_there_is_told),
     ("restart::ends_have_reasons", ends_have_reasons),
@@ -111,6 +114,23 @@ fn a_wait_comes_before_the_next_start() -> Result<(), Failed> {
     }
     cell.ok(&["stop", "crash"])?;
     cell.clean(&["crash"])
+}
+
+fn run_is_answered_when_all_have_been_started() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let pod = cell.pod("quick", &[cell.container("main", "exit 1"), cell.container("side", "exit 1")]);
+    // However soon they end, and are in CrashLoopBackOff.
+    for _run in 0..10 {
+        cell.run(&pod, &["--restart-backoff", "100"])?;
+        cell.ok(&["rm", "--force", "quick"])?;
+    }
+    cell.run(&pod, &["--restart-backoff", "100"])?;
+    let mut control = UnixStream::connect(cell.root().join("pods/quick/control.sock"))?;
+    control.write_all(b"\"Start\"\n")?;
+    let mut answer = String::new();
+    control.read_to_string(&mut answer)?;
+    expect("a second start", answer.contains("it was started already"), true)?;
+    cell.clean(&["quick"])
 }
 
 fn hooks_leave_the_next_starts_alone() -> Result<(), Failed> {

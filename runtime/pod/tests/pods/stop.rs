@@ -222,21 +222,26 @@ fn many_may_wait_for_a_pod() -> Result<(), Failed> {
 
 fn long_messages_arrive() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let script = "head -c 4096 /dev/zero > /dev/termination-log; exit 1";
-    let containers: Vec<_> = (0..10).map(|index| cell.container(&format!("c{index}"), script)).collect();
-    let mut pod = cell.pod("wordy", &containers);
-    pod["spec"]["restartPolicy"] = json!("Never");
-    let _code = cell.try_run(&pod, &[])?;
-    let output = cell.call(&["wait", "wordy", "--format", "json"])?;
-    expect(
-        "phase",
-        serde_json::from_slice::<serde_json::Value>(&output.stdout)?["phase"].as_str(),
-        Some("Failed"),
-    )?;
-    // 12 KiB of all containers together, as the kubelet has it.
-    let message = cell.container_status("wordy", "c9")?["state"]["terminated"]["message"].clone();
-    expect("length of a message", message.as_str().map(str::len), Some(12 * 1024 / 10))?;
-    cell.clean(&["wordy"])
+    let script = "seq -w 1 2000 > /dev/termination-log; exit 1";
+    let text: String = (1..=2000).map(|number| format!("{number:04}\n")).collect();
+    let end = &text[text.len() - 4096..];
+    // As the kubelet has it: the end of the file, and of that the begin where more share 12 KiB.
+    for (n, wanted) in [(1, end), (10, &end[..12 * 1024 / 10])] {
+        let containers: Vec<_> = (0..n).map(|index| cell.container(&format!("c{index}"), script)).collect();
+        let mut pod = cell.pod("wordy", &containers);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        let _code = cell.try_run(&pod, &[])?;
+        let output = cell.call(&["wait", "wordy", "--format", "json"])?;
+        expect(
+            "phase",
+            serde_json::from_slice::<serde_json::Value>(&output.stdout)?["phase"].as_str(),
+            Some("Failed"),
+        )?;
+        let last = cell.container_status("wordy", &format!("c{}", n - 1))?;
+        expect("message", last["state"]["terminated"]["message"].as_str(), Some(wanted))?;
+        cell.clean(&["wordy"])?;
+    }
+    Ok(())
 }
 
 fn a_deadline_fails_the_pod() -> Result<(), Failed> {

@@ -220,12 +220,14 @@ fn one_hides_no_file_of_the_pod() -> Result<(), Failed> {
 
 fn one_that_holds_too_much_evicts_the_pod() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let script = "dd if=/dev/zero of=/v/file bs=1M count=3; exec sleep 1000";
+    let script = "trap 'echo term; exit 0' TERM; dd if=/dev/zero of=/v/file bs=1M count=3 2>/dev/null; \
+        while :; do sleep 0.05; done";
     let volume = json!({"name": "v", "emptyDir": {"sizeLimit": "1Mi"}});
     let mut pod = with_volume(&cell, "evicted", script, json!({"name": "v", "mountPath": "/v"}), volume);
-    pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(600);
     cell.run(&pod, &[])?;
     let _phase = cell.call(&["wait", "evicted"])?;
+    expect("output", cell.logs("evicted", "main")?, "term\n".to_owned())?;
     let document = cell.inspect("evicted")?;
     expect("reason", document["reason"].as_str(), Some("Evicted"))?;
     if !document["message"].as_str().unwrap_or_default().contains("volume v holds") {

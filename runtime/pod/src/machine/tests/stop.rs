@@ -236,19 +236,32 @@ fn the_active_deadline_does_not_count_in_a_stop() {
 }
 
 #[test]
-fn the_end_of_the_sandbox_and_an_eviction_kill_everything() {
-    let evict = Event::Evict { message: "emptyDir cache is larger than 1Mi".into() };
-    for (event, reason) in [(Event::SandboxEnded, "SandboxEnded"), (evict, "Evicted")] {
-        let mut pod = Pod::running(&pod(vec![with_pre_stop(sidecar()), main(POLICY)]));
-        assert_eq!(pod.event(event.clone()), [Action::Kill(1), Action::Kill(0)]);
-        assert_eq!(pod.ended(0, 137), []);
-        assert_eq!(pod.ended(1, 0), [Action::Finish]);
-        let status = pod.machine.status();
-        assert_eq!((status.phase, status.reason.as_deref()), (Phase::Failed, Some(reason)));
-        if let Event::Evict { message } = event {
-            assert_eq!(status.message, Some(message));
-        }
-    }
+fn the_end_of_the_sandbox_kills_everything() {
+    let mut pod = Pod::running(&pod(vec![with_pre_stop(sidecar()), main(POLICY)]));
+    assert_eq!(pod.event(Event::SandboxEnded), [Action::Kill(1), Action::Kill(0)]);
+    assert_eq!(pod.ended(0, 137), []);
+    assert_eq!(pod.ended(1, 0), [Action::Finish]);
+    let status = pod.machine.status();
+    assert_eq!((status.phase, status.reason.as_deref()), (Phase::Failed, Some("SandboxEnded")));
+}
+
+#[test]
+fn an_eviction_gives_a_second_and_the_minimum() {
+    let message = "emptyDir cache is larger than 1Mi".to_owned();
+    let evict = Event::Evict { message: message.clone() };
+    let mut pod = Pod::running(&pod(vec![with_pre_stop(sidecar()), main(POLICY)]));
+    assert_eq!(pod.event(evict.clone()), [Action::Run(0, Hook::PreStop), Action::Signal(1)]);
+    let expected = [(1_000, Action::Signal(0)), (2_000, Action::Kill(1)), (3_000, Action::Kill(0))];
+    assert_eq!(pod.pass(60_000), expected);
+    assert_eq!(pod.ended(1, 0), []);
+    assert_eq!(pod.ended(0, 137), [Action::Abandon(0, Hook::PreStop), Action::Finish]);
+    let status = pod.machine.status();
+    assert_eq!((status.phase, status.reason.as_deref()), (Phase::Failed, Some("Evicted")));
+    assert_eq!(status.message, Some(message));
+
+    let mut hasty = super::pod(vec![with_pre_stop(main(POLICY))]);
+    hasty.grace_period = Duration::ZERO;
+    assert_eq!(Pod::running(&hasty).event(evict), [Action::Kill(0)], "never longer than its own");
 }
 
 #[test]

@@ -219,7 +219,11 @@ impl World {
                 }
             }
             Event::Stop { grace_period } => self.see_stop(grace_period.unwrap_or(self.spec.grace_period)),
-            Event::Evict { .. } | Event::SandboxEnded => {
+            Event::Evict { .. } => {
+                self.has_reason |= self.stop_until_ms.is_none();
+                self.see_stop(Duration::from_secs(1).min(self.spec.grace_period));
+            }
+            Event::SandboxEnded => {
                 self.has_reason |= self.stop_until_ms.is_none();
                 self.see_stop(Duration::ZERO);
             }
