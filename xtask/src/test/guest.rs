@@ -19,10 +19,11 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
+    ("podrt-pod", "images"),
     ("podrt-pod", "net"),
     ("podrt-pod", "pods"),
     ("podproof-exporter", EXPORTER),
