@@ -323,28 +323,40 @@ pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
     Ok(tally)
 }
 
+/// What the sweep of a run that is not full has: the kernel, and where in a call a process is killed. The cut points are shared out.
+const SWEEPS: [(&str, &str); SERIES.len()] = [(SERIES[0], "entry"), (SERIES[1], "exit")];
+/// Cut points per command in each.
+const SAMPLE: &str = "12";
+
 /// Each command of podrt, killed at some of its system calls; in a full run at all, under each kernel.
 pub(crate) fn sweep(context: &Context) -> Result<Tally> {
-    let json = context.tmp.join("sweep.json");
-    let mut command = Cmd::ourselves()?.args(["sweep", "--json"]).arg(&json);
-    if context.is_full {
-        command = command.arg("--full");
-        for series in SERIES {
-            command = command.args(["--kernel", series]);
+    let of_kernel = |(series, at)| ["--kernel", series, "--", "--at", at, "--sample", SAMPLE];
+    if !context.is_full {
+        let mut total = Tally::default();
+        for one in SWEEPS {
+            total.add(&one_sweep(context, &of_kernel(one))?);
         }
+        return Ok(total);
     }
-    let is_clean = command.succeeds()?;
+    one_sweep(context, &["--full", "--kernel", SERIES[0], "--kernel", SERIES[1]])
+}
+
+fn one_sweep(context: &Context, options: &[&str]) -> Result<Tally> {
+    let json = context.tmp.join("sweep.json");
+    let is_clean = Cmd::ourselves()?.args(["sweep", "--json"]).arg(&json).args(options).succeeds()?;
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
     for path in [json.with_extension("md"), json] {
         fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let document: serde_json::Value = serde_json::from_slice(&text).context("the sweep is no JSON")?;
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
-    let mut tally = Tally::check("the crash sweep", is_clean);
+    let mut tally = Tally::check(&format!("the crash sweep with {}", options.join(" ")), is_clean);
     for run in list(&document["runs"]).iter().filter(|run| run["runtime"]["name"] == "podrt") {
+        let kernel = run["kernel"].as_str().unwrap_or_default();
         for row in list(&run["rows"]) {
             let word = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-            let name = format!("{} of {} killed at {}", word("victim"), word("command"), word("position"));
+            let (victim, command, position) = (word("victim"), word("command"), word("position"));
+            let name = format!("{victim} of {command} killed at {position} under {kernel}");
             let is_good = list(&row["leaks"]).is_empty() && row["killed"] == row["cut_points"];
             tally.add(&Tally::check(&name, is_good));
         }
