@@ -19,10 +19,11 @@ use crate::test::{Context, Tally};
 use crate::vm;
 
 /// The test programs that run under a kernel of their own, with the package that each belongs to.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("podproof-ebpf", "truth"),
     ("podproof-ebpf", "endurance"),
     ("podrt", "containers"),
+    ("podrt-pod", "images"),
     ("podrt-pod", "net"),
     ("podrt-pod", "pods"),
     ("podproof-exporter", EXPORTER),
@@ -40,6 +41,14 @@ const NOT_OF_THE_KERNEL: [&str; 5] = ["check::", "hostile::", "options::", "syst
 
 /// The one that needs programs that log.
 const LINES: (&str, &str) = ("podproof-ebpf", "log");
+
+/// Tests that may be skipped in a VM, by program and name, with the reason. Whatever else they need is there, so that any other skip
+/// is a test that is lost.
+const SKIPS: [(&str, &str, &str); 1] = [(
+    "endurance",
+    "peer::bpftrace_counts_the_same",
+    "no image has bpftrace: it counts beside the probes on this machine",
+)];
 
 /// Each test program under each kernel.
 pub(crate) fn programs(context: &Context) -> Result<Tally> {
@@ -86,7 +95,7 @@ fn one_series(context: &Context, series: &str, built: &BTreeMap<String, PathBuf>
 }
 
 fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<Tally> {
-    tests(&machine(context, series, name, path)?, &format!("{name}_{series}"))
+    tests(&machine(context, series, name, path)?, name, series)
 }
 
 /// A machine whose command is this test program, beside all that test programs need.
@@ -124,8 +133,9 @@ pub(super) fn machine(context: &Context, series: &str, name: &str, path: &Path) 
     Ok(machine)
 }
 
-/// Runs a machine whose command is a test program, and counts its tests under this name.
-fn tests(machine: &Vm, name: &str) -> Result<Tally> {
+/// Runs a machine whose command is a test program, and counts its tests under its name and the kernel's.
+fn tests(machine: &Vm, program: &str, series: &str) -> Result<Tally> {
+    let name = &format!("{program}_{series}");
     let mut lines = Lines { prefix: format!("{name}::"), pending: String::new(), tally: Tally::default() };
     let report = machine.run(&mut lines)?;
     let mut tally = lines.tally;
@@ -133,7 +143,22 @@ fn tests(machine: &Vm, name: &str) -> Result<Tally> {
         eprintln!("error: {name}: {}", report.explain());
         tally.add(&Tally::check(name, false));
     }
+    tally.add(&lost(&tally, program, name));
     Ok(tally)
+}
+
+/// A failure for each test of a program in a VM that was skipped and is none of [`SKIPS`]. `prefix` is what its tests are counted
+/// under.
+fn lost(tally: &Tally, program: &str, prefix: &str) -> Tally {
+    let mut failures = Tally::default();
+    for (name, reason) in &tally.skips {
+        let test = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix("::")).unwrap_or(name);
+        if SKIPS.iter().all(|(of, may_be_skipped, _)| (*of, *may_be_skipped) != (program, test)) {
+            eprintln!("error: {name} was skipped, and nothing is missing in a VM: {reason}");
+            failures.add(&Tally::check(&format!("{name} is not skipped"), false));
+        }
+    }
+    failures
 }
 
 /// podman and containerd with podrt as their runtime; under each kernel in a full run.
@@ -160,7 +185,7 @@ pub(crate) fn engines(context: &Context) -> Result<Tally> {
             ];
             machine.deadlines.command = Some(Duration::from_secs(600));
             machine.log_path = vm::work_dir().join(format!("{}-{series}.log", engine.tool()));
-            total.add(&tests(&machine, &format!("{name}_{series}"))?);
+            total.add(&tests(&machine, name, series)?);
         }
     }
     Ok(total)
@@ -298,31 +323,68 @@ pub(crate) fn mutants_tally(context: &Context, is_good: bool) -> Result<Tally> {
     Ok(tally)
 }
 
+/// What the sweep of a run that is not full has: the kernel, and where in a call a process is killed. The cut points are shared out.
+const SWEEPS: [(&str, &str); SERIES.len()] = [(SERIES[0], "entry"), (SERIES[1], "exit")];
+/// Cut points per command in each.
+const SAMPLE: &str = "12";
+
 /// Each command of podrt, killed at some of its system calls; in a full run at all, under each kernel.
 pub(crate) fn sweep(context: &Context) -> Result<Tally> {
-    let json = context.tmp.join("sweep.json");
-    let mut command = Cmd::ourselves()?.args(["sweep", "--json"]).arg(&json);
-    if context.is_full {
-        command = command.arg("--full");
-        for series in SERIES {
-            command = command.args(["--kernel", series]);
+    let of_kernel = |(series, at)| ["--kernel", series, "--", "--at", at, "--sample", SAMPLE];
+    if !context.is_full {
+        let mut total = Tally::default();
+        for one in SWEEPS {
+            total.add(&one_sweep(context, &of_kernel(one))?);
         }
+        return Ok(total);
     }
-    let is_clean = command.succeeds()?;
+    one_sweep(context, &["--full", "--kernel", SERIES[0], "--kernel", SERIES[1]])
+}
+
+fn one_sweep(context: &Context, options: &[&str]) -> Result<Tally> {
+    let json = context.tmp.join("sweep.json");
+    let is_clean = Cmd::ourselves()?.args(["sweep", "--json"]).arg(&json).args(options).succeeds()?;
     let text = fs::read(&json).with_context(|| format!("cannot read {}", json.display()))?;
     for path in [json.with_extension("md"), json] {
         fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let document: serde_json::Value = serde_json::from_slice(&text).context("the sweep is no JSON")?;
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
-    let mut tally = Tally::check("the crash sweep", is_clean);
+    let mut tally = Tally::check(&format!("the crash sweep with {}", options.join(" ")), is_clean);
     for run in list(&document["runs"]).iter().filter(|run| run["runtime"]["name"] == "podrt") {
+        let kernel = run["kernel"].as_str().unwrap_or_default();
         for row in list(&run["rows"]) {
             let word = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-            let name = format!("{} of {} killed at {}", word("victim"), word("command"), word("position"));
+            let (victim, command, position) = (word("victim"), word("command"), word("position"));
+            let name = format!("{victim} of {command} killed at {position} under {kernel}");
             let is_good = list(&row["leaks"]).is_empty() && row["killed"] == row["cut_points"];
             tally.add(&Tally::check(&name, is_good));
         }
     }
     Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_in_a_vm_is_a_failure_unless_it_is_listed() {
+        let of_program = |program: &str| {
+            let mut lines =
+                Lines { prefix: format!("{program}_6.1::"), pending: String::new(), tally: Tally::default() };
+            let text = "test peer::bpftrace_counts_the_same ... ignored (no bpftrace)\n\
+                test peer::other ... ignored (not root)\ntest good ... ok\n\
+                test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out\n";
+            lines.output(Stream::Stdout, text.as_bytes());
+            let failures = lost(&lines.tally, program, &format!("{program}_6.1")).failures;
+            failures.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(of_program("endurance"), ["endurance_6.1::peer::other is not skipped"]);
+        let of_another = [
+            "truth_6.1::peer::bpftrace_counts_the_same is not skipped",
+            "truth_6.1::peer::other is not skipped",
+        ];
+        assert_eq!(of_program("truth"), of_another);
+    }
 }

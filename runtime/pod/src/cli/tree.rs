@@ -116,6 +116,9 @@ fn group(group: &Group) -> String {
     if let Some(limit) = group.cpu_max {
         parts.push(format!("at most {limit} CPU"));
     }
+    parts.extend(
+        group.cpu_usage_us.map(|usage| format!("CPU time {}.{} s", usage / 1_000_000, usage / 100_000 % 10)),
+    );
     parts.extend(group.cpu_weight.map(|weight| format!("weight {weight}")));
     parts.extend(group.pids.map(|pids| format!("{pids} task{}", if pids == 1 { "" } else { "s" })));
     parts.join("  ")
@@ -135,6 +138,33 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_and_use_are_in_one_line() {
+        let known = Group {
+            path: "/pods/a".to_owned(),
+            memory_bytes: Some(1 << 19),
+            memory_max_bytes: Some(3 << 29),
+            cpu_weight: Some(59),
+            cpu_max: Some(0.5),
+            cpu_usage_us: Some(61_990_000),
+            pids: Some(1),
+        };
+        assert_eq!(
+            group(&known),
+            "cgroup /pods/a  memory 512.0 KiB of 1.5 GiB  at most 0.5 CPU  CPU time 61.9 s  weight 59  1 task"
+        );
+        let unknown = Group {
+            memory_bytes: None,
+            memory_max_bytes: None,
+            cpu_weight: None,
+            cpu_max: None,
+            cpu_usage_us: None,
+            pids: None,
+            ..known
+        };
+        assert_eq!(group(&unknown), "cgroup /pods/a");
+    }
 
     #[test]
     fn children_are_below_their_parents() {

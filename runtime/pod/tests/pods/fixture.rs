@@ -90,6 +90,11 @@ impl Cell {
         Path::new("/sys/fs/cgroup").join(&self.cgroup[1..]).join(below)
     }
 
+    /// The cgroup that pods are in, as a path of the hierarchy.
+    pub(crate) fn cgroup_path(&self) -> &str {
+        &self.cgroup
+    }
+
     /// A container that runs a shell script.
     pub(crate) fn container(&self, name: &str, script: &str) -> Value {
         json!({

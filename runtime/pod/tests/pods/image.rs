@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     ("image::a_layout_gives_files_and_defaults", a_layout_gives_files_and_defaults),
     ("image::layers_are_removed_when_nobody_needs_them", layers_are_removed_when_nobody_needs_them),
     ("image::the_root_is_as_the_image_has_it", the_root_is_as_the_image_has_it),
+    ("image::its_stop_signal_asks_a_container_to_end", its_stop_signal_asks_a_container_to_end),
 ];
 
 /// Writes a blob of a layout; its descriptor.
@@ -54,7 +55,7 @@ fn write_layout(cell: &Cell, layout: &Path) -> Result<(), Failed> {
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "config": {
             "Entrypoint": ["/bin/sh", "-c", "echo entry $0 $FROM; id -u; pwd; cd /etc; ls added changed removed; cat changed"],
-            "Cmd": ["cmd"], "Env": ["FROM=image"], "User": "web", "WorkingDir": "/data",
+            "Cmd": ["cmd"], "Env": ["FROM=image"], "User": "web", "WorkingDir": "/data", "StopSignal": "SIGUSR1",
         },
     });
     let manifest = json!({
@@ -150,4 +151,27 @@ fn the_root_is_as_the_image_has_it() -> Result<(), Failed> {
         return fail("the container has written to the image");
     }
     cell.clean(&["root"])
+}
+
+fn its_stop_signal_asks_a_container_to_end() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let layout = cell.path().join("layout");
+    write_layout(&cell, &layout)?;
+    let script =
+        "trap 'echo usr1; exit' USR1; trap 'echo usr2; exit' USR2; echo ready; while :; do sleep 0.05; done";
+    let command = json!(["/bin/sh", "-c", script]);
+    for (more, wanted) in [
+        (json!({"command": command}), "ready\nusr1\n"),
+        (json!({"command": command, "lifecycle": {"stopSignal": "SIGUSR2"}}), "ready\nusr2\n"),
+    ] {
+        let mut pod = pod_of(&cell, "signal", &layout, more);
+        pod["spec"]["os"] = json!({"name": "linux"});
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(60);
+        cell.run(&pod, &[])?;
+        cell.until_logged("signal", "main", "ready")?;
+        cell.ok(&["stop", "signal"])?;
+        expect("output", cell.logs("signal", "main")?.as_str(), wanted)?;
+        cell.clean(&["signal"])?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
@@ -25,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     ("life::exec_has_a_terminal_when_asked", exec_has_a_terminal_when_asked),
     ("life::exec_reads_what_it_is_given", exec_reads_what_it_is_given),
     ("life::limits_are_in_the_cgroups", limits_are_in_the_cgroups),
+    ("life::the_tree_shows_what_the_kernel_says", the_tree_shows_what_the_kernel_says),
     ("life::requests_share_the_node", requests_share_the_node),
     ("life::a_small_limit_is_the_smallest_that_there_is", a_small_limit_is_the_smallest_that_there_is),
     ("life::wait_tells_the_phase", wait_tells_the_phase),
@@ -306,6 +308,71 @@ fn exec_reads_what_it_is_given() -> Result<(), Failed> {
         expect("all is read", written.is_ok(), !options.is_empty())?;
     }
     cell.clean(&["pipe"])
+}
+
+fn the_tree_shows_what_the_kernel_says() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let limited = |name: &str, cpu: &str, memory: &str, script: &str| {
+        let mut container = cell.container(name, script);
+        container["resources"] = json!({"limits": {"cpu": cpu, "memory": memory}});
+        container
+    };
+    let busy = "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo done; sleep 1000 & exec sleep 1000";
+    let containers = [limited("a", "500m", "64Mi", "exec sleep 1000"), limited("b", "1", "32Mi", busy)];
+    cell.run(&cell.pod("seen", &containers), &[])?;
+    cell.until_logged("seen", "b", "done")?;
+    let number = |below: &str| -> Result<u64, Failed> {
+        Ok(fs::read_to_string(cell.cgroup("seen").join(below))?.trim().parse()?)
+    };
+    let usage = |below: &str| -> Result<u64, Failed> {
+        let text = fs::read_to_string(cell.cgroup("seen").join(below).join("cpu.stat"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+        Ok(line.ok_or("no usage_usec")?.parse()?)
+    };
+    let usages = || ["", "a", "b"].map(usage).into_iter().collect::<Result<Vec<_>, _>>();
+    // The shell of b makes its second process after it has said that it is done.
+    while number("b/pids.current")? < 2 {}
+    let before = usages()?;
+    let tree = tree(&cell, "seen")?;
+    let after = usages()?;
+    let groups = [
+        ("", &tree["cgroup"]),
+        ("a", &tree["containers"][1]["cgroup"]),
+        ("b", &tree["containers"][2]["cgroup"]),
+    ];
+    for (index, (below, group)) in groups.into_iter().enumerate() {
+        let path = format!("{}/seen{}{below}", cell.cgroup_path(), if below.is_empty() { "" } else { "/" });
+        expect("path", group["path"].as_str(), Some(path.as_str()))?;
+        let file = |name: &str| number(format!("{below}/{name}").trim_start_matches('/'));
+        for (field, name) in
+            [("memory_max_bytes", "memory.max"), ("cpu_weight", "cpu.weight"), ("pids", "pids.current")]
+        {
+            expect(&format!("{field} of {path}"), group[field].as_u64(), Some(file(name)?))?;
+        }
+        let cpu_max = group["cpu_max"].as_f64();
+        expect(&format!("cpu_max of {path}"), cpu_max, [Some(1.5), Some(0.5), Some(1.0)][index])?;
+        let used = group["cpu_usage_us"].as_u64().unwrap_or_default();
+        if !(before[index]..=after[index]).contains(&used) || used == 0 {
+            return fail(format!("CPU time of {path}: {used}, between {before:?} and {after:?}"));
+        }
+        let memory = group["memory_bytes"].as_u64().unwrap_or_default();
+        if !(1..=96 << 20).contains(&memory) {
+            return fail(format!("memory of {path}: {memory}"));
+        }
+    }
+    let processes = tree["containers"].as_array().ok_or("no containers")?.iter();
+    let processes: Vec<&Value> =
+        processes.filter_map(|container| container["processes"].as_array()).flatten().collect();
+    expect("processes", processes.len(), 4)?;
+    for process in processes {
+        for kind in ["net", "ipc", "uts", "pid", "mnt", "cgroup", "user"] {
+            let inode = fs::metadata(format!("/proc/{}/ns/{kind}", process["pid"]))?.ino();
+            expect(&format!("{kind} of {process}"), process["namespaces"][kind].as_u64(), Some(inode))?;
+        }
+    }
+    let text = cell.ok(&["tree", "seen"])?;
+    expect("groups with their use of CPU", text.matches("  CPU time ").count(), 4)?;
+    cell.clean(&["seen"])
 }
 
 fn requests_share_the_node() -> Result<(), Failed> {

@@ -3,6 +3,7 @@
 //! `PODRT_POD` names the binary under test where it is not the one that cargo built; `PODRT_PAUSE` the sandbox's program.
 
 mod crash;
+mod failure;
 mod fixture;
 mod form;
 mod image;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         security::CASES,
         image::CASES,
         network::CASES,
+        failure::CASES,
         crash::CASES,
     ];
     let trials = subjects.into_iter().flatten();

@@ -24,6 +24,12 @@ pub(crate) const CASES: &[Case] = &[
         "security::odd_personalities_are_refused_by_the_default_filter",
         odd_personalities_are_refused_by_the_default_filter,
     ),
+    (
+        "security::a_filter_of_the_node_is_found_beside_the_manifest",
+        a_filter_of_the_node_is_found_beside_the_manifest,
+    ),
+    ("security::proc_is_masked_unless_it_is_asked_for", proc_is_masked_unless_it_is_asked_for),
+    ("security::sysctls_are_the_pod_s", sysctls_are_the_pod_s),
     ("security::names_with_odd_bytes_do_no_harm", names_with_odd_bytes_do_no_harm),
 ];
 
@@ -142,6 +148,68 @@ fn odd_personalities_are_refused_by_the_default_filter() -> Result<(), Failed> {
     expect("with the filter", filtered.as_str(), "i686\nrefused\n")?;
     let free = said(&cell, script, json!({}))?;
     expect("without", free.as_str(), "i686\ni686\n")
+}
+
+fn a_filter_of_the_node_is_found_beside_the_manifest() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let profile = cell.path().join("profile.json");
+    let filter = |calls: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls}).to_string();
+    let refusal =
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EXDEV}]);
+    let security = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "profile.json"}});
+    let script = "mkdir /tmp/new 2>/tmp/said && echo made || sed 's/.*: //' /tmp/said";
+    fs::write(&profile, filter(refusal))?;
+    let filtered = said(&cell, script, security.clone())?;
+    expect("with the filter", filtered.as_str(), "Invalid cross-device link\n")?;
+    fs::write(&profile, filter(json!([])))?;
+    expect("with one that allows it", said(&cell, script, security.clone())?.as_str(), "made\n")?;
+    fs::remove_file(&profile)?;
+    let mut container = cell.container("main", script);
+    container["securityContext"] = security;
+    let told = cell.refused(&cell.pod("secure", &[container]), &[])?;
+    if !told.contains(&format!("localhostProfile: read {}", profile.display())) {
+        return fail(format!("run without the profile says {told:?}"));
+    }
+    cell.clean(&["secure"])
+}
+
+fn proc_is_masked_unless_it_is_asked_for() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    // The domain name belongs to the pod's uts namespace.
+    let script = "[ -n \"$(cat /proc/interrupts)\" ] && echo seen || echo masked; \
+        (echo x >/proc/sys/kernel/domainname) 2>/dev/null && echo written || echo refused";
+    for (form, wanted) in [("Default", "masked\nrefused\n"), ("Unmasked", "seen\nwritten\n")] {
+        expect(form, said(&cell, script, json!({"procMount": form}))?.as_str(), wanted)?;
+    }
+    Ok(())
+}
+
+fn sysctls_are_the_pod_s() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let (port, removal) =
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sys/kernel/shm_rmid_forced");
+    let before = (fs::read_to_string(port)?, fs::read_to_string(removal)?);
+    let container = cell.container("main", &format!("cat {port} {removal}; hostname; cat /etc/hostname"));
+    let mut pod = cell.pod("set", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    pod["spec"]["hostname"] = json!("plain");
+    pod["spec"]["hostnameOverride"] = json!("name.of.example");
+    pod["spec"]["securityContext"]["sysctls"] = json!([
+        {"name": "net.ipv4.ip_unprivileged_port_start", "value": "77"},
+        {"name": "kernel/shm_rmid_forced", "value": "1"},
+    ]);
+    cell.run(&pod, &[])?;
+    cell.ok(&["wait", "set"])?;
+    let wanted = "77\n1\nname.of.example\nname.of.example\n";
+    expect("output", cell.logs("set", "main")?.as_str(), wanted)?;
+    expect("the node's", (fs::read_to_string(port)?, fs::read_to_string(removal)?), before)?;
+    cell.clean(&["set"])?;
+    pod["spec"]["securityContext"]["sysctls"][0]["value"] = json!("no number");
+    let told = cell.refused(&pod, &[])?;
+    if !told.contains("ip_unprivileged_port_start") {
+        return fail(format!("run with a value that the kernel refuses says {told:?}"));
+    }
+    cell.expect_clean()
 }
 
 fn names_with_odd_bytes_do_no_harm() -> Result<(), Failed> {

@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ("stop::kill_sends_any_signal", kill_sends_any_signal),
     ("stop::many_may_wait_for_a_pod", many_may_wait_for_a_pod),
     ("stop::long_messages_arrive", long_messages_arrive),
+    ("stop::the_file_of_the_message_can_be_chosen", the_file_of_the_message_can_be_chosen),
     ("stop::a_deadline_fails_the_pod", a_deadline_fails_the_pod),
     ("stop::what_left_the_pod_s_cgroup_ends_too", what_left_the_pod_s_cgroup_ends_too),
     ("stop::a_main_process_that_left_ends_too", a_main_process_that_left_ends_too),
@@ -218,6 +219,20 @@ fn many_may_wait_for_a_pod() -> Result<(), Failed> {
         }
     }
     cell.clean(&["popular"])
+}
+
+fn the_file_of_the_message_can_be_chosen() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "echo chosen > /run/of/mine; echo other > /dev/termination-log; exit 3";
+    let mut container = cell.container("main", script);
+    container["terminationMessagePath"] = json!("/run/of/mine");
+    let mut pod = cell.pod("message", &[container]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let _code = cell.try_run(&pod, &[])?;
+    let _phase = cell.call(&["wait", "message"])?;
+    let end = cell.container_status("message", "main")?["state"]["terminated"].clone();
+    expect("message", end["message"].as_str(), Some("chosen\n"))?;
+    cell.clean(&["message"])
 }
 
 fn long_messages_arrive() -> Result<(), Failed> {

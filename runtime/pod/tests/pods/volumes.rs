@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use crate::fixture::Cell;
@@ -17,6 +19,9 @@ pub(crate) const CASES: &[Case] = &[
     ("volumes::a_sub_path_stays_in_its_volume", a_sub_path_stays_in_its_volume),
     ("volumes::sub_paths_outlive_restarts", sub_paths_outlive_restarts),
     ("volumes::a_sub_path_is_as_open_as_its_volume", a_sub_path_is_as_open_as_its_volume),
+    ("volumes::a_sub_path_may_be_made_of_variables", a_sub_path_may_be_made_of_variables),
+    ("volumes::what_the_node_mounts_later_is_seen_when_asked", what_the_node_mounts_later_is_seen_when_asked),
+    ("volumes::mounts_below_are_read_only_when_asked", mounts_below_are_read_only_when_asked),
     ("volumes::a_group_owns_what_it_shares", a_group_owns_what_it_shares),
     ("volumes::files_of_etc_are_the_pod_s", files_of_etc_are_the_pod_s),
     ("volumes::one_hides_no_file_of_the_pod", one_hides_no_file_of_the_pod),
@@ -165,6 +170,79 @@ fn a_sub_path_is_as_open_as_its_volume() -> Result<(), Failed> {
         cell.clean(&["open"])?;
     }
     Ok(())
+}
+
+fn a_sub_path_may_be_made_of_variables() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let node = cell.path().join("node");
+    fs::create_dir(&node)?;
+    let mount = json!({"name": "v", "mountPath": "/v", "subPathExpr": "of/$(NAME)/$$(NAME)"});
+    let volume = json!({"name": "v", "hostPath": {"path": node}});
+    let mut pod = with_volume(&cell, "variable", "echo x > /v/file", mount, volume);
+    pod["spec"]["containers"][0]["env"] = json!([{"name": "NAME", "value": "web"}]);
+    output_of(&cell, "variable", &pod)?;
+    expect("file", fs::read_to_string(node.join("of/web/$(NAME)/file"))?, "x\n".to_owned())?;
+    cell.clean(&["variable"])
+}
+
+/// A file system in memory on a directory of the node; taken away on drop.
+struct Memory(PathBuf);
+
+impl Memory {
+    fn mount(target: &Path) -> Result<Self, Failed> {
+        fs::create_dir_all(target)?;
+        mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        Ok(Self(target.to_owned()))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Best effort: what is left is found by the look at what is left.
+        let _unmounted = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn what_the_node_mounts_later_is_seen_when_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let node = cell.path().join("node");
+    let memory = Memory::mount(&node)?;
+    mount(None::<&str>, &node, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
+    fs::create_dir(node.join("later"))?;
+    let volume = json!({"name": "v", "hostPath": {"path": node}});
+    let open = json!({"name": "v", "mountPath": "/open", "mountPropagation": "HostToContainer"});
+    let mut pod = with_volume(&cell, "later", "exec sleep 1000", open, volume);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([
+        pod["spec"]["containers"][0]["volumeMounts"][0],
+        {"name": "v", "mountPath": "/none", "mountPropagation": "None"},
+        {"name": "v", "mountPath": "/silent"},
+    ]);
+    cell.run(&pod, &[])?;
+    let later = Memory::mount(&node.join("later"))?;
+    fs::write(node.join("later/file"), "")?;
+    let script = "for name in open none silent; do [ -e /$name/later/file ] && echo $name; done; true";
+    expect("where it is seen", cell.ok(&["exec", "later", "--", "sh", "-c", script])?.as_str(), "open\n")?;
+    drop((later, memory));
+    cell.clean(&["later"])
+}
+
+fn mounts_below_are_read_only_when_asked() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let node = cell.path().join("node");
+    let memory = Memory::mount(&node.join("below"))?;
+    let volume = json!({"name": "v", "hostPath": {"path": node}});
+    let script = "for name in some all possible; do for file in /$name/file /$name/below/$name; do \
+        touch $file 2>/dev/null && echo $file; done; done; true";
+    let mount = json!({"name": "v", "mountPath": "/some", "readOnly": true});
+    let mut pod = with_volume(&cell, "below", script, mount, volume);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([
+        pod["spec"]["containers"][0]["volumeMounts"][0],
+        {"name": "v", "mountPath": "/all", "readOnly": true, "recursiveReadOnly": "Enabled"},
+        {"name": "v", "mountPath": "/possible", "readOnly": true, "recursiveReadOnly": "IfPossible"},
+    ]);
+    expect("what can be written", output_of(&cell, "below", &pod)?.as_str(), "/some/below/some\n")?;
+    drop(memory);
+    cell.clean(&["below"])
 }
 
 fn a_group_owns_what_it_shares() -> Result<(), Failed> {
