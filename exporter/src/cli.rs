@@ -56,6 +56,9 @@ pub struct Cli {
     /// How long a new container waits for its names before it is shown by its ids
     #[arg(long = "metadata.wait", value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub metadata_wait: Duration,
+    /// How often all that is known is compared with what there is; for tests, which do not wait for a minute
+    #[arg(long = "reconcile.interval", value_name = "DURATION", default_value = "60s", hide = true, value_parser = duration)]
+    pub reconcile: Duration,
     /// How long the series of a removed container stay, from 1s to 24h: longer than two scrape intervals, and than a container waits to be
     /// started again, which with a kubelet is up to 5m
     #[arg(long = "retention.deleted", value_name = "DURATION", default_value = "10m", value_parser = retention)]

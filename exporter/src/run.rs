@@ -95,6 +95,7 @@ async fn serve(cli: Cli) -> Result<()> {
         mount_point,
         retention: cli.retention,
         metadata_wait: cli.metadata_wait,
+        reconcile: cli.reconcile,
         kernel: kernel(&cli),
         max_samples: cli.max_series,
         max_series: cli.max_series / choice.max_per_container(),

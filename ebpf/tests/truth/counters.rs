@@ -21,6 +21,7 @@ use crate::Res;
 use crate::cgroups::{CLONE_INTO_CGROUP, Cgroup};
 use crate::observe::{Case, PATIENCE, equal, finish, go, start, truth};
 use crate::oom;
+use crate::rare;
 use crate::report::{Line, say_number, say_skip};
 use crate::sys;
 use crate::sys::program::{end_thread, wait_to_be_killed};
@@ -48,22 +49,22 @@ pub(crate) const SCENES: &[Case] = &[
 
 /// What a scenario did, by the name of the counter.
 #[derive(Default)]
-struct Tally(BTreeMap<&'static str, i64>);
+pub(crate) struct Tally(BTreeMap<&'static str, i64>);
 
 impl Tally {
-    fn add(&mut self, counter: &'static str, n: i64) {
+    pub(crate) fn add(&mut self, counter: &'static str, n: i64) {
         *self.0.entry(counter).or_default() += n;
     }
 
     /// One child that was born, ended like this, and was reaped like this by a wait that found it.
-    fn child(&mut self, end: &'static str, reaper: &'static str) {
+    pub(crate) fn child(&mut self, end: &'static str, reaper: &'static str) {
         for counter in ["forks_process", end, reaper, "waits_reaped", ZOMBIES] {
             self.add(counter, 1);
         }
     }
 
     /// One child that nobody waits for. A zombie is counted when the parent is told all the same.
-    fn auto_child(&mut self, is_told: bool) {
+    pub(crate) fn auto_child(&mut self, is_told: bool) {
         for counter in ["forks_process", "exits_success", "reaps_auto"] {
             self.add(counter, 1);
         }
@@ -72,12 +73,12 @@ impl Tally {
 }
 
 /// Sum over the buckets of zombie durations.
-const ZOMBIES: &str = "zombies";
+pub(crate) const ZOMBIES: &str = "zombies";
 /// Least sum of these durations, nanoseconds.
-const ZOMBIE_NS: &str = "least zombie_sum_ns";
+pub(crate) const ZOMBIE_NS: &str = "least zombie_sum_ns";
 
-/// The age of the one old zombie.
-const AGE: Duration = Duration::from_millis(120);
+/// The age of an old zombie.
+pub(crate) const AGE: Duration = Duration::from_millis(120);
 
 fn counted() -> Res<()> {
     let mut tally = Tally::default();
@@ -91,6 +92,7 @@ fn counted() -> Res<()> {
     pid_namespace(&mut tally)?;
     reaped_from_elsewhere(&mut tally)?;
     unreaped(&mut tally)?;
+    rare::all(&mut tally)?;
     orphans(&mut tally)?;
     for (name, n) in tally.0 {
         say_number(name, n)?;

@@ -23,6 +23,7 @@ mod observe;
 mod oom;
 mod orphans;
 mod ptraces;
+mod rare;
 mod refused;
 mod report;
 mod roots;

@@ -71,6 +71,8 @@ pub struct Options {
     pub retention: Duration,
     /// How long a new container waits for its names before it is shown by its ids.
     pub metadata_wait: Duration,
+    /// How often everything is compared, whatever the counters say.
+    pub reconcile: Duration,
     /// The kernel side.
     pub kernel: Kernel,
     /// Samples of containers and pods that there may be.
@@ -88,9 +90,6 @@ struct AllZombies {
     /// Only /proc has them.
     of_proc: Vec<ZombieView>,
 }
-
-/// How often everything is compared, whatever the counters say.
-const RECONCILE: Duration = Duration::from_secs(60);
 
 /// The node: its probes, and what is known of its containers.
 #[derive(Debug)]
@@ -176,7 +175,7 @@ impl Observer {
             n_counted: 0,
             ids: BTreeMap::new(),
             old_zombies: Vec::new(),
-            due: boot() + RECONCILE,
+            due: boot() + options.reconcile,
             reconciled_at: clock::unix(),
             differences: Differences::default(),
             flag_sets: FlagSets::default(),
@@ -192,8 +191,8 @@ impl Observer {
         Ok(observer)
     }
 
-    /// Takes over which cgroups there are, if any was made or removed since the last time; once a minute compares all that is known with
-    /// what there is.
+    /// Takes over which cgroups there are, if any was made or removed since the last time; now and then ([`Options::reconcile`]) compares
+    /// all that is known with what there is.
     ///
     /// # Errors
     /// When the hierarchy or the counters cannot be read.
@@ -261,7 +260,7 @@ impl Observer {
         let checked =
             parts.take(Part::Reconcile, || if is_due { self.reconcile_zombies(state) } else { Ok(()) });
         if is_due && compared.and(checked).is_some() {
-            (state.due, state.reconciled_at) = (now + RECONCILE, clock::unix());
+            (state.due, state.reconciled_at) = (now + self.options.reconcile, clock::unix());
         }
         parts.take(Part::Retention, || {
             let expired = state.model.expired(now, self.options.retention);

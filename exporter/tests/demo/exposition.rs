@@ -1,10 +1,11 @@
-//! What the exporter answers while all goes on: every family there is, as Prometheus' own tool wants it.
+//! What the exporter answers while all goes on: every family there is, with the type and the labels of the golden
+//! list, and as Prometheus' own tool wants it.
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::process::get;
 use crate::promtool::check_metrics;
-use crate::support::missing_families;
+use crate::support::differences;
 use crate::{EXPORTER, Res};
 
 /// Fails unless a scrape has every family, and `promtool check metrics` has nothing to say about it.
@@ -14,9 +15,9 @@ pub(crate) fn check() -> Res<()> {
     if code != 200 {
         return Err(format!("/metrics answers {code}: {text}").into());
     }
-    let missing = missing_families(&text);
-    if !missing.is_empty() {
-        return Err(format!("families that are missing: {missing:?}").into());
+    let others = differences(&text)?;
+    if !others.is_empty() {
+        return Err(format!("not as the golden list has it: {others:?}").into());
     }
 
     let program = std::env::var_os("PODPROOF_PROMTOOL").ok_or("PODPROOF_PROMTOOL is not set")?;

@@ -17,6 +17,7 @@ use procfs::process::{LimitValue, Process};
 
 use crate::container::{Container, run};
 use crate::exporter::{Exporter, SERVE, until};
+use crate::support::Sample;
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -34,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
     ("hostile::a_turn_that_hangs_is_told_and_keeps_nobody_from_the_end", a_turn_that_hangs),
     ("hostile::a_cri_runtime_that_hangs_holds_no_scrape_up", a_runtime_that_hangs),
     ("hostile::names_that_are_no_text_break_nothing", strange_names),
+    ("hostile::names_that_users_choose_stay_one_label", chosen_names),
 ];
 
 /// Scrapes at once.
@@ -456,6 +458,33 @@ fn strange_names() -> Res<()> {
     expect(&of_pod, scrape.get(&of_pod).copied(), Some(n))?;
     let (code, _) = exporter.get("/")?;
     expect("code of the landing page", code, 200)
+}
+
+/// What a user's service manager may be called, on a node that does not check it; no name of a cgroup has a line's end.
+const CHOSEN: &str = "user@<b>\"a\\,b=\"} 1\t\u{fc}\r#.service";
+
+fn chosen_names() -> Res<()> {
+    let id = "e".repeat(64);
+    let level = Below::new(Path::new("/sys/fs/cgroup").join(CHOSEN))?;
+    let cgroup = Below::new(level.0.join(&id))?;
+    let exporter = Exporter::start(&["--metadata.wait", "0s"])?;
+    run(&cgroup.0, "true")?;
+    let container = format!("{CHOSEN}/{}", &id[..12]);
+    let labels = [("namespace", ""), ("pod", ""), ("container", &container), ("reason", "success")];
+    let labels = labels.map(|(name, value)| (name, value.to_owned()));
+    until("the container", || {
+        let (_code, text) = exporter.get("/metrics")?;
+        for line in text.split('\n').filter(|line| !line.starts_with('#') && !line.is_empty()) {
+            let sample = Sample::parse(line)?;
+            if sample.name == "podproof_exits_total" && sample.labels == labels {
+                return Ok(Some(()).filter(|()| sample.value == 1.0));
+            }
+        }
+        Ok(None)
+    })?;
+    let (_code, page) = exporter.get("/")?;
+    let is_shown = ["<b>", "user@&lt;b&gt;"].map(|name| page.contains(name));
+    expect("the name as markup and as text on the landing page", is_shown, [false, true])
 }
 
 /// A cgroup; removed with the test.

@@ -12,13 +12,16 @@ mod exporter;
 mod full;
 mod hostile;
 mod kubelet;
+mod kubernetes;
 mod namespace;
 mod options;
 mod pages;
 mod parts;
+mod pids;
 mod pods;
 mod privileges;
 mod process;
+mod reconcile;
 mod short_lived;
 #[path = "../support/mod.rs"]
 mod support;
@@ -57,11 +60,14 @@ fn main() -> ExitCode {
         full::CASES,
         hostile::CASES,
         kubelet::CASES,
+        kubernetes::CASES,
         namespace::CASES,
         options::CASES,
         parts::CASES,
+        pids::CASES,
         pods::CASES,
         privileges::CASES,
+        reconcile::CASES,
         short_lived::CASES,
         systemd::CASES,
         throttling::CASES,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::exporter::{Exporter, until};
-use crate::support::{make_image, missing_families, podrt};
+use crate::support::{differences, make_image, podrt};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = &[
     ("pods::zombies_older_than_the_exporter_are_in_the_first_scrape", old_zombies_are_in_the_first_scrape),
     ("pods::a_restarted_container_goes_on_counting", a_restarted_container_goes_on_counting),
     ("pods::pause_reaps_where_pids_are_shared", pause_reaps_where_pids_are_shared),
+    ("pods::pause_reaps_nothing_where_pids_are_not_shared", pause_reaps_nothing_where_pids_are_not_shared),
     ("pods::an_init_container_is_told_from_the_others", init_containers_are_told),
     ("pods::every_family_is_there", every_family_is_there),
     ("pods::containers_are_shown_together_when_their_label_is_dropped", a_label_is_dropped),
@@ -65,7 +66,7 @@ impl Pod {
     }
 
     /// One that does not run yet, and its manifest.
-    fn written(
+    pub(crate) fn written(
         dir: Rc<TempDir>,
         name: &'static str,
         script: &str,
@@ -218,6 +219,27 @@ fn pause_reaps_where_pids_are_shared() -> Res<()> {
     if is_recent { Ok(()) } else { Err(format!("started at {started:?}, now it is {now}").into()) }
 }
 
+fn pause_reaps_nothing_where_pids_are_not_shared() -> Res<()> {
+    let pod = Pod::run("apart", "busybox sleep 1000 & wait", &[])?;
+    let exporter = pod.exporter()?;
+    // The child of a shell that ends, and which the container's own first process adopts.
+    pod.podrt(&["exec", "apart", "-c", "main", "--", "sh", "-c", "busybox sleep 0.5 >/dev/null 2>&1 &"])?;
+    let reaps = pod.series("reaps_total", "reaper=\"init\"");
+    until("the reap", || Ok(exporter.scrape()?.get(&reaps).copied().filter(|count| *count >= 1.0)))?;
+    let scrape = exporter.scrape()?;
+    for (name, labels, wanted) in [
+        ("reaps_total", "reaper=\"init\"", 1.0),
+        ("reaps_total", "reaper=\"pause\"", 0.0),
+        ("orphans_reparented_total", "new_parent=\"init\"", 1.0),
+        ("orphans_reparented_total", "new_parent=\"pause\"", 0.0),
+        ("zombie_processes", "parent=\"pause\"", 0.0),
+    ] {
+        let series = pod.series(name, labels);
+        expect(&series, scrape.get(&series).copied(), Some(wanted))?;
+    }
+    Ok(())
+}
+
 fn init_containers_are_told() -> Res<()> {
     let dir = tempfile::tempdir()?;
     let image = dir.path().join("image");
@@ -271,9 +293,31 @@ fn every_family_is_there() -> Res<()> {
     let limit = pod.series("pids_limit", "");
     until("the container", || Ok(exporter.scrape()?.get(&limit).copied()))?;
     let (_code, text) = exporter.get("/metrics")?;
-    let missing: Vec<&str> =
-        missing_families(&text).into_iter().filter(|name| !ABSENT.contains(name)).collect();
-    expect("families that are missing", missing, vec![])
+    let absent = ABSENT.map(|name| format!("{name} is missing"));
+    let others: Vec<String> = differences(&text)?.into_iter().filter(|it| !absent.contains(it)).collect();
+    expect("differences from the golden list", others, vec![])?;
+    // The check itself.
+    for (from, to, told) in [
+        (
+            "# TYPE podproof_pids gauge",
+            "# TYPE podproof_pids counter",
+            "podproof_pids is a counter, not a gauge",
+        ),
+        (
+            "podproof_map_entries{map=",
+            "podproof_map_entries{maps=",
+            "{maps=\"counters\"} is not as its family is",
+        ),
+        (
+            "\npodproof_series ",
+            "\npodproof_series{pod=\"\"} ",
+            "podproof_series{pod=\"\"} is not as its family is",
+        ),
+    ] {
+        let other = differences(&text.replace(from, to))?;
+        expect(&format!("{other:?}: {told}"), other.iter().any(|it| it.contains(told)), true)?;
+    }
+    Ok(())
 }
 
 fn a_label_is_dropped() -> Res<()> {

@@ -16,8 +16,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::container::Container;
 use crate::exporter::{Exporter, raise_loopback, until};
-use crate::{Case, Res, expect};
+use crate::{Case, Res, expect, support};
 
 pub(crate) const CASES: &[Case] = &[
     ("web::a_password_is_needed_but_for_health", a_password_is_needed),
@@ -26,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     ("web::only_tls_and_known_clients_are_answered", only_known_clients),
     ("web::a_new_certificate_is_taken_without_a_restart", a_new_certificate_is_taken),
     ("web::an_open_address_needs_tls", an_open_address_needs_tls),
+    ("web::others_see_pods_with_a_password_only", others_see_pods_with_a_password_only),
 ];
 
 const ADDRESS: &str = "127.0.0.1:9478";
@@ -74,12 +76,16 @@ fn a_password_is_needed() -> Res<()> {
 /// A connection on which this page is asked for, with this name and password.
 fn request(exporter: &Exporter, path: &str, user: Option<&str>) -> Res<UnixStream> {
     let mut stream = exporter.connect()?;
+    ask(&mut stream, path, user)?;
+    Ok(stream)
+}
+
+fn ask(stream: &mut (impl Write + ?Sized), path: &str, user: Option<&str>) -> Res<()> {
     let header = user.map_or_else(String::new, |user| {
         let code = base64::engine::general_purpose::STANDARD.encode(user);
         format!("Authorization: Basic {code}\r\n")
     });
-    write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?;
-    Ok(stream)
+    Ok(write!(stream, "GET {path} HTTP/1.0\r\n{header}\r\n")?)
 }
 
 /// Clients that guess at once.
@@ -127,12 +133,12 @@ fn what_is_over_the_rate_is_refused() -> Res<()> {
 }
 
 /// Certificates of one authority, in a directory.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Res<Self> {
+    pub(crate) fn new() -> Res<Self> {
         let mut params = CertificateParams::new(vec![])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
@@ -146,7 +152,7 @@ impl Authority {
     }
 
     /// The files of a server, which takes clients called `prometheus.test`.
-    fn write(&self, dir: &Path) -> Res<()> {
+    pub(crate) fn write(&self, dir: &Path) -> Res<()> {
         let (certificate, key) = self.certificate("127.0.0.1")?;
         fs::write(dir.join("cert.pem"), certificate)?;
         fs::write(dir.join("key.pem"), key)?;
@@ -158,6 +164,11 @@ impl Authority {
 
     /// Asks for `/-/healthy` as a client of this name, which trusts this authority; the status code.
     fn ask(&self, name: Option<&str>) -> Res<u16> {
+        Ok(self.get(name, "/-/healthy")?.0)
+    }
+
+    /// Asks for any page; its status code and body.
+    pub(crate) fn get(&self, name: Option<&str>, path: &str) -> Res<(u16, String)> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone())?;
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -176,9 +187,7 @@ impl Authority {
             }
         };
         let session = ClientConnection::new(Arc::new(config), "127.0.0.1".try_into()?)?;
-        let mut stream = StreamOwned::new(session, connect()?);
-        write!(stream, "GET /-/healthy HTTP/1.0\r\n\r\n")?;
-        code(&mut stream)
+        support::get(&mut StreamOwned::new(session, connect()?), path)
     }
 }
 
@@ -253,3 +262,42 @@ fn an_open_address_needs_tls() -> Res<()> {
     let is_told = text.contains("0.0.0.0:9478 can be reached from other machines without TLS");
     if is_told { Ok(()) } else { Err(text.into_owned().into()) }
 }
+
+fn others_see_pods_with_a_password_only() -> Res<()> {
+    raise_loopback()?;
+    let container = Container::new("7".repeat(64))?;
+    let dir = tempfile::tempdir()?;
+    let users = dir.path().join("web.yml");
+    fs::write(&users, format!("basic_auth_users:\n  prom: {}\n", bcrypt::hash("secret", 4)?))?;
+    let users = users.display().to_string();
+    for (options, user, others_see_pods) in
+        [(&[][..], None, false), (&["--web.config.file", &users], Some("prom:secret"), true)]
+    {
+        let open = ["--web.insecure-listen", "--web.listen-address", "0.0.0.0:9478"];
+        let exporter = Exporter::start(&[&open[..], options].concat())?;
+        let page = |stream: &mut dyn Stream| -> Res<String> {
+            ask(stream, "/", user)?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page)?;
+            expect("it is the landing page", page.contains("<h1>podproof-exporter"), true)?;
+            Ok(page)
+        };
+        // Who is on this machine sees it as soon as it has a name.
+        let shown = format!("<td>{}<td", &container.id[..12]);
+        until("the container", || Ok(page(&mut exporter.connect()?)?.contains(&shown).then_some(())))?;
+        let of_others = page(&mut connect()?)?;
+        let is_shown =
+            [&*shown, "<h2>Containers</h2>", "http-equiv=\"refresh\""].map(|it| of_others.contains(it));
+        expect(&format!("pods with {options:?}"), is_shown, [others_see_pods; 3])?;
+        // Passwords go over the wire as they are.
+        let mut scrape = String::new();
+        request(&exporter, "/metrics", user)?.read_to_string(&mut scrape)?;
+        let insecure = scrape.lines().find(|line| line.starts_with("podproof_web_insecure "));
+        expect("web_insecure", insecure, Some("podproof_web_insecure 1"))?;
+    }
+    Ok(())
+}
+
+/// A connection of either kind.
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}

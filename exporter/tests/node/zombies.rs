@@ -105,9 +105,11 @@ fn older_outlives_its_cgroup() -> Res<()> {
     until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
     let exporter = Exporter::start(&[])?;
     let zombies = container.series("zombie_processes", "parent=\"other\"");
+    let reaps = container.series("reaps_total", "reaper=\"parent\"");
     let tombstones = "podproof_tombstones";
     let scrape = exporter.scrape()?;
     expect(&zombies, scrape.get(&zombies).copied(), Some(1.0))?;
+    expect(&reaps, scrape.get(&reaps).copied(), Some(0.0))?;
     container.remove()?;
     let scrape = until("the end of the cgroup", || {
         let after = exporter.scrape()?;
@@ -116,5 +118,6 @@ fn older_outlives_its_cgroup() -> Res<()> {
     expect(&zombies, scrape.get(&zombies).copied(), Some(1.0))?;
     child.wait()?;
     let reaped = exporter.scrape()?;
-    expect(&zombies, reaped.get(&zombies).copied(), Some(0.0))
+    expect(&zombies, reaped.get(&zombies).copied(), Some(0.0))?;
+    expect(&reaps, reaped.get(&reaps).copied(), Some(1.0))
 }

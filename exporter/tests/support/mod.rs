@@ -1,5 +1,7 @@
 //! What tests of the exporter in a VM have in common: an image for pods of podrt, podrt itself, pages, and waiting.
 
+mod exposition;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -9,6 +11,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
+
+pub(crate) use exposition::{Sample, differences};
 
 /// Any error, in words.
 pub(crate) type Res<T> = Result<T, Box<dyn std::error::Error>>;
@@ -55,20 +59,13 @@ pub(crate) fn get(stream: &mut (impl Read + Write), path: &str) -> Res<(u16, Str
     Ok((code, body.to_owned()))
 }
 
-/// Families of the exporter that are not in an exposition.
-pub(crate) fn missing_families(text: &str) -> Vec<&'static str> {
-    let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    let is_there = |name: &str| types.iter().any(|line| line.split(' ').next() == Some(name));
-    ::exporter::metrics::FAMILIES.iter().map(|family| family.name).filter(|name| !is_there(name)).collect()
-}
-
 /// All samples of an exposition, by the name with its labels as it stands in the text.
 pub(crate) fn samples(text: &str) -> Res<BTreeMap<String, f64>> {
     let mut samples = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
-        if samples.insert(name.to_owned(), value.parse()?).is_some() {
-            return Err(format!("{name} is there twice").into());
+        let sample = Sample::parse(line)?;
+        if samples.insert(sample.series.to_owned(), sample.value).is_some() {
+            return Err(format!("{} is there twice", sample.series).into());
         }
     }
     Ok(samples)
