@@ -47,7 +47,7 @@ fn config_of(spec: &PodSpec, own: &ContainerSpec, places: &Places) -> Result<Val
         uid: security.user.unwrap_or(0),
         gid: security.group.unwrap_or(0),
         additional_gids: vec![7],
-        home: Some("/home/of-image".into()),
+        home: Some("/srv/of-image".into()),
     };
     let filter = |call| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [call], "action": "SCMP_ACT_ERRNO"}]});
     let seccomp = match &security.seccomp {
