@@ -19,7 +19,7 @@ use podproof_ebpf::{TraceOptions, Tracer};
 
 use crate::Res;
 use crate::cgroups::{CLONE_INTO_CGROUP, Cgroup};
-use crate::observe::{Case, PATIENCE, equal, finish, go, start, truth};
+use crate::observe::{Case, PATIENCE, equal, finish, go, start, start_with, truth};
 use crate::oom;
 use crate::rare;
 use crate::report::{Line, say_number, say_skip};
@@ -42,6 +42,7 @@ pub(crate) const DIRECT: [(&str, Run); 7] = [
 
 /// Scenarios of the tests above.
 pub(crate) const SCENES: &[Case] = &[
+    Case { name: "scene::adopter", scenario: rare::adopter, check: |_| Ok(()) },
     Case { name: "scene::counted", scenario: counted, check: |_| Ok(()) },
     Case { name: "scene::fork_storm", scenario: fork_storm, check: |_| Ok(()) },
     Case { name: "scene::oom_group", scenario: oom_group_scene, check: |_| Ok(()) },
@@ -463,7 +464,11 @@ fn of_a_cgroup(_tracer: &Tracer) -> Res<Completion> {
         (Ok(first), Ok(second)) => (first, second),
         (Err(reason), _) | (_, Err(reason)) => return Ok(Completion::ignored_with(reason)),
     };
-    let mut child = start("scene::counted")?;
+    let mut child = start("scene::adopter")?;
+    go(&mut child)?;
+    let lines = finish(child)?;
+    let adopter = said(&lines).get("adopter").ok_or("nobody has adopted the orphan")?.to_string();
+    let mut child = start_with("scene::counted", &[(rare::ADOPTER, adopter)])?;
     first.add(child.id())?;
     second.add(child.id())?;
     go(&mut child)?;
