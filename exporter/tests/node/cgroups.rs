@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
-use crate::process::Process;
+use crate::process::{Process, until_zombie};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -102,8 +102,7 @@ fn the_host_s_processes_are_those_of_proc() -> Res<()> {
     sleepers.push(Process::start(&SLEEP, service)?);
     let zombie = &mut sleepers[3].0;
     zombie.kill()?;
-    let stat = format!("/proc/{}/stat", zombie.id());
-    until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
+    until_zombie(zombie)?;
 
     let exporter = Exporter::start(&[])?;
     let series = "podproof_processes{namespace=\"\",pod=\"\",container=\"\"}";

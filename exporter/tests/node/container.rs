@@ -49,9 +49,16 @@ impl Drop for Container {
     }
 }
 
+/// A shell that enters a cgroup by itself and runs a script: an exec counts where the process is at its end, which a parent does not
+/// wait for.
+pub(crate) fn shell(cgroup: &Path, script: &str) -> Command {
+    let mut command = Command::new("/bin/busybox");
+    command.args(["sh", "-c", &format!("echo $$ > \"$0\"/cgroup.procs; {script}")]).arg(cgroup);
+    command
+}
+
 /// A shell enters a cgroup and runs a script.
 pub(crate) fn run(cgroup: &Path, script: &str) -> Res<()> {
-    let script = format!("echo $$ > \"$0\"/cgroup.procs; {script}");
-    let status = Command::new("/bin/busybox").args(["sh", "-c", &script]).arg(cgroup).status()?;
+    let status = shell(cgroup, script).status()?;
     expect("status of the script", status.code(), Some(0))
 }

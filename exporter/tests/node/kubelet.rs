@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::container::run;
+use crate::container::{run, shell};
 use crate::exporter::{Exporter, until};
 use crate::process::Process;
 use crate::{Case, Res, expect};
@@ -204,9 +204,7 @@ fn sums_do_not_fall() -> Res<()> {
         until("the containers", || Ok(exporter.scrape()?.get(&execs).copied()))?;
         run(&first, "i=0; while [ $i -lt 10 ]; do /bin/busybox true; i=$((i+1)); done")?;
         run(&second, "/bin/busybox true")?;
-        // It enters by itself: an exec counts where the process is at its end, which a parent does not wait for.
-        let script = "echo $$ > \"$0\"/cgroup.procs; while :; do :; done";
-        let busy = Process(Command::new("/bin/busybox").args(["sh", "-c", script]).arg(&first).spawn()?);
+        let busy = Process(shell(&first, "while :; do :; done").spawn()?);
         until("periods", || Ok(exporter.scrape()?.get(&periods).copied().filter(|n| *n >= 3.0)))?;
         drop(busy);
         let mut last = counters(&exporter.scrape()?);

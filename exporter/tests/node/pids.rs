@@ -2,16 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::container::Container;
+use crate::container::{Container, shell};
 use crate::exporter::{Exporter, until};
+use crate::process::until_zombie;
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[("pids::zombies_use_the_limit_up", zombies_use_the_limit_up)];
-
-/// What a shell does that enters a cgroup, of which it is told the path.
-const ENTER: &str = "echo $$ > \"$0\"/cgroup.procs";
 
 fn zombies_use_the_limit_up() -> Res<()> {
     let exporter = Exporter::start(&[])?;
@@ -34,17 +32,11 @@ fn zombies_use_the_limit_up() -> Res<()> {
         Ok(names.each_ref().map(|name| scrape.get(name).copied()))
     };
     until("the container", || Ok(shown()?[0]))?;
-    let shell = |script: &str| {
-        let mut command = Command::new("/bin/busybox");
-        command.args(["sh", "-c", &format!("{ENTER}; {script}")]).arg(&container.path).stderr(Stdio::null());
-        command
-    };
-    let mut zombie = shell("exit 0").spawn()?;
-    let stat = format!("/proc/{}/stat", zombie.id());
-    until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
+    let mut zombie = shell(&container.path, "exit 0").spawn()?;
+    until_zombie(&zombie)?;
     expect("with a zombie", shown()?, [1.0, 1.0, 0.0, 0.0, 0.0, 1.0].map(Some))?;
     // A move is never refused.
-    let status = shell("/bin/busybox true; exit 0").status()?;
+    let status = shell(&container.path, "/bin/busybox true; exit 0").stderr(Stdio::null()).status()?;
     expect("a fork is refused", status.success(), false)?;
     expect("after it", shown()?, [1.0, 1.0, 1.0, 1.0, 0.0, 1.0].map(Some))?;
     zombie.wait()?;

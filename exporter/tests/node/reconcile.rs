@@ -1,11 +1,11 @@
 //! What is known against what there is, again and again.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Child, Command};
+use std::process::Child;
 
-use crate::container::Container;
+use crate::container::{Container, shell};
 use crate::exporter::{Exporter, until};
+use crate::process::until_zombie;
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[("reconcile::what_the_kernel_side_misses_is_made_good", what_is_missed)];
@@ -38,14 +38,9 @@ impl Zombies {
     fn new(container: &Container) -> Res<Self> {
         let mut zombies = Self(Vec::new());
         for _ in 0..ZOMBIES {
-            let mut enters = Command::new("/bin/busybox");
-            enters.args(["sh", "-c", "echo $$ > \"$0\"/cgroup.procs"]).arg(&container.path);
-            zombies.0.push(enters.spawn()?);
+            zombies.0.push(shell(&container.path, "exit 0").spawn()?);
         }
-        for child in &zombies.0 {
-            let stat = format!("/proc/{}/stat", child.id());
-            until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
-        }
+        zombies.0.iter().try_for_each(until_zombie)?;
         Ok(zombies)
     }
 }

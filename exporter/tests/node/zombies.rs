@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::container::Container;
+use crate::container::{Container, shell};
 use crate::exporter::{Exporter, until};
 use crate::pods::Pod;
+use crate::process::{is_zombie, until_zombie};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
@@ -46,10 +46,8 @@ fn worker(name: &str) -> Res<Pid> {
         let Some(pid) = listed.lines().find(is_worker) else { return Ok(None) };
         // Only its main thread can have children.
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        let is_zombie = |child: &str| {
-            fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-        };
-        Ok(if children.split_whitespace().any(is_zombie) { Some(Pid::from_raw(pid.parse()?)) } else { None })
+        let is_one = |child: &str| is_zombie(child).unwrap_or(false);
+        Ok(if children.split_whitespace().any(is_one) { Some(Pid::from_raw(pid.parse()?)) } else { None })
     })
 }
 
@@ -97,12 +95,8 @@ fn older_handed_on() -> Res<()> {
 
 fn older_outlives_its_cgroup() -> Res<()> {
     let container = Container::new("b".repeat(64))?;
-    let mut child = Command::new("/bin/busybox")
-        .args(["sh", "-c", "echo $$ > \"$0\"/cgroup.procs"])
-        .arg(&container.path)
-        .spawn()?;
-    let stat = format!("/proc/{}/stat", child.id());
-    until("the zombie", || Ok(fs::read_to_string(&stat)?.contains(") Z ").then_some(())))?;
+    let mut child = shell(&container.path, "exit 0").spawn()?;
+    until_zombie(&child)?;
     let exporter = Exporter::start(&[])?;
     let zombies = container.series("zombie_processes", "parent=\"other\"");
     let reaps = container.series("reaps_total", "reaper=\"parent\"");

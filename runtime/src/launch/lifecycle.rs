@@ -16,6 +16,7 @@ use super::rollback::how_it_ended;
 use super::{LaunchError, hooks};
 use crate::cgroup::{freeze, group, owner, remove};
 use crate::spec::{ContainerId, HookKind};
+use crate::state::store::LOCK_DEADLINE;
 use crate::state::{ContainerDir, ProcessIdentity, State, StateDocument, StateError, StateRoot, Status};
 use crate::sys::clone::{Cloned, SingleThreaded};
 use crate::sys::{process, wait};
@@ -250,9 +251,6 @@ pub fn resume(root: &StateRoot, id: &ContainerId) -> Result<(), LaunchError> {
     }
 }
 
-/// How long a forced delete waits for another command.
-const LOCK_DEADLINE: Duration = Duration::from_secs(10);
-
 /// How long a killed process may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -263,9 +261,9 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 /// [`LaunchError::Status`] unless it is stopped or `is_forced`.
 pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec<String>, LaunchError> {
     let locked = match is_forced {
-        true => match root.try_lock(id) {
-            Ok(Some(directory)) => Ok(directory),
-            Ok(None) => {
+        true => match root.try_lock(id).transpose() {
+            Some(result) => result,
+            None => {
                 // A start that waits for a process that does not answer has it.
                 if let Ok(state) = root.load(id)
                     && let Ok(Some(pidfd)) = own_process(root, id, &state)
@@ -275,7 +273,6 @@ pub fn delete(root: &StateRoot, id: &ContainerId, is_forced: bool) -> Result<Vec
                 // Or one that waits for a hook without a timeout.
                 root.lock_within(id, LOCK_DEADLINE)
             }
-            Err(error) => Err(error),
         },
         false => root.lock(id),
     };

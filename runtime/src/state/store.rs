@@ -149,17 +149,8 @@ impl StateRoot {
     /// # Errors
     /// [`StateError::Unknown`] when there is none, [`StateError::Busy`] when the time is over, else the failed operation.
     pub fn lock_within(&self, id: &ContainerId, limit: Duration) -> Result<ContainerDir, StateError> {
-        let deadline = Instant::now() + limit;
-        loop {
-            if let Some(directory) = self.try_lock(id)? {
-                return Ok(directory);
-            }
-            if Instant::now() >= deadline {
-                let holder = holder(&self.directory(id));
-                return Err(StateError::Busy { id: id.to_string(), holder, seconds: limit.as_secs() });
-            }
-            wait_for_lock();
-        }
+        let busy = |holder| StateError::Busy { id: id.to_string(), holder, seconds: limit.as_secs() };
+        lock_within(&self.directory(id), limit, || self.try_lock(id), busy)
     }
 
     fn lock_with(
@@ -239,18 +230,36 @@ impl StateRoot {
     }
 }
 
+/// How long a command waits for another one that has what it is to remove.
+pub const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at a lock that another command has.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// Passes the time between two looks.
-pub fn wait_for_lock() {
-    #[expect(clippy::disallowed_methods, reason = "flock(2) takes no deadline, and its end is no event")]
-    std::thread::sleep(LOCK_POLL);
+/// Locks a directory; waits so long while another command has it.
+///
+/// # Errors
+/// What `try_lock` fails with, or `busy` makes of whoever has the lock when the time is over.
+pub fn lock_within<L, E>(
+    directory: &Path,
+    limit: Duration,
+    try_lock: impl Fn() -> Result<Option<L>, E>,
+    busy: impl FnOnce(String) -> E,
+) -> Result<L, E> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(lock) = try_lock()? {
+            return Ok(lock);
+        }
+        if Instant::now() >= deadline {
+            return Err(busy(holder(directory)));
+        }
+        #[expect(clippy::disallowed_methods, reason = "flock(2) takes no deadline, and its end is no event")]
+        std::thread::sleep(LOCK_POLL);
+    }
 }
 
 /// Who has the lock of this directory, by proc_locks(5).
-#[must_use]
-pub fn holder(directory: &Path) -> String {
+fn holder(directory: &Path) -> String {
     let is_same = |lock: &procfs::Lock, file: &fs::Metadata| {
         let device = makedev(lock.devmaj.into(), lock.devmin.into());
         lock.lock_type == procfs::LockType::FLock && lock.inode == file.ino() && device == file.dev()

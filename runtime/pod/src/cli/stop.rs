@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use runtime::cli::kill::parse_signal;
 use runtime::launch;
+use runtime::state::store::LOCK_DEADLINE;
 use serde_json::json;
 
 use super::args::{Format, PodArgs};
@@ -18,9 +19,6 @@ use crate::control::Request;
 use crate::control::client::ClientError;
 use crate::state::{PodRoot, StateError};
 use crate::status::{ContainerState, Phase};
-
-/// How long `rm` waits for a command that has the pod.
-const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Ends the containers, then the sandbox.
 pub(super) fn stop(root: &PodRoot, name: &str, time: Option<u64>, format: Format) -> Result<ExitCode> {

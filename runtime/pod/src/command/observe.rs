@@ -67,13 +67,13 @@ pub fn observe(pod: &PodDir) -> Result<Observed> {
     // Before the other files: what was not on the disk yet when the node went down may be empty now.
     if record.boot_id != super::create::boot_id()? {
         let mut report = pod.report().ok().flatten();
-        let state = match &report {
+        let state = match &mut report {
             Some(report) if report.is_finished => of_phase(report.status.phase),
-            _ => PodState::Rebooted,
+            report => {
+                correct(report.as_mut(), &Live::new());
+                PodState::Rebooted
+            }
         };
-        if state == PodState::Rebooted {
-            correct(report.as_mut(), &Live::new());
-        }
         return Ok(Observed { state, record: Some(record), report });
     }
     // Before the report: a supervisor that ends in between has written its last one by then.

@@ -4,10 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runtime::cgroup::Owner;
-use runtime::state::store::{holder, wait_for_lock};
+use runtime::state::store::lock_within;
 use runtime::state::{ProcessIdentity, StateRoot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -204,17 +204,8 @@ impl PodDir {
     /// # Errors
     /// [`StateError::Unknown`] when there is none, [`StateError::Busy`] when the time is over, else the failed operation.
     pub fn lock_within(&self, limit: Duration) -> Result<PodLock, StateError> {
-        let deadline = Instant::now() + limit;
-        loop {
-            if let Some(lock) = self.try_lock()? {
-                return Ok(lock);
-            }
-            if Instant::now() >= deadline {
-                let (name, holder) = (self.name.clone(), holder(&self.path));
-                return Err(StateError::Busy { name, holder, seconds: limit.as_secs() });
-            }
-            wait_for_lock();
-        }
+        let busy = |holder| StateError::Busy { name: self.name.clone(), holder, seconds: limit.as_secs() };
+        lock_within(&self.path, limit, || self.try_lock(), busy)
     }
 
     fn lock_with(&self, lock: impl Fn(&File) -> io::Result<bool>) -> Result<Option<PodLock>, StateError> {

@@ -69,7 +69,6 @@ struct Supervisor<'a> {
     reaper: Reaper,
     events: VecDeque<Event>,
     volumes: watch::Volumes,
-    is_begun: bool,
     is_finished: bool,
     /// When to write what is not written yet.
     report_due: Option<Duration>,
@@ -129,7 +128,6 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
         reaper: Reaper::default(),
         events: VecDeque::new(),
         volumes: watch::Volumes::of(&record.spec, &places),
-        is_begun: false,
         is_finished: false,
         report_due: None,
         workshop,
@@ -280,10 +278,7 @@ impl Supervisor<'_> {
         self.take_hooks(now);
         for request in self.server.receive() {
             match request {
-                Request::Start => {
-                    self.is_begun = true;
-                    self.events.push_back(Event::Begin);
-                }
+                Request::Start => self.events.push_back(Event::Begin),
                 Request::WaitFinished => {}
                 Request::Stop { grace_period } => self.events.push_back(Event::Stop { grace_period }),
             }
@@ -342,7 +337,7 @@ impl Supervisor<'_> {
         let report = PodReport {
             status: self.machine.status(),
             sandbox_pid: (!self.is_finished).then_some(self.sandbox.pid.as_raw()),
-            is_begun: self.is_begun,
+            is_begun: self.server.is_begun(),
             is_finished: self.is_finished,
         };
         Ok(self.workshop.pod.save_report(&report)?)

@@ -21,7 +21,7 @@ pub(super) struct Server {
     listener: UnixListener,
     connections: Vec<Connection>,
     /// One has asked for the start.
-    has_start: bool,
+    is_begun: bool,
     /// Is closed to have room for a connection that is to be refused because there is none.
     spare: Option<OwnedFd>,
 }
@@ -47,7 +47,7 @@ impl Server {
             .with_context(|| format!("make the socket {}", pod.socket().display()))?;
         listener.set_nonblocking(true).context("make the socket not block")?;
         let spare = listener.as_fd().try_clone_to_owned().context("keep a descriptor for bad times")?;
-        Ok(Self { listener, connections: Vec::new(), has_start: false, spare: Some(spare) })
+        Ok(Self { listener, connections: Vec::new(), is_begun: false, spare: Some(spare) })
     }
 
     /// What to wait for.
@@ -58,6 +58,11 @@ impl Server {
             (connection.stream.as_fd(), flags)
         });
         std::iter::once((self.listener.as_fd(), PollFlags::POLLIN)).chain(connections)
+    }
+
+    /// True from the request for the start on.
+    pub(super) fn is_begun(&self) -> bool {
+        self.is_begun
     }
 
     /// Takes new connections and requests; those that are new.
@@ -74,7 +79,7 @@ impl Server {
                 let is_waiter = request.is_wait();
                 let refusal = if is_waiter && n_waiters >= WAITERS_MAX {
                     Some(format!("{WAITERS_MAX} commands wait for it already"))
-                } else if request == Request::Start && std::mem::replace(&mut self.has_start, true) {
+                } else if request == Request::Start && std::mem::replace(&mut self.is_begun, true) {
                     Some("it was started already, and can be only once".to_owned())
                 } else {
                     None
