@@ -90,6 +90,8 @@ fn measure(options: &Options) -> Res<()> {
     let podrt = Podrt::new(&options.podrt, &options.pause, &image)?;
     let crun = Crun::new(&options.crun, &podrt, &image)?;
     let podman = Podman::new(&options.podman, &options.crun, &options.busybox, &image)?;
+    // Before others have filled the caches of the machine with theirs.
+    restarts(&podrt, options.restarts)?;
     let idle = rounds(options.rounds, &[&podrt, &crun, &podman])?;
     if !idle.contains(podman.name()) {
         podman.start()?;
@@ -100,7 +102,6 @@ fn measure(options: &Options) -> Res<()> {
     podrt.start()?;
     keepers::tell_idle(1)?;
     podrt.stop()?;
-    restarts(&podrt, options.restarts)?;
     growth(&podrt, options.growth)
 }
 
