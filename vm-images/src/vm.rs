@@ -57,6 +57,8 @@ pub struct Vm {
     pub mounts: Vec<MountSpec>,
     /// Modules beside those for the ports and overlayfs.
     pub modules: Vec<String>,
+    /// Program in the guest that is PID 1 while the command runs, such as systemd, if orphans are not only to be reaped.
+    pub service_manager: Option<String>,
     /// Name of the machine.
     pub hostname: String,
     /// Which accelerator to use.
@@ -160,6 +162,7 @@ impl Vm {
             kernel,
             rootfs,
             disk: None,
+            service_manager: None,
             init: init.to_owned(),
             argv,
             env: Vec::new(),
@@ -266,6 +269,7 @@ impl Vm {
             hostname: self.hostname.clone(),
             mounts: self.mounts.clone(),
             ports: vec![CONTROL_PORT.to_owned(), RECORDS_PORT.to_owned()],
+            service_manager: self.service_manager.clone(),
             argv: self.argv.clone(),
             env: self.environment(),
             cwd: self.cwd.clone(),

@@ -36,6 +36,7 @@ pub(crate) enum Tool {
     Crun,
     Podman,
     Containerd,
+    Systemd,
     Prometheus,
     Erofs,
     Youki,
@@ -117,6 +118,7 @@ impl Tool {
             Self::Crun => "crun",
             Self::Podman => "podman",
             Self::Containerd => "containerd",
+            Self::Systemd => "systemd",
             Self::Prometheus => "prometheus",
             Self::Erofs => "erofs-utils",
             Self::Youki => "youki",
@@ -141,6 +143,7 @@ impl Tool {
             Self::Busybox => "shell and commands in the VMs",
             Self::Runc | Self::Crun | Self::Youki => "runtime to judge",
             Self::Podman | Self::Containerd => "disk image for VMs, with an engine that drives runtimes",
+            Self::Systemd => "disk image for VMs, with a service manager",
             Self::Prometheus => "scrapes the exporter and judges its alerts",
             Self::Erofs => "makes disk images",
             Self::Bpftrace | Self::LibbpfTools => "compared with the probes",
@@ -161,7 +164,7 @@ impl fmt::Display for Tool {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// The program; for a kernel the folder that holds `boot` and `lib/modules`, for libbpf-tools that of its programs,
-    /// for an engine the image of a disk. Prometheus has promtool beside it.
+    /// for an engine and for systemd the image of a disk. Prometheus has promtool beside it.
     pub(crate) path: PathBuf,
     /// The folder of shared libraries that the program needs besides the system's.
     pub(crate) libraries: Option<PathBuf>,

@@ -48,12 +48,13 @@ enum Run {
     Beside { command: fn(&Context) -> Result<Cmd>, end: fn(&Context, bool) -> Result<Tally> },
 }
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     Stage { name: "fuzzing", run: Run::Beside { command: fuzz::command, end: fuzz::tally } },
     Stage { name: "unit and host tests", run: Run::Alone(host::run) },
     Stage { name: "probes and podrt in VMs", run: Run::Alone(guest::programs) },
     Stage { name: "mutants", run: Run::Beside { command: guest::mutants, end: guest::mutants_tally } },
     Stage { name: "podman and containerd", run: Run::Alone(guest::engines) },
+    Stage { name: "exporter under systemd", run: Run::Alone(guest::service) },
     Stage { name: "examples", run: Run::Alone(guest::examples) },
     Stage { name: "alerts of the exporter", run: Run::Alone(guest::alerts) },
     Stage { name: "conformance of podrt", run: Run::Alone(guest::conformance) },

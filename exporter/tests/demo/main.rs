@@ -1,11 +1,13 @@
 //! The shipped alerts with a real Prometheus: pods that do what each alert is about, until all of them fire; then the pods are
 //! ended, until all alerts have resolved. Answers of PromQL are printed on the way. Meanwhile other pods come and go, and no scrape
-//! may fail, nor lack a family. At last the exporter is ended and started again, and the panels of the dashboard are filled.
+//! may fail, nor lack a family. Then the exporter is ended and started again, the panels of the dashboard are filled, and at last it is
+//! started with too little room, until the alert about itself fires.
 //!
 //! Runs in a VM by `cargo xtask exporter-demo`, which names the programs: `PODPROOF_EXPORTER`, `PODPROOF_PROMETHEUS`, `PODPROOF_PROMTOOL`,
 //! `PODRT_POD` and `PODRT_PAUSE`. Minutes of the rules are seconds here (`shrink`). With `PODPROOF_DEMO_QUICK` it ends with the scrapes of
 //! the first alerts.
 
+mod blind;
 mod churn;
 mod exposition;
 mod panel;
@@ -93,8 +95,8 @@ fn demo(is_quick: bool) -> Res<()> {
     fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")?;
     let dir = tempfile::tempdir()?;
     let pods = Pods::new(&dir.path().join("pods"))?;
-    let start = || exporter(&pods, dir.path());
-    let exporter = start()?;
+    let start = |options: &[&str]| exporter(&pods, dir.path(), options);
+    let exporter = start(&[])?;
     let prometheus = Prometheus::start(dir.path(), EXPORTER)?;
     let (began, began_at) = (Instant::now(), SystemTime::now());
     pods.run(&STEADY)?;
@@ -107,12 +109,12 @@ fn demo(is_quick: bool) -> Res<()> {
         format!("{of} fired and resolved, {n_guests} pods came and went, and every scrape has succeeded");
     say(began, &what);
     if is_quick {
-        return none_but(&prometheus, &scenes);
+        return none_but(&prometheus, &wanted(&scenes));
     }
 
     let restarted_after = began.elapsed();
-    let _exporter = restart::check(&pods, &prometheus, exporter, start)?;
-    none_but(&prometheus, &scenes)?;
+    let exporter = restart::check(&pods, &prometheus, exporter, || start(&[]))?;
+    none_but(&prometheus, &wanted(&scenes))?;
     say(began, "the exporter was ended and started again, and nothing looked as if it had happened then");
 
     let marks = [("all alerts fire", fired_after), ("the exporter is restarted", restarted_after)];
@@ -128,6 +130,15 @@ fn demo(is_quick: bool) -> Res<()> {
     }
     panels::check(&records)?;
     say(began, "each panel of the dashboard has something to show");
+
+    let _exporter = blind::check(&pods, &prometheus, exporter, start)?;
+    let mut all = wanted(&scenes);
+    all.insert(blind::alert());
+    none_but(&prometheus, &all)?;
+    say(
+        began,
+        "an exporter without room for all cgroups has set off the alert about itself, and it has resolved",
+    );
     Ok(())
 }
 
@@ -178,9 +189,9 @@ fn alerts(pods: &Pods, prometheus: &Prometheus, scenes: &[&Scene], began: Instan
     Ok(fired_after)
 }
 
-/// Fails when an alert has fired that none of these pods is the reason of.
-fn none_but(prometheus: &Prometheus, scenes: &[&Scene]) -> Res<()> {
-    let mut others: BTreeSet<_> = fired(prometheus)?.difference(&wanted(scenes)).cloned().collect();
+/// Fails when an alert has fired that is none of these.
+fn none_but(prometheus: &Prometheus, wanted: &BTreeSet<Alert>) -> Res<()> {
+    let mut others: BTreeSet<_> = fired(prometheus)?.difference(wanted).cloned().collect();
     // On a slow machine it is true, with or without a restart.
     others.remove(&("ZombieStuck".to_owned(), KEEPER.to_owned()));
     if others.is_empty() {
@@ -190,13 +201,14 @@ fn none_but(prometheus: &Prometheus, scenes: &[&Scene]) -> Res<()> {
     }
 }
 
-/// The exporter as it is shipped, and with the one group that is not there by itself; once it is ready.
-fn exporter(pods: &Pods, dir: &Path) -> Res<Process> {
+/// The exporter as it is shipped, and with the one group that is not there by itself and these options; once it is ready.
+fn exporter(pods: &Pods, dir: &Path, more: &[&str]) -> Res<Process> {
     let program = std::env::var_os("PODPROOF_EXPORTER").ok_or("PODPROOF_EXPORTER is not set")?;
     let root = pods.root().display().to_string();
     let retention = shrink::shrink(RETENTION);
-    let options =
-        ["--path.podrt", &root, "--retention.deleted", &retention, "--collector.throttle-histogram"];
+    let mut options =
+        vec!["--path.podrt", &root, "--retention.deleted", &retention, "--collector.throttle-histogram"];
+    options.extend(more);
     let mut exporter = Process::start(&program, &options, &dir.join("exporter.log"))?;
     until("the exporter to be ready", PATIENCE, || {
         exporter.check()?;

@@ -61,6 +61,9 @@ pub struct InitConfig {
     pub mounts: Vec<MountSpec>,
     /// Names of the ports that must be there before hello.
     pub ports: Vec<String>,
+    /// Program that PID 1 becomes before the command is started, such as systemd.
+    #[serde(default)]
+    pub service_manager: Option<String>,
     /// The command and its arguments; a name without a slash is looked up in `PATH`.
     pub argv: Vec<String>,
     /// Its environment, on top of `PATH` and `HOME`.

@@ -2,13 +2,15 @@
 //! reports on the control port, and ends the machine.
 //!
 //! Order: modules (the ports need theirs) -> a tmpfs or a disk as root (container runtimes cannot pivot_root(2)
-//! away from the initial ramfs) -> mounts -> cgroup controllers -> loopback -> ports -> hello -> go -> the command.
+//! away from the initial ramfs) -> mounts -> cgroup controllers -> loopback -> ports -> hello -> go -> the service
+//! manager as PID 1, if there is one -> the command.
 //! What fails before hello is written to the console, the kernel's log on the host's side.
 
 mod command;
 mod control;
 mod loopback;
 mod machine;
+mod manager;
 mod modules;
 mod mounts;
 mod ports;
@@ -62,6 +64,9 @@ fn run() -> Result<u8, Failure> {
     let Message::Go { deadline_factor } = control.receive()? else {
         return Err(Failure::new("wait for go", CONTROL_PORT, "the host sent another message first"));
     };
+    if let Some(program) = &config.service_manager {
+        manager::hand_over(program)?;
+    }
     supervise::run(&config, deadline_factor, control)
 }
 

@@ -66,7 +66,7 @@ impl System {
             Tool::Kernel61 | Tool::Kernel612 => {
                 "a kernel of this series with BTF and its modules; those of Debian 12 are fetched on Debian 12 only"
             }
-            Tool::Podman | Tool::Containerd => {
+            Tool::Podman | Tool::Containerd | Tool::Systemd => {
                 "a disk image of Debian 12's packages; it is made on Debian 12 only"
             }
             Tool::Youki => "cargo install youki",

@@ -1,7 +1,8 @@
-//! Disk images with container engines: Debian packages with their dependencies, unpacked and packed again as erofs.
+//! Disk images with container engines or a service manager: Debian packages with their dependencies, unpacked and packed again as
+//! erofs.
 //!
-//! No script of a package runs. What scripts would have done and the engines need is done here; the rest of a system (a
-//! service manager, users, caches) is not there.
+//! No script of a package runs. What scripts would have done and the programs need is done here; the rest of a system (users,
+//! caches) is not there.
 
 use std::ffi::OsString;
 use std::fs;
@@ -35,15 +36,16 @@ const LINKS: [(&str, &str); 6] = [
 const LEFT_OUT: [&str; 6] =
     ["etc/cni", "usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "usr/share/lintian"];
 
-/// The engine, and what it only recommends but cannot do without.
+/// The program, and what it only recommends but cannot do without.
 fn roots(tool: Tool) -> &'static [&'static str] {
     match tool {
         Tool::Podman => &["podman", "crun", "netavark", "aardvark-dns", "iptables", "nftables", "catatonit"],
+        Tool::Systemd => &["systemd"],
         _ => &["containerd", "runc", "iptables"],
     }
 }
 
-/// Makes the image of an engine.
+/// Makes an image.
 pub(crate) fn provide(base: &Path, tool: Tool, apt: &Apt) -> Result<()> {
     if recipe::find(base, Tool::Erofs).is_err() {
         recipe::unpack(base, Tool::Erofs, apt, apt.with_libraries(&[Tool::Erofs.name()])?)?;
@@ -68,7 +70,7 @@ pub(crate) fn provide(base: &Path, tool: Tool, apt: &Apt) -> Result<()> {
     Ok(())
 }
 
-/// The image, with the version of its engine.
+/// The image, with the version of its program.
 pub(crate) fn find(dir: &Path, tool: Tool) -> Result<Found, String> {
     let record = recipe::record(dir)?;
     let version = record.sources.iter().find(|source| source.name == tool.name());

@@ -45,7 +45,7 @@ pub(crate) fn provide(base: &Path, missing: Vec<Tool>) -> Result<()> {
             | Tool::NodeExporter => {
                 unpack(base, tool, &apt, apt.with_libraries(&[tool.name()])?)?;
             }
-            Tool::Podman | Tool::Containerd => image::provide(base, tool, &apt)?,
+            Tool::Podman | Tool::Containerd | Tool::Systemd => image::provide(base, tool, &apt)?,
             Tool::Youki => youki::provide(base, &apt)?,
         }
     }
@@ -107,7 +107,7 @@ pub(crate) fn find(base: &Path, tool: Tool) -> Result<Found, String> {
         Tool::Tini => return in_folder(&dir, "usr/bin/tini-static"),
         Tool::LibbpfTools => return libbpf_tools(&dir).map_err(|err| format!("{err:#}")),
         Tool::Prometheus => return prometheus(&dir),
-        Tool::Podman | Tool::Containerd => return image::find(&dir, tool),
+        Tool::Podman | Tool::Containerd | Tool::Systemd => return image::find(&dir, tool),
         Tool::Youki => return youki::find(&dir),
         Tool::Erofs => ("mkfs.erofs", "usr/bin/mkfs.erofs", "--help"),
         Tool::Bpftrace => ("bpftrace", "usr/bin/bpftrace", "--version"),

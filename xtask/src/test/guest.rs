@@ -13,7 +13,7 @@ use vm_images::{Event, Observer, Rootfs, Stream, Vm};
 use crate::build;
 use crate::cmd::Cmd;
 use crate::engine::Engine;
-use crate::setup::Tool;
+use crate::setup::{self, Tool};
 use crate::test::host::{self, SERIES};
 use crate::test::{Context, Tally};
 use crate::vm;
@@ -187,6 +187,38 @@ pub(crate) fn engines(context: &Context) -> Result<Tally> {
             machine.log_path = vm::work_dir().join(format!("{}-{series}.log", engine.tool()));
             total.add(&tests(&machine, name, series)?);
         }
+    }
+    Ok(total)
+}
+
+/// The exporter as a service of systemd, which is PID 1 there. Only in a full run: the image is of hardly any other use.
+pub(crate) fn service(context: &Context) -> Result<Tally> {
+    let name = "service";
+    let mut total = Tally::default();
+    if !context.is_full {
+        return Ok(total);
+    }
+    let systemd = setup::ensure(&[Tool::Systemd])?;
+    let built = build::guest_tests(&[("podproof-exporter", name)], &context.built.probes, &[])?;
+    let path = built.get(name).context("no test program of the service")?;
+    for series in SERIES {
+        let guest = format!("/bin/{name}");
+        let mut rootfs = Rootfs::over_image();
+        rootfs
+            .busybox(&context.tools.tool(Tool::Busybox)?.path)?
+            .program(&guest, path, &[])?
+            .program("/usr/local/bin/podproof-exporter", &context.built.exporter, &[])?
+            // Nobody is there to be asked at a first boot, nor logs in.
+            .content("/etc/machine-id", format!("{:032x}\n", 1), 0o444)
+            .symlink("/etc/systemd/system/default.target", "/lib/systemd/system/basic.target");
+        let kernel = vm::kernel(series, &context.tools)?;
+        let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
+        machine.disk = Some(systemd.tool(Tool::Systemd)?.path.clone());
+        machine.service_manager = Some("/lib/systemd/systemd".to_owned());
+        machine.env = vec![("PODPROOF_TEST_SYSTEMD".to_owned(), "1".to_owned())];
+        machine.deadlines.command = Some(Duration::from_secs(900));
+        machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
+        total.add(&tests(&machine, name, series)?);
     }
     Ok(total)
 }
