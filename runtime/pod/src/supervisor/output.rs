@@ -1,10 +1,11 @@
 //! The output of one run of a container, on its way to the log.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2, read};
 
 use crate::logs::{LogWriter, Stream};
@@ -28,11 +29,8 @@ pub(super) struct Ends {
 impl Output {
     /// Makes the pipes.
     pub(super) fn new(log: LogWriter) -> Result<(Self, Ends), Errno> {
-        let (out, stdout) = pipe2(OFlag::O_CLOEXEC)?;
-        let (err, stderr) = pipe2(OFlag::O_CLOEXEC)?;
-        for pipe in [&out, &err] {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
+        let (out, stdout) = pipe()?;
+        let (err, stderr) = pipe()?;
         Ok((Self { log, pipes: [Some(out), Some(err)] }, Ends { stdout, stderr }))
     }
 
@@ -77,6 +75,15 @@ impl Output {
         drop(self.log.write(STREAMS[index], &buffer[..n], SystemTime::now()));
         Some(n)
     }
+}
+
+/// The supervisor's end, and the container's. The latter can be read as well, and so is never without a reader: a program that
+/// writes after the supervisor's death has the pipe's buffer, and then waits; it gets no SIGPIPE (pipe(7), fifo(7)).
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let path = format!("/proc/self/fd/{}", write.as_raw_fd());
+    let both = open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok((read, both))
 }
 
 /// Makes the pipes the supervisor's own output while `make` makes a process, which inherits them.
