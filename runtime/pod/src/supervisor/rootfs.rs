@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
+use nix::unistd::{chdir, fchdir};
 
 use crate::plan::Places;
 use crate::plan::cgroup::pod_resources;
@@ -203,6 +204,12 @@ pub(super) fn detach_root(bundle: &Path) {
     detach(&root_of(bundle));
 }
 
+/// Where this process finds its descriptors.
+const FDS: &str = "/proc/self/fd";
+
+/// What mount(2) takes of options, its final NUL included: one page. It cuts the rest off and tells nobody.
+const DATA_MAX: usize = 4096;
+
 /// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
 pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<Held> {
     let (root, scratch) = (root_of(bundle), bundle.join("scratch").join(run.to_string()));
@@ -227,20 +234,40 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<
         chown(&upper, Some(of.st_uid), Some(of.st_gid)).context("chown the writable layer")?;
         set_mode(&upper, of.st_mode & 0o7777)?;
     }
-    let lower: Vec<String> = fds.iter().map(|fd| fd_path(fd).display().to_string()).collect();
-    // volatile: what a run has written goes with it, and nobody is to wait until that is on the disk.
     let of_run = fd_path(&scratch_fd);
-    let data = format!(
-        "lowerdir={},upperdir={},workdir={},volatile",
-        lower.join(":"),
-        of_run.join(UPPER).display(),
-        of_run.join(WORK).display()
-    );
-    match mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(data.as_str())) {
+    let data = |of_layer: &dyn Fn(&OwnedFd) -> String| {
+        let lower: Vec<String> = fds.iter().map(of_layer).collect();
+        // volatile: what a run has written goes with it, and nobody is to wait until that is on the disk.
+        format!(
+            "lowerdir={},upperdir={},workdir={},volatile",
+            lower.join(":"),
+            of_run.join(UPPER).display(),
+            of_run.join(WORK).display()
+        )
+    };
+    let by_paths = data(&|fd| fd_path(fd).display().to_string());
+    let mounted = if by_paths.len() < DATA_MAX {
+        mount_overlay(&root, &by_paths)
+    } else {
+        // Of 500 layers only the numbers fit.
+        let back = open_directory(Path::new("."))?;
+        chdir(FDS).context("change to the descriptors")?;
+        let mounted = mount_overlay(&root, &data(&|fd| fd.as_raw_fd().to_string()));
+        fchdir(&back).context("change back")?;
+        mounted
+    };
+    match mounted {
         Err(Errno::ENODEV) => bail!("this kernel has no overlayfs; load it with: modprobe overlay"),
         result => result.with_context(|| format!("mount an overlay at {}", root.display()))?,
     }
     open_directory(&root).map(Held)
+}
+
+fn mount_overlay(root: &Path, data: &str) -> Result<(), Errno> {
+    if data.len() >= DATA_MAX {
+        return Err(Errno::E2BIG);
+    }
+    mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(data))
 }
 
 /// Removes the writable layers of the runs for which `is_over`.
@@ -271,7 +298,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
 }
 
 fn fd_path(fd: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+    Path::new(FDS).join(fd.as_raw_fd().to_string())
 }
 
 fn tmpfs(path: &Path, size_bytes: u64, mode: u32) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::{Case, expect, fail};
 pub(crate) const CASES: &[Case] = &[
     ("image::a_layout_gives_files_and_defaults", a_layout_gives_files_and_defaults),
     ("image::layers_are_removed_when_nobody_needs_them", layers_are_removed_when_nobody_needs_them),
+    ("image::as_many_layers_as_there_may_be_are_mounted", as_many_layers_as_there_may_be_are_mounted),
     ("image::the_root_is_as_the_image_has_it", the_root_is_as_the_image_has_it),
     ("image::its_stop_signal_asks_a_container_to_end", its_stop_signal_asks_a_container_to_end),
 ];
@@ -35,21 +36,35 @@ fn write_layout(cell: &Cell, layout: &Path) -> Result<(), Failed> {
     let rootfs = cell.path().join("rootfs");
     fs::write(rootfs.join("etc/removed"), "lower")?;
     fs::write(rootfs.join("etc/changed"), "lower")?;
-    let mut lower = tar::Builder::new(Vec::new());
-    lower.follow_symlinks(false);
-    lower.append_dir_all(".", &rootfs)?;
-    let mut upper = tar::Builder::new(Vec::new());
-    for (name, text) in [("etc/.wh.removed", ""), ("etc/changed", "upper"), ("etc/added", "upper")] {
+    let upper = layer(&[("etc/.wh.removed", ""), ("etc/changed", "upper"), ("etc/added", "upper")])?;
+    write_image(layout, &[base(cell)?, upper])
+}
+
+/// The layer of the cell's root file system.
+fn base(cell: &Cell) -> Result<Vec<u8>, Failed> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.follow_symlinks(false);
+    tar.append_dir_all(".", cell.path().join("rootfs"))?;
+    Ok(tar.into_inner()?)
+}
+
+/// A layer of files with this text.
+fn layer(files: &[(&str, &str)]) -> Result<Vec<u8>, Failed> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, text) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
-        upper.append_data(&mut header, name, text.as_bytes())?;
+        tar.append_data(&mut header, name, text.as_bytes())?;
     }
-    let (lower, upper) = (lower.into_inner()?, upper.into_inner()?);
-    let diff_ids: Vec<Value> = [&lower, &upper]
-        .into_iter()
-        .map(|layer| Ok(blob(layout, "layer.v1.tar", layer)?["digest"].clone()))
-        .collect::<Result<_, Failed>>()?;
+    Ok(tar.into_inner()?)
+}
+
+/// Writes a layout of these layers.
+fn write_image(layout: &Path, layers: &[Vec<u8>]) -> Result<(), Failed> {
+    let layers: Vec<Value> =
+        layers.iter().map(|layer| blob(layout, "layer.v1.tar", layer)).collect::<Result<_, _>>()?;
+    let diff_ids: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
     let config = json!({
         "architecture": "amd64", "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -62,7 +77,7 @@ fn write_layout(cell: &Cell, layout: &Path) -> Result<(), Failed> {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": blob(layout, "config.v1+json", config.to_string().as_bytes())?,
-        "layers": [blob(layout, "layer.v1.tar", &lower)?, blob(layout, "layer.v1.tar", &upper)?],
+        "layers": layers,
     });
     let mut manifest = blob(layout, "manifest.v1+json", manifest.to_string().as_bytes())?;
     manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "one"});
@@ -135,6 +150,21 @@ fn layers_are_removed_when_nobody_needs_them() -> Result<(), Failed> {
     }
     expect("layers without pods", layers(), 0)?;
     cell.expect_clean()
+}
+
+/// Their paths do not fit in what mount(2) takes.
+fn as_many_layers_as_there_may_be_are_mounted() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let layout = cell.path().join("layout");
+    let files = |number: u32| layer(&[(&format!("etc/layer-{number}"), "")]);
+    let layers: Vec<Vec<u8>> =
+        std::iter::once(base(&cell)).chain((1..500).map(files)).collect::<Result<_, _>>()?;
+    write_image(&layout, &layers)?;
+    let counts = json!({"command": ["sh", "-c", "ls /etc | grep -c layer-; echo > /etc/own && pwd"]});
+    cell.run(&pod_of(&cell, "tall", &layout, counts), &[])?;
+    cell.ok(&["wait", "tall"])?;
+    expect("files", cell.logs("tall", "main")?, "499\n/data\n".to_owned())?;
+    cell.clean(&["tall"])
 }
 
 fn the_root_is_as_the_image_has_it() -> Result<(), Failed> {
