@@ -17,11 +17,11 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::{LinkBridge, LinkUnspec, LinkVeth};
 
 use super::lease::{LeaseDir, Mark};
-use super::netlink::{Link, Session, new_runtime};
+use super::netlink::{InterfaceAddress, Link, Session, new_runtime};
 use super::{Lease, NetError};
 
 /// The interface of a pod, as Kubernetes has it.
-const POD_INTERFACE: &str = "eth0";
+pub(crate) const POD_INTERFACE: &str = "eth0";
 
 /// Connects a network namespace to the bridge of its lease. Can be repeated, after a crash too.
 ///
@@ -133,12 +133,11 @@ fn check_addresses(node: &Session<'_>, lease: &Lease, bridge: Option<&Link>) -> 
     let is_of_bridge = |index| bridge.is_some_and(|bridge| bridge.index == index);
     let (of_bridge, of_others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|found| is_of_bridge(found.index));
-    if let Some(found) = of_others.iter().find(|found| subnet.overlaps(found.address, found.prefix)) {
-        // For the message only; the interface may be gone by now.
-        let links = node.links()?;
-        let interface = links.into_iter().find(|link| link.index == found.index);
-        let interface = interface.map_or_else(|| format!("number {}", found.index), |link| link.name);
-        let (address, prefix) = (found.address, found.prefix);
+    let overlapping: Vec<_> =
+        of_others.into_iter().filter(|found| subnet.overlaps(found.address, found.prefix)).collect();
+    let links = if overlapping.is_empty() { Vec::new() } else { node.links()? };
+    if let Some((found, link)) = overlap(&overlapping, &links, lease.bridge.name()) {
+        let (interface, address, prefix) = (link.name.clone(), found.address, found.prefix);
         return Err(NetError::Overlap { bridge: lease.bridge.clone(), interface, address, prefix });
     }
     let is_gateway = |address, prefix| address == lease.gateway() && prefix == lease.prefix();
@@ -152,6 +151,20 @@ fn check_addresses(node: &Session<'_>, lease: &Lease, bridge: Option<&Link>) -> 
         }
         _ => Ok(()),
     }
+}
+
+/// The first of these addresses that an interface other than the bridge has. Commands of other pods may have made the bridge, or
+/// removed it, since the addresses were asked for.
+fn overlap<'a>(
+    overlapping: &'a [InterfaceAddress],
+    links: &'a [Link],
+    bridge: &str,
+) -> Option<(&'a InterfaceAddress, &'a Link)> {
+    let of_other = |found: &'a InterfaceAddress| {
+        let link = links.iter().find(|link| link.index == found.index)?;
+        (link.name != bridge).then_some((found, link))
+    };
+    overlapping.iter().find_map(of_other)
 }
 
 /// Makes the pair, unless it is there; returns the end in the pod.
@@ -264,4 +277,20 @@ fn sweep(leases: &LeaseDir, node: &Session<'_>) -> Result<Vec<String>, NetError>
         }
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_that_was_just_made_or_removed_overlaps_nothing() {
+        let link = |index, name: &str| Link { index, name: name.to_owned(), ..Link::default() };
+        let address = |index| InterfaceAddress { index, address: Ipv4Addr::new(10, 89, 0, 1), prefix: 16 };
+        let links = [link(2, "eth0"), link(3, "podrt0")];
+        let found = |index| overlap(&[address(index)], &links, "podrt0").map(|(_, link)| link.name.clone());
+        assert_eq!(found(2), Some("eth0".to_owned()));
+        assert_eq!(found(3), None);
+        assert_eq!(found(4), None);
+    }
 }

@@ -21,6 +21,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 pub use bridge::{Bridge, BridgeError, Subnet};
+pub(crate) use connect::POD_INTERFACE;
 pub use connect::{collect, connect, disconnect, disconnect_if, loopback};
 pub use lease::{Lease, LeaseEntry, Mark, find, lease, leases};
 

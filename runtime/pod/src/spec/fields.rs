@@ -166,7 +166,7 @@ const TABLE: &[Field] = &[
     accepted("spec.securityContext.fsGroupChangePolicy", "emptyDir volumes are made with the group", r#""OnRootMismatch""#),
     yes("spec.securityContext.supplementalGroups", "", "[1]"),
     accepted("spec.securityContext.supplementalGroupsPolicy", "`Merge`; `Strict` is refused", r#""Merge""#),
-    yes("spec.securityContext.sysctls", "of the pod's own network and ipc namespaces", r#"[{"name": "net.core.somaxconn", "value": "1"}]"#),
+    yes("spec.securityContext.sysctls", "of the pod's own network and ipc namespaces; those of the interface `eth0` are refused, as they are set before it is there (`net.ipv4.conf.default.NAME` is what it begins with)", r#"[{"name": "net.core.somaxconn", "value": "1"}]"#),
     refused("spec.securityContext.seLinuxOptions", "no SELinux labels", "{}"),
     refused("spec.securityContext.seLinuxChangePolicy", "no SELinux labels", r#""Recursive""#),
     refused("spec.securityContext.windowsOptions", "Linux only", "{}"),

@@ -10,6 +10,7 @@ use runtime::spec::sysctl::owner;
 
 use super::error::Offences;
 use super::names;
+use crate::net::POD_INTERFACE;
 
 /// Checks names, and that the pod does not use the node's namespace of any.
 pub(super) fn read(
@@ -45,6 +46,12 @@ pub(super) fn read(
             let field = if is_net { "hostNetwork" } else { "hostIPC" };
             offences
                 .invalid(path, format!("{name:?} would change the node, since {field} is true; remove one"));
+        } else if dotted.split('.').any(|part| part == POD_INTERFACE) {
+            let of_all = dotted.replace(&format!(".{POD_INTERFACE}."), ".default.");
+            offences.invalid(
+                path,
+                format!("{name:?} is of an interface that the pod does not have yet when this is set; use {of_all:?}"),
+            );
         } else if seen.contains(&dotted) {
             offences.invalid(path, format!("{name:?} is already in the list"));
         } else {
@@ -92,9 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn those_of_the_node_and_those_written_twice_are_refused() {
+    fn those_of_the_node_of_eth0_and_those_written_twice_are_refused() {
         for (names, index, message) in [
-            (&["vm.swappiness"][..], 0, "is not a parameter of a namespace"),
+            (&["net.ipv4.conf.eth0.rp_filter"][..], 0, "use \"net.ipv4.conf.default.rp_filter\""),
+            (&["net/ipv6/neigh/eth0/retrans_time_ms"], 0, "does not have yet"),
+            (&["vm.swappiness"], 0, "is not a parameter of a namespace"),
             (&["kernel.hostname"], 0, "is not a parameter of a namespace"),
             (&["kernel/../vm"], 0, "is not the name of a kernel parameter"),
             (&["net.core.somaxconn", "net/core/somaxconn"], 1, "is already in the list"),
