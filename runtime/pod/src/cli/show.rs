@@ -95,6 +95,9 @@ fn line(pod: &PodDir, observed: &Observed) -> [String; 6] {
 /// The status in a word, as `kubectl get pods` shows it: what holds a pod up tells more than its phase.
 fn word(observed: &Observed) -> String {
     let state = observed.state.to_string();
+    if !matches!(observed.state, PodState::Created | PodState::Pending | PodState::Running) {
+        return state;
+    }
     let Some(report) = observed.report.as_ref().filter(|report| !report.is_finished) else { return state };
     let statuses = &report.status.containers;
     if observed.state == PodState::Pending

@@ -9,6 +9,7 @@ use runtime::cgroup::{CgroupPath, group, owner, remove};
 use runtime::launch;
 use runtime::sys::process::{pidfd_send_signal, wait_end};
 
+use super::create::boot_id;
 use crate::net;
 use crate::state::{PodDir, PodRoot, StateError};
 
@@ -64,8 +65,9 @@ fn remove_cgroups(pod: &PodDir) -> Result<()> {
         Ok(record) => {
             let cgroups = [record.supervisor_cgroup(), record.cgroup()].into_iter().flatten();
             let cgroups: Vec<CgroupPath> = cgroups.collect();
-            if let Some(cgroup) = cgroups.first() {
-                // An interrupted create has made them, and not marked them yet.
+            // An interrupted create may have made them, and not marked them yet. Those of a later day are somebody else's.
+            let is_interrupted = record.boot_id == boot_id()? && pod.report().ok().flatten().is_none();
+            if let Some(cgroup) = cgroups.first().filter(|_| is_interrupted) {
                 group::mark_made_parents(cgroup, &record.missing_cgroups);
             }
             cgroups

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use runtime::sys::process::{pidfd_open, set_rlimit, wait_end};
 use serde_json::{Value, json};
 
-use crate::fixture::{Cell, DEADLINE, output, wait};
+use crate::fixture::{Cell, DEADLINE, output, until, wait};
 use crate::{Case, expect, fail};
 
 pub(crate) const CASES: &[Case] = &[
@@ -27,9 +27,12 @@ pub(crate) const CASES: &[Case] = &[
     ("crash::a_pod_ends_with_its_sandbox", a_pod_ends_with_its_sandbox),
     ("crash::a_reboot_is_recognised", a_reboot_is_recognised),
     ("crash::files_of_another_boot_are_removed", files_of_another_boot_are_removed),
+    ("crash::output_does_not_end_a_container_without_a_supervisor", output_does_not_end_a_container),
+    ("crash::ps_tells_that_nobody_starts_a_container_again", ps_tells_that_nobody_starts_it_again),
     ("crash::damaged_files_are_named_and_removed", damaged_files_are_named_and_removed),
     ("crash::gc_leaves_pods_alone", gc_leaves_pods_alone),
     ("crash::gc_removes_an_interrupted_create", gc_removes_an_interrupted_create),
+    ("crash::rm_leaves_a_cgroup_that_was_made_since", rm_leaves_a_cgroup_that_was_made_since),
     ("crash::commands_at_the_same_time", commands_at_the_same_time),
     ("crash::a_pod_is_started_once", a_pod_is_started_once),
     ("crash::a_run_beside_other_commands", a_run_beside_other_commands),
@@ -63,6 +66,40 @@ fn containers_outlive_their_supervisor() -> Result<(), Failed> {
         return fail(format!("gc says {gc:?}"));
     }
     cell.clean(&["orphan"])
+}
+
+/// It is no PID 1, whom the kernel would spare SIGPIPE.
+fn output_does_not_end_a_container() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let script = "n=0; while :; do echo out; echo err >&2; n=$((n+1)); echo $n > /tmp/n; sleep 0.05; done";
+    let mut pod = cell.pod("chatty", &[cell.container("main", script)]);
+    pod["spec"]["shareProcessNamespace"] = json!(true);
+    cell.run(&pod, &[])?;
+    kill(supervisor(&cell, "chatty")?, Signal::SIGKILL)?;
+    cell.until("chatty", "unsupervised", |document| document["state"] == "Unsupervised")?;
+    let written = || -> Result<u32, Failed> {
+        let said = cell.ok(&["exec", "chatty", "--", "cat", "/tmp/n"])?;
+        // It may just be written.
+        Ok(said.trim().parse().unwrap_or(0))
+    };
+    let before = written()?;
+    until("more output", || Ok(written()? > before + 5))?;
+    cell.clean(&["chatty"])
+}
+
+fn ps_tells_that_nobody_starts_it_again() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    cell.run(&cell.pod("loop", &[cell.container("main", "exit 1")]), &["--restart-backoff", "1000"])?;
+    let word = || -> Result<String, Failed> {
+        let said = cell.ok(&["ps"])?;
+        let row = said.lines().find(|line| line.starts_with("loop ")).unwrap_or_default();
+        Ok(row.split_whitespace().nth(2).unwrap_or_default().to_owned())
+    };
+    until("the back-off", || Ok(word()? == "CrashLoopBackOff"))?;
+    kill(supervisor(&cell, "loop")?, Signal::SIGKILL)?;
+    cell.until("loop", "lost", |document| document["state"] == "Lost")?;
+    expect("ps", word()?, "Lost".to_owned())?;
+    cell.clean(&["loop"])
 }
 
 /// The supervisor was killed after the start, and before the report of it.
@@ -272,6 +309,24 @@ fn gc_removes_an_interrupted_create() -> Result<(), Failed> {
     if !said.contains("pod half: its create was interrupted") {
         return fail(format!("gc says {said:?}"));
     }
+    cell.expect_clean()
+}
+
+/// What the pod had made above its cgroup went with that.
+fn rm_leaves_a_cgroup_that_was_made_since() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let parent = cell.cgroup("");
+    // podrt makes it then.
+    fs::remove_dir(&parent)?;
+    let mut pod = cell.pod("old", &[cell.container("main", "exit 0")]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    cell.run(&pod, &[])?;
+    cell.ok(&["stop", "old"])?;
+    cell.ok(&["gc"])?;
+    expect("the pod's cgroups", parent.exists(), false)?;
+    fs::create_dir(&parent)?;
+    cell.ok(&["rm", "old"])?;
+    expect("the cgroup of somebody else", parent.exists(), true)?;
     cell.expect_clean()
 }
 

@@ -20,6 +20,17 @@ use crate::fail;
 /// What may take a moment on a loaded or emulated machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Asks again and again, until it is so.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> Result<bool, Failed>) -> Result<(), Failed> {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            return fail(format!("waited for {what} in vain"));
+        }
+    }
+    Ok(())
+}
+
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Why pods cannot run here.
