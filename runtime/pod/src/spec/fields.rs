@@ -134,7 +134,7 @@ const TABLE: &[Field] = &[
     yes("spec.resources.limits.cpu", "of the pod as a whole", r#""1""#),
     yes("spec.resources.limits.memory", "of the pod as a whole", r#""1Gi""#),
     yes("spec.resources.requests.cpu", "of the pod as a whole", r#""1""#),
-    yes("spec.resources.requests.memory", "of the pod as a whole", r#""1Gi""#),
+    yes("spec.resources.requests.memory", "of the pod as a whole; what is more than its containers request counts in the `oom_score_adj` of each, in equal parts", r#""1Gi""#),
     refused("spec.resources.claims", "no devices", r#"[{"name": "x"}]"#),
     accepted("spec.os", "`linux`; needed beside `lifecycle.stopSignal`", r#"{"name": "linux"}"#),
     accepted("spec.nodeName", "chooses a node or a turn, and both are settled", r#""n""#),
