@@ -235,7 +235,7 @@ const TABLE: &[Field] = &[
     refused("spec.containers[].volumeDevices", "no storage attached", r#"[{"name": "x", "devicePath": "/x"}]"#),
     yes("spec.volumes[].name", "a DNS label, unique; a volume without a source is an emptyDir", r#""x""#),
     yes("spec.volumes[].emptyDir.medium", "`Memory`; `HugePages` is refused", r#""Memory""#),
-    yes("spec.volumes[].emptyDir.sizeLimit", "0 is none; in memory it is no more than the pod's memory limit; on disk it is looked at every 10 s, and the pod is evicted, also for a directory whose path branches more than 128 times", r#""1Mi""#),
+    yes("spec.volumes[].emptyDir.sizeLimit", "0 is none; in memory it is no more than the pod's memory limit; on disk it is looked at every 10 s, a file counting once however many names it has, and the pod is evicted, also for a directory whose path branches more than 128 times", r#""1Mi""#),
     yes("spec.volumes[].hostPath", "absolute, without `..`; all types; without one a missing path becomes a directory", r#"{"path": "/x", "type": "File"}"#),
     refused("spec.volumes[].configMap", "no API server; files of the node by `hostPath`", "{}"),
     refused("spec.volumes[].downwardAPI", "no API server; files of the node by `hostPath`", "{}"),
