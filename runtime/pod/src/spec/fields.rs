@@ -229,7 +229,7 @@ const TABLE: &[Field] = &[
     yes("spec.containers[].volumeMounts[].mountPath", "absolute, without `..` and `:`, unique", r#""/n""#),
     yes("spec.containers[].volumeMounts[].readOnly", "", "false"),
     yes("spec.containers[].volumeMounts[].recursiveReadOnly", "with `readOnly`", r#""Enabled""#),
-    yes("spec.containers[].volumeMounts[].subPath", "relative, without `..`; a link that leads out of the volume is refused; directories are made with the volume's mode", r#""s""#),
+    yes("spec.containers[].volumeMounts[].subPath", "relative, without `..`; links lead where they do on the node, and one that leads out of the volume is refused; directories are made with the volume's mode", r#""s""#),
     yes("spec.containers[].volumeMounts[].subPathExpr", "all variables must be set", r#""$(A)""#),
     yes("spec.containers[].volumeMounts[].mountPropagation", "`None`, `HostToContainer`; `Bidirectional` is refused", r#""HostToContainer""#),
     refused("spec.containers[].volumeDevices", "no storage attached", r#"[{"name": "x", "devicePath": "/x"}]"#),
