@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 
 use crate::plan::Places;
 use crate::plan::cgroup::pod_resources;
-use crate::removal;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
 
 /// The writable layer of a run, and what overlayfs needs beside it.
@@ -227,11 +226,11 @@ pub(super) fn detach_root(bundle: &Path) {
 
 /// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
 pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<Held> {
-    let (root, scratch) = (root_of(bundle), bundle.join("scratch").join(run.to_string()));
+    let (root, scratch) = (root_of(bundle), layer_of(bundle, run));
     if let Err(error) = fs::create_dir(&scratch) {
-        // A run that could not be made is tried again.
+        // A run that could not be made is tried again; once it has begun, this goes with the other old layers.
         if error.kind() == io::ErrorKind::AlreadyExists {
-            remove_directory(&scratch)?;
+            set_aside(bundle, run)?;
         }
         fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
     }
@@ -265,21 +264,39 @@ pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<
     open_directory(&root).map(Held)
 }
 
-/// Removes the writable layers of the runs for which `is_over`.
-pub(super) fn forget_layers(bundle: &Path, is_over: impl Fn(u32) -> bool) -> Result<()> {
-    let scratch = bundle.join("scratch");
-    let named = || format!("list {}", scratch.display());
-    for entry in fs::read_dir(&scratch).with_context(named)? {
-        let entry = entry.with_context(named)?;
-        if entry.file_name().to_str().and_then(|name| name.parse().ok()).is_some_and(&is_over) {
-            remove_directory(&entry.path())?;
-        }
-    }
-    Ok(())
+fn layer_of(bundle: &Path, run: u32) -> PathBuf {
+    bundle.join("scratch").join(run.to_string())
 }
 
-fn remove_directory(path: &Path) -> Result<()> {
-    removal::remove_path(path).with_context(|| format!("remove {}", path.display()))
+/// The writable layers of a container but that of this run.
+pub(super) fn other_layers(bundle: &Path, run: u32) -> Result<Vec<PathBuf>> {
+    let own = layer_of(bundle, run);
+    let scratch = own.parent().unwrap_or(bundle);
+    let named = || format!("list {}", scratch.display());
+    let mut others = Vec::new();
+    for entry in fs::read_dir(scratch).with_context(named)? {
+        let path = entry.with_context(named)?.path();
+        if path != own {
+            others.push(path);
+        }
+    }
+    Ok(others)
+}
+
+/// Gives the writable layer of a run that is made anew a name that no run has, and tells where it is. Nothing there is an error.
+pub(super) fn set_aside(bundle: &Path, run: u32) -> Result<PathBuf> {
+    let layer = layer_of(bundle, run);
+    let mut n = 0_u64;
+    loop {
+        let aside = layer.with_file_name(format!("{run}-{n}"));
+        match renameat2(AT_FDCWD, &layer, AT_FDCWD, &aside, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EEXIST) => n += 1,
+            result => {
+                result.with_context(|| format!("rename {}", layer.display()))?;
+                return Ok(aside);
+            }
+        }
+    }
 }
 
 /// Takes a mount away, if there is one. It may still be in use by the container that goes.
