@@ -1,19 +1,23 @@
 //! Removes trees, by descriptors: no link is followed. A tree may be deeper than a process may have descriptors, or a path bytes.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::NixPath;
-use nix::dir::Dir;
+use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// How many directories of a tree are open at one time. What is deeper is moved up.
+/// How many directories of a tree are open at one time, with two descriptors each. What is deeper is moved up.
 const DEPTH_MAX: usize = 64;
+
+/// How a directory is opened, and nothing that leads to one.
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Removes what is at a path, with all that is in it. Nothing there is no error.
 ///
@@ -43,40 +47,120 @@ pub fn remove<P: NixPath + ?Sized>(dir: BorrowedFd<'_>, name: &P) -> Result<(), 
 ///
 /// # Errors
 /// The first failure.
-pub fn empty(mut top: Dir) -> Result<(), Errno> {
-    let mut n_moved = 0;
-    loop {
-        let before = n_moved;
-        for name in names(&mut top)? {
-            remove_below(&name, (top.as_fd(), 1), top.as_fd(), &mut n_moved)?;
+pub fn empty(top: Dir) -> Result<(), Errno> {
+    let mut emptying = Emptying::new(top)?;
+    while !emptying.go_on(usize::MAX)? {}
+    Ok(())
+}
+
+/// The removal of all that is in a directory, which can be interrupted.
+#[derive(Debug)]
+pub struct Emptying {
+    /// Directories that are being removed, each below the one before; the first stays.
+    levels: Vec<Level>,
+    n_moved: u64,
+}
+
+impl Emptying {
+    /// Begins.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new(top: Dir) -> Result<Self, Errno> {
+        Ok(Self { levels: vec![Level::new(top, CString::default())?], n_moved: 0 })
+    }
+
+    /// Begins with what is at a path.
+    ///
+    /// # Errors
+    /// It is no directory, or cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, Errno> {
+        Self::new(Dir::open(path, DIRECTORY, Mode::empty())?)
+    }
+
+    /// Goes on for so many steps at most, one for each name in a directory and one for its end; true when nothing is left.
+    ///
+    /// # Errors
+    /// The first failure; the rest is still there.
+    pub fn go_on(&mut self, n_steps: usize) -> Result<bool, Errno> {
+        for _step in 0..n_steps {
+            let depth = self.levels.len();
+            let Some(level) = self.levels.last_mut() else { return Ok(true) };
+            let Some(entry) = level.entries.next() else {
+                self.leave()?;
+                continue;
+            };
+            let entry = entry?;
+            let name = entry.file_name();
+            if [c".", c".."].contains(&name) {
+                continue;
+            }
+            level.has_changed = true;
+            if depth == DEPTH_MAX {
+                self.remove_or_move_up(name)?;
+            } else if let Some(below) = unlink(level.directory.as_fd(), name)? {
+                self.levels.push(Level::new(below, name.to_owned())?);
+            }
         }
-        // What was too deep is a level below the top by now.
-        if n_moved == before {
-            return Ok(());
+        Ok(self.levels.is_empty())
+    }
+
+    /// Removes the directory that was read to its end, unless it is the first.
+    fn leave(&mut self) -> Result<(), Errno> {
+        let Some(mut level) = self.levels.pop() else { return Ok(()) };
+        // A directory from which names go while it is read need not have told all of them. The first has also got what was too deep.
+        match self.levels.last() {
+            Some(above) => {
+                match unlinkat(&above.directory, level.name.as_c_str(), UnlinkatFlags::RemoveDir) {
+                    Err(Errno::ENOTEMPTY) if level.has_changed => {}
+                    result => return result,
+                }
+            }
+            None if level.has_changed => {}
+            None => return Ok(()),
+        }
+        level.read_again()?;
+        self.levels.push(level);
+        Ok(())
+    }
+
+    /// Removes what has this name in the last level; moves it to the first when it is a directory.
+    fn remove_or_move_up(&mut self, name: &CStr) -> Result<(), Errno> {
+        let [top, .., last] = self.levels.as_slice() else { return Ok(()) };
+        match unlinkat(&last.directory, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => {
+                move_up(last.directory.as_fd(), name, top.directory.as_fd(), &mut self.n_moved)
+            }
+            Err(Errno::ENOENT) => Ok(()),
+            result => result,
         }
     }
 }
 
-/// Removes what has this name in a directory, which is so deep below the top; of what is too deep, moves it there.
-fn remove_below(
-    name: &CString,
-    (dir, depth): (BorrowedFd<'_>, usize),
-    top: BorrowedFd<'_>,
-    n_moved: &mut u64,
-) -> Result<(), Errno> {
-    let name = name.as_c_str();
-    if depth == DEPTH_MAX {
-        return match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::EISDIR) => move_up(dir, name, top, n_moved),
-            Err(Errno::ENOENT) => Ok(()),
-            result => result,
-        };
+/// A directory that is being emptied.
+#[derive(Debug)]
+struct Level {
+    directory: OwnedFd,
+    entries: OwningIter,
+    /// In the level above.
+    name: CString,
+    /// Something was found since the reading began.
+    has_changed: bool,
+}
+
+impl Level {
+    fn new(directory: Dir, name: CString) -> Result<Self, Errno> {
+        // The iterator that owns its directory lends no descriptor; the other one begins anew each time.
+        let own = directory.as_fd().try_clone_to_owned();
+        let own = own.map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
+        Ok(Self { directory: own, entries: directory.into_iter(), name, has_changed: false })
     }
-    let Some(mut below) = unlink(dir, name)? else { return Ok(()) };
-    for name in names(&mut below)? {
-        remove_below(&name, (below.as_fd(), depth + 1), top, n_moved)?;
+
+    fn read_again(&mut self) -> Result<(), Errno> {
+        self.entries = Dir::openat(&self.directory, c".", DIRECTORY, Mode::empty())?.into_iter();
+        self.has_changed = false;
+        Ok(())
     }
-    unlinkat(dir, name, UnlinkatFlags::RemoveDir)
 }
 
 fn move_up<P: NixPath + ?Sized>(
@@ -101,15 +185,7 @@ fn unlink<P: NixPath + ?Sized>(dir: BorrowedFd<'_>, name: &P) -> Result<Option<D
         Err(Errno::ENOENT) => return Ok(None),
         result => return result.map(|()| None),
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Dir::openat(dir, name, flags, Mode::empty()).map(Some)
-}
-
-fn names(dir: &mut Dir) -> Result<Vec<CString>, Errno> {
-    dir.iter()
-        .map(|entry| Ok(entry?.file_name().to_owned()))
-        .filter(|name| !matches!(name.as_deref(), Ok(name) if [c".", c".."].contains(&name)))
-        .collect()
+    Dir::openat(dir, name, DIRECTORY, Mode::empty()).map(Some)
 }
 
 #[cfg(test)]
@@ -141,5 +217,30 @@ mod tests {
         assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
         remove_path(&top).unwrap();
         remove_path(&scratch.path().join("none/below")).unwrap();
+    }
+
+    #[test]
+    fn a_removal_goes_on_where_it_was() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().join("top");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        for n in 0..100 {
+            fs::write(top.join(n.to_string()), "").unwrap();
+            fs::write(top.join("a/b").join(n.to_string()), "").unwrap();
+        }
+        let n_files = || {
+            let n_in = |directory: &Path| fs::read_dir(directory).map_or(0, Iterator::count);
+            n_in(&top) + n_in(&top.join("a")) + n_in(&top.join("a/b"))
+        };
+        let mut emptying = Emptying::open(&top).unwrap();
+        let mut seen = vec![n_files()];
+        while !emptying.go_on(10).unwrap() {
+            seen.push(n_files());
+        }
+        assert!(seen.windows(2).all(|pair| pair[0] - pair[1] <= 10), "{seen:?}");
+        // 200 files, besides what each directory has more: `.`, `..`, and its end.
+        assert!((20..25).contains(&seen.len()), "{seen:?}");
+        assert_eq!(fs::read_dir(&top).unwrap().count(), 0);
+        assert_eq!(emptying.go_on(10), Ok(true));
     }
 }

@@ -61,7 +61,8 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
 }
 
 /// `oom_score_adj` of a container, given the node's memory in bytes. A sidecar is ended no sooner than the main containers that it
-/// serves: it counts as if it asked for as much as the least of them, at least.
+/// serves: it counts as if it asked for as much as the least of them, at least. What the pod asks for beyond its containers is
+/// shared out among them all.
 #[must_use]
 pub fn oom_score_adj(spec: &PodSpec, container: &ContainerSpec, node_memory_bytes: u64) -> i64 {
     match qos_class(spec) {
@@ -71,11 +72,19 @@ pub fn oom_score_adj(spec: &PodSpec, container: &ContainerSpec, node_memory_byte
             let asks = |container: &ContainerSpec| container.resources.memory_request_bytes.unwrap_or(0);
             let main = spec.containers.iter().filter(|container| container.kind == ContainerKind::Main);
             let least = main.map(asks).min().filter(|_| container.kind == ContainerKind::Sidecar);
-            let request = asks(container).max(least.unwrap_or(0));
+            let request = asks(container).max(least.unwrap_or(0)).saturating_add(unclaimed_share(spec));
             let used = u128::from(request) * 1000 / u128::from(node_memory_bytes.max(1));
             (1000 - i64::try_from(used).unwrap_or(1000)).clamp(2, 999)
         }
     }
+}
+
+/// What each container gets of the memory that the pod requests beyond what its containers do, in bytes. As the kubelet has it, init
+/// containers count as the others (KEP-2837, "OOM Score Adjustment"; `remainingPodMemReqPerContainer`).
+fn unclaimed_share(spec: &PodSpec) -> u64 {
+    let together = at_one_time(spec, |resources| resources.memory_request_bytes).unwrap_or(0);
+    let unclaimed = spec.resources.memory_request_bytes.unwrap_or(0).saturating_sub(together);
+    unclaimed / u64::try_from(spec.containers.len().max(1)).unwrap_or(u64::MAX)
 }
 
 /// `linux.resources` of a container, on a kernel that has `memory.swap.max` or not.
@@ -94,31 +103,18 @@ pub fn of_pod(spec: &PodSpec, has_swap_max: bool) -> Value {
     settings(&pod_resources(spec), has_swap_max)
 }
 
-/// What the containers together may ask for and use: `spec.resources` where it is set, else the sum.
-///
-/// Sidecars run beside all that comes after them; other init containers run alone, so that only the largest counts. A limit
-/// of the pod exists only when every container has one.
+/// What the containers together may ask for and use: `spec.resources` where it is set, else the sum. A limit of the pod exists only
+/// when every container has one.
 #[must_use]
 pub fn pod_resources(spec: &PodSpec) -> Resources {
     let total = |get: fn(&Resources) -> Option<u64>, needs_all: bool| -> Option<u64> {
         if let Some(value) = get(&spec.resources) {
             return Some(value);
         }
-        let values = spec.containers.iter().map(|container| get(&container.resources));
-        if needs_all && values.clone().any(|value| value.is_none()) {
+        if needs_all && spec.containers.iter().any(|container| get(&container.resources).is_none()) {
             return None;
         }
-        values.clone().flatten().next()?;
-        let (mut sidecars, mut peak, mut main) = (0_u64, 0_u64, 0_u64);
-        for (container, value) in spec.containers.iter().zip(values) {
-            let value = value.unwrap_or(0);
-            match container.kind {
-                ContainerKind::Sidecar => sidecars = sidecars.saturating_add(value),
-                ContainerKind::Init => peak = peak.max(sidecars.saturating_add(value)),
-                ContainerKind::Main => main = main.saturating_add(value),
-            }
-        }
-        Some(peak.max(sidecars.saturating_add(main)))
+        at_one_time(spec, get)
     };
     Resources {
         cpu_request_milli: total(|r| r.cpu_request_milli, false),
@@ -126,6 +122,24 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
         memory_request_bytes: total(|r| r.memory_request_bytes, false),
         memory_limit_bytes: total(|r| r.memory_limit_bytes, true),
     }
+}
+
+/// What the containers have together at most at one time; `None` when none has any.
+///
+/// Sidecars run beside all that comes after them; other init containers run alone, so that only the largest counts.
+fn at_one_time(spec: &PodSpec, get: fn(&Resources) -> Option<u64>) -> Option<u64> {
+    let values = spec.containers.iter().map(|container| get(&container.resources));
+    values.clone().flatten().next()?;
+    let (mut sidecars, mut peak, mut main) = (0_u64, 0_u64, 0_u64);
+    for (container, value) in spec.containers.iter().zip(values) {
+        let value = value.unwrap_or(0);
+        match container.kind {
+            ContainerKind::Sidecar => sidecars = sidecars.saturating_add(value),
+            ContainerKind::Init => peak = peak.max(sidecars.saturating_add(value)),
+            ContainerKind::Main => main = main.saturating_add(value),
+        }
+    }
+    Some(peak.max(sidecars.saturating_add(main)))
 }
 
 fn settings(resources: &Resources, has_swap_max: bool) -> Value {
@@ -241,6 +255,27 @@ mod tests {
         assert_eq!(adj(limits("1", "1Gi")), -997);
         for (memory, score) in [("1Ki", 999), ("5Gi", 500), ("20Gi", 2)] {
             assert_eq!(adj(json!({"requests": {"memory": memory}})), score, "{memory}");
+        }
+        // What the pod asks for, and nobody in it, is shared out.
+        let asks = |memory: &str| json!({"requests": {"memory": memory}});
+        let (one, none) = (("a", asks("1Gi")), ("b", json!({})));
+        for (of_pod, init, main, scores) in [
+            (json!({"requests": {"cpu": "1"}}), None, vec![&one, &none], vec![900, 999]),
+            (asks("1Gi"), None, vec![&one, &none], vec![900, 999]),
+            (asks("3Gi"), None, vec![&one, &none], vec![800, 900]),
+            (asks("40Gi"), None, vec![&one, &none], vec![2, 2]),
+            (asks("8Gi"), Some(("sidecar", asks("1Gi"))), vec![&one, &none], vec![700, 700, 800]),
+            // It counts as if it asked for as much as the only main container.
+            (asks("3Gi"), Some(("sidecar", json!({}))), vec![&one], vec![800, 800]),
+            // An init container has its share as well, and asks for nothing while the main containers run.
+            (asks("4Gi"), Some(("init", asks("1Gi"))), vec![&one, &none], vec![800, 800, 900]),
+            (asks("5Gi"), Some(("init", asks("2Gi"))), vec![&one, &none], vec![700, 800, 900]),
+        ] {
+            let main: Vec<(&str, Value)> = main.into_iter().cloned().collect();
+            let mut spec = pod(init.as_slice(), &main);
+            spec.resources = read(&with_spec("resources", of_pod.clone())).unwrap().resources;
+            let found = spec.containers.iter().map(|container| oom_score_adj(&spec, container, 10 << 30));
+            assert_eq!(found.collect::<Vec<i64>>(), scores, "{of_pod} {init:?} {main:?}");
         }
     }
 

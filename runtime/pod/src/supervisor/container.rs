@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use runtime::sys::process::pidfd_send_signal;
 use runtime::sys::wait::Ended;
 use serde_json::Value;
 
+use super::layers::OldLayers;
 use super::node::Node;
 use super::output::{Output, with_output};
 use super::rootfs;
@@ -68,6 +69,8 @@ pub(super) struct Workshop<'a> {
     pub(super) prepared: RefCell<BTreeMap<String, Rc<Prepared>>>,
     /// Roots of containers that have ended, to be let go when there is time.
     pub(super) old_roots: RefCell<Vec<rootfs::Held>>,
+    /// Their writable layers.
+    pub(super) old_layers: RefCell<OldLayers>,
 }
 
 /// A configuration, which is in the bundle, and what is to be done for it. Mostly the next run's is the same.
@@ -283,7 +286,7 @@ impl Workshop<'_> {
     /// Removes the logs of the runs before the last, and the writable layers of all before this one, once it runs. As with the
     /// kubelet, a container that is restarted for ever must not fill the disk. What fails is tried again with the next run.
     fn forget(&self, name: &str, run: u32) {
-        drop(rootfs::forget_layers(&self.pod.bundle(name), |other| other != run));
+        self.remove_layers(rootfs::other_layers(&self.pod.bundle(name), run).unwrap_or_default());
         let runs = logs::attempts(&self.pod.logs(name)).unwrap_or_default();
         let last = runs.iter().copied().filter(|old| *old < run).max();
         for old in runs.into_iter().filter(|old| Some(*old) < last) {
@@ -291,9 +294,17 @@ impl Workshop<'_> {
         }
     }
 
+    /// Removes writable layers: small ones at once, of large ones as much as there is time for in each turn of the loop.
+    fn remove_layers(&self, layers: impl IntoIterator<Item = PathBuf>) {
+        let mut old = self.old_layers.borrow_mut();
+        old.extend(layers);
+        old.go_on();
+    }
+
     /// Removes layer and log of a run that has not begun.
     fn forget_failed(&self, name: &str, run: u32) {
-        drop(rootfs::forget_layers(&self.pod.bundle(name), |other| other == run));
+        // Its name is needed when it is tried again.
+        self.remove_layers(rootfs::set_aside(&self.pod.bundle(name), run));
         let log = self.pod.log(name, run);
         if fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
             drop(logs::remove(&log));

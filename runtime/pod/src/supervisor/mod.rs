@@ -13,6 +13,7 @@
 
 mod container;
 mod hooks;
+mod layers;
 mod node;
 mod output;
 mod reaper;
@@ -108,6 +109,7 @@ fn begin(pod: &PodDir, channel: &spawn::Channel) -> Result<()> {
         null: &null,
         prepared: RefCell::default(),
         old_roots: RefCell::default(),
+        old_layers: RefCell::default(),
     };
     rootfs::make_volumes(&record.spec, &places)?;
     sandbox::write_files(&record, &places)?;
@@ -236,7 +238,8 @@ impl Supervisor<'_> {
             What::Sleep(until) => Some(until),
             What::Program(_) => None,
         });
-        let own = self.volumes.due().into_iter().chain(self.report_due);
+        let layers = self.workshop.old_layers.borrow().due();
+        let own = self.volumes.due().into_iter().chain(self.report_due).chain(layers);
         let due = sleeps.chain(self.machine.deadline()).chain(own).min();
         // Rounded up: one millisecond early would be a turn for nothing.
         let left = due.map(|due| due.saturating_sub(now) + Duration::from_micros(999));
@@ -286,6 +289,7 @@ impl Supervisor<'_> {
         if let Some(message) = self.volumes.check(now) {
             self.events.push_back(Event::Evict { message });
         }
+        self.workshop.old_layers.borrow_mut().go_on();
         if self.machine.deadline().is_some_and(|due| due <= now) {
             self.events.push_back(Event::Tick);
         }

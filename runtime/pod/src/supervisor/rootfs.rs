@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
@@ -16,7 +16,6 @@ use nix::unistd::{chdir, fchdir};
 
 use crate::plan::Places;
 use crate::plan::cgroup::pod_resources;
-use crate::removal;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
 
 /// The writable layer of a run, and what overlayfs needs beside it.
@@ -145,12 +144,22 @@ pub(super) fn detach_sub_paths(container: &ContainerSpec, places: &Places) {
 
 /// Opens a path inside of a directory; missing directories are made, with the mode of that one, as the kubelet does: who may write
 /// to the volume may write there. The group comes with its set-group-ID bit. No link leads out.
-fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
+fn open_below(path: &Path, below: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let top = open(top, flags | OFlag::O_DIRECTORY, Mode::empty())
-        .with_context(|| format!("open {}", top.display()))?;
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let find = |path: &Path, more| openat2(&top, path, OpenHow::new().flags(flags | more).resolve(resolve));
+    let top = open(path, flags | OFlag::O_DIRECTORY, Mode::empty())
+        .with_context(|| format!("open {}", path.display()))?;
+    let beneath = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let find = |below: &Path, more| {
+        let how = OpenHow::new().flags(flags | more);
+        match openat2(&top, below, how.resolve(beneath)) {
+            // Also for a link that is absolute, or leads out and in again. No link that is put in the way meanwhile is followed.
+            Err(Errno::EXDEV) => {
+                let below = as_the_node_sees(path, below)?;
+                openat2(&top, &below, how.resolve(beneath | ResolveFlag::RESOLVE_NO_SYMLINKS))
+            }
+            result => result,
+        }
+    };
     let told = |errno| match errno {
         Errno::EXDEV => anyhow!("a link leads out of the volume"),
         Errno::ENOENT => anyhow!("a link leads to nothing"),
@@ -173,6 +182,18 @@ fn open_below(top: &Path, below: &Path) -> Result<OwnedFd> {
         at = find(&so_far, OFlag::O_DIRECTORY).map_err(told)?;
     }
     Ok(at)
+}
+
+/// Where a path inside of a directory leads without links, from there; `EXDEV` when that is elsewhere. Links lead where they do on the
+/// node, as for the kubelet.
+fn as_the_node_sees(top: &Path, below: &Path) -> Result<PathBuf, Errno> {
+    let real = |path: &Path| {
+        fs::canonicalize(path).map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
+    };
+    let found = real(&top.join(below))?;
+    let rest = found.strip_prefix(real(top)?).map_err(|_outside| Errno::EXDEV)?;
+    // The directory itself has no name in itself.
+    Ok(Path::new(".").join(rest))
 }
 
 /// Makes a directory with this mode, whatever the umask. Not by a change of mode: by then a container may have put another
@@ -212,11 +233,11 @@ const DATA_MAX: usize = 4096;
 
 /// Mounts the root file system of one run of a container: its layers, with an empty writable one above.
 pub(super) fn mount_root(bundle: &Path, layers: &[PathBuf], run: u32) -> Result<Held> {
-    let (root, scratch) = (root_of(bundle), bundle.join("scratch").join(run.to_string()));
+    let (root, scratch) = (root_of(bundle), layer_of(bundle, run));
     if let Err(error) = fs::create_dir(&scratch) {
-        // A run that could not be made is tried again.
+        // A run that could not be made is tried again; once it has begun, this goes with the other old layers.
         if error.kind() == io::ErrorKind::AlreadyExists {
-            remove_directory(&scratch)?;
+            set_aside(bundle, run)?;
         }
         fs::create_dir_all(&scratch).with_context(|| format!("make {}", scratch.display()))?;
     }
@@ -270,21 +291,39 @@ fn mount_overlay(root: &Path, data: &str) -> Result<(), Errno> {
     mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(data))
 }
 
-/// Removes the writable layers of the runs for which `is_over`.
-pub(super) fn forget_layers(bundle: &Path, is_over: impl Fn(u32) -> bool) -> Result<()> {
-    let scratch = bundle.join("scratch");
-    let named = || format!("list {}", scratch.display());
-    for entry in fs::read_dir(&scratch).with_context(named)? {
-        let entry = entry.with_context(named)?;
-        if entry.file_name().to_str().and_then(|name| name.parse().ok()).is_some_and(&is_over) {
-            remove_directory(&entry.path())?;
-        }
-    }
-    Ok(())
+fn layer_of(bundle: &Path, run: u32) -> PathBuf {
+    bundle.join("scratch").join(run.to_string())
 }
 
-fn remove_directory(path: &Path) -> Result<()> {
-    removal::remove_path(path).with_context(|| format!("remove {}", path.display()))
+/// The writable layers of a container but that of this run.
+pub(super) fn other_layers(bundle: &Path, run: u32) -> Result<Vec<PathBuf>> {
+    let own = layer_of(bundle, run);
+    let scratch = own.parent().unwrap_or(bundle);
+    let named = || format!("list {}", scratch.display());
+    let mut others = Vec::new();
+    for entry in fs::read_dir(scratch).with_context(named)? {
+        let path = entry.with_context(named)?.path();
+        if path != own {
+            others.push(path);
+        }
+    }
+    Ok(others)
+}
+
+/// Gives the writable layer of a run that is made anew a name that no run has, and tells where it is. Nothing there is an error.
+pub(super) fn set_aside(bundle: &Path, run: u32) -> Result<PathBuf> {
+    let layer = layer_of(bundle, run);
+    let mut n = 0_u64;
+    loop {
+        let aside = layer.with_file_name(format!("{run}-{n}"));
+        match renameat2(AT_FDCWD, &layer, AT_FDCWD, &aside, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EEXIST) => n += 1,
+            result => {
+                result.with_context(|| format!("rename {}", layer.display()))?;
+                return Ok(aside);
+            }
+        }
+    }
 }
 
 /// Takes a mount away, if there is one. It may still be in use by the container that goes.
@@ -331,7 +370,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
 
@@ -376,6 +415,62 @@ mod tests {
             let spec = read(&with_container("resources", json!({"limits": limits}))).unwrap();
             assert_eq!(memory_limit(&spec, own), wanted, "{of_pod:?} {own:?}");
         }
+    }
+
+    #[test]
+    fn a_link_may_lead_anywhere_inside_of_its_volume() {
+        let temp = tempfile::tempdir().unwrap();
+        let (top, other) = (temp.path().join("top"), temp.path().join("top-other"));
+        for directory in [&top.join("a/b"), &other] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fs::write(top.join("a/file"), "").unwrap();
+        fs::write(other.join("file"), "").unwrap();
+        // The volume may be reached through a link itself.
+        symlink(&top, temp.path().join("link")).unwrap();
+        for (name, target) in [
+            ("absolute", top.join("a/b")),
+            ("by-link", temp.path().join("link/a")),
+            ("chain", "absolute".into()),
+            ("whole", top.clone()),
+            ("out-and-in", "../top/a".into()),
+            ("outside", other.clone()),
+            ("back", "../top-other".into()),
+            ("nowhere", top.join("gone")),
+        ] {
+            symlink(target, top.join(name)).unwrap();
+        }
+        let inode = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).unwrap();
+        for top in [&top, &temp.path().join("link")] {
+            for (sub_path, wanted) in [
+                ("absolute", "a/b"),
+                ("by-link/file", "a/file"),
+                ("by-link/b", "a/b"),
+                ("chain", "a/b"),
+                ("whole", "."),
+                ("whole/whole/a", "a"),
+                ("out-and-in/file", "a/file"),
+            ] {
+                let found = open_below(top, Path::new(sub_path)).unwrap();
+                assert_eq!(inode(&fd_path(&found)), inode(&top.join(wanted)), "{sub_path}");
+            }
+            // What is missing is made where the link leads.
+            let made = open_below(top, Path::new("chain/new/below")).unwrap();
+            assert_eq!(inode(&fd_path(&made)), inode(&top.join("a/b/new/below")));
+            fs::remove_dir_all(top.join("a/b/new")).unwrap();
+            for (sub_path, wanted) in [
+                ("outside", "a link leads out of the volume"),
+                ("outside/file", "a link leads out of the volume"),
+                ("back/file", "a link leads out of the volume"),
+                ("back/made", "a link leads out of the volume"),
+                ("nowhere", "a link leads to nothing"),
+                ("nowhere/made", "a link leads to nothing"),
+            ] {
+                let error = open_below(top, Path::new(sub_path)).unwrap_err();
+                assert_eq!(error.to_string(), wanted, "{sub_path}");
+            }
+        }
+        assert!(!other.join("made").exists() && !top.join("gone").exists());
     }
 
     #[test]

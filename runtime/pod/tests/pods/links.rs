@@ -147,15 +147,20 @@ fn nor_does_one_that_the_run_before_has_left() -> Result<(), Failed> {
 
 fn those_inside_of_a_volume_are_followed() -> Result<(), Failed> {
     let cell = Cell::new()?;
-    let plant = "mkdir a b; ln -s ../b a/link; ln -s a/link chain; mkfifo fifo; ln -s nowhere dangling; ln -s loop loop";
+    let volume = volume(&cell, "inside");
+    let plant = format!(
+        "mkdir a b; ln -s ../b a/link; ln -s a/link chain; mkfifo fifo; ln -s nowhere dangling; ln -s loop loop; ln -s {}/b absolute",
+        volume.display()
+    );
     let containers = [
         // What is missing is made where the links lead.
         container(&cell, "made", "chain/new/below", "echo text > /s/file"),
+        container(&cell, "absolute", "absolute/other", "echo text > /s/file"),
         container(&cell, "fifo", "fifo", "[ -p /s ] && [ /s -ef /v/fifo ]"),
         container(&cell, "dangling", "dangling", "true"),
         container(&cell, "loop", "loop", "true"),
     ];
-    cell.refused(&planted(&cell, "inside", plant, &containers), &[])?;
+    cell.refused(&planted(&cell, "inside", &plant, &containers), &[])?;
     for (name, wanted) in [
         ("dangling", "volumeMounts[1].subPath dangling: a link leads to nothing"),
         ("loop", "volumeMounts[1].subPath loop: ELOOP"),
@@ -163,14 +168,17 @@ fn those_inside_of_a_volume_are_followed() -> Result<(), Failed> {
         until_refused(&cell, "inside", name, wanted)?;
     }
     let document = cell.until("inside", "done", |document| {
-        ["made", "fifo"].iter().all(|name| !status(document, name)["state"]["terminated"].is_null())
+        ["made", "absolute", "fifo"]
+            .iter()
+            .all(|name| !status(document, name)["state"]["terminated"].is_null())
     })?;
-    for name in ["made", "fifo"] {
+    for name in ["made", "absolute", "fifo"] {
         let code = status(&document, name)["state"]["terminated"]["exitCode"].as_i64();
         expect(&format!("exit code of {name}"), code, Some(0))?;
     }
-    let volume = volume(&cell, "inside");
-    expect("the file", fs::read_to_string(volume.join("b/new/below/file"))?, "text\n".to_owned())?;
+    for file in ["b/new/below/file", "b/other/file"] {
+        expect(file, fs::read_to_string(volume.join(file))?, "text\n".to_owned())?;
+    }
     expect("the end of the dangling link is made", volume.join("nowhere").exists(), false)?;
     cell.clean(&["inside"])
 }

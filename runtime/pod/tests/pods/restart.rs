@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     ("restart::out_of_memory_by_the_pod_s_limit_is_told", out_of_memory_by_the_pod_s_limit_is_told),
     ("restart::an_init_container_that_fails_is_told", an_init_container_that_fails_is_told),
     ("restart::a_root_deeper_than_descriptors_is_removed", a_root_deeper_than_descriptors_is_removed),
+    ("restart::a_root_of_many_files_is_removed", a_root_of_many_files_is_removed),
     ("restart::each_run_has_a_fresh_root", each_run_has_a_fresh_root),
     ("restart::starts_that_fail_leave_nothing", starts_that_fail_leave_nothing),
     ("restart::termination_messages_are_read", termination_messages_are_read),
@@ -261,6 +262,30 @@ fn a_root_deeper_than_descriptors_is_removed() -> Result<(), Failed> {
     let last = cell.container_status("deep", "main")?["lastState"]["terminated"]["exitCode"].as_i64();
     expect("exit code of the first run", last, Some(1))?;
     cell.clean(&["deep"])
+}
+
+fn a_root_of_many_files_is_removed() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    let volume = cell.path().join("once");
+    fs::create_dir(&volume)?;
+    // More than goes in one turn of the supervisor's loop.
+    let script = "[ -e /v/seen ] && exec sleep 1000; touch /v/seen; mkdir /many && cd /many || exit 9; \
+        n=0; while [ $n -lt 3000 ]; do : > $n; n=$((n+1)); done; exit 1";
+    let mut main = cell.container("main", script);
+    main["volumeMounts"] = json!([{"name": "v", "mountPath": "/v"}]);
+    let mut pod = cell.pod("many", &[main]);
+    pod["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": volume}}]);
+    let _code = cell.try_run(&pod, &["--restart-backoff", "0"])?;
+    let layers = cell.root().join("pods/many/bundles/main/scratch");
+    // It serves meanwhile.
+    cell.until("many", "without the layer of the first run", |document| {
+        let is_again = document["containers"][0]["restartCount"].as_u64() == Some(1);
+        is_again && fs::read_dir(&layers).is_ok_and(|entries| entries.count() == 1)
+    })?;
+    let last = cell.container_status("many", "main")?["lastState"]["terminated"]["exitCode"].as_i64();
+    expect("exit code of the first run", last, Some(1))?;
+    cell.ok(&["stop", "many", "--time", "0"])?;
+    cell.clean(&["many"])
 }
 
 fn each_run_has_a_fresh_root() -> Result<(), Failed> {
