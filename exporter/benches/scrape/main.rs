@@ -5,6 +5,8 @@
 //! scrape --rounds N --sizes N,N,... --idle-scrapes N --exporter FILE --node-exporter FILE --busybox FILE
 //! ```
 //!
+//! With `--reference` alone it only does the work that tells how fast a machine is, which needs none of this.
+//!
 //! Both look at the same cgroups and processes, and are scraped in turn. Needs root and cgroup v2, and a machine for itself, which is
 //! thrown away afterwards: `cargo xtask bench exporter` runs it in a VM and computes the medians.
 
@@ -12,6 +14,7 @@
 #[expect(dead_code, reason = "no command is timed here")]
 mod measure;
 mod record;
+mod reference;
 mod server;
 mod tree;
 
@@ -47,6 +50,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["--reference"] {
+        return measure::exit(reference::tell_all());
+    }
     measure::exit(options(&args).and_then(|options| measure(&options)))
 }
 
@@ -80,6 +86,7 @@ fn measure(options: &Options) -> Res<()> {
     if !Command::new(&options.busybox).args(["ip", "link", "set", "lo", "up"]).status()?.success() {
         return Err("the loopback interface does not come up".into());
     }
+    reference::tell_all()?;
     let mut tree = Tree::new(&options.busybox)?;
     let (idle_size, interval) = IDLE;
     let mut is_idle_done = options.idle_scrapes == 0;
@@ -92,7 +99,7 @@ fn measure(options: &Options) -> Res<()> {
         tree.grow(*size)?;
         one_size(options, *size)?;
     }
-    Ok(())
+    reference::tell_all()
 }
 
 fn own(options: &Options) -> Res<Server> {

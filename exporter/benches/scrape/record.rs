@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Record {
     /// Once, first.
     Machine { kernel: String, cpu: String, n_cpus: usize },
+    /// CPU time of the reference work, in ns.
+    Reference { cpu_ns: u64 },
     /// One subject's turn in a round.
     Scrape(Scrape),
     /// After all scrapes of so many containers: `Rss` of smaps_rollup, and the most that it ever was (`VmHWM`).

@@ -4,7 +4,11 @@
 //! exporter where the unit wants it; `PODPROOF_TEST_SYSTEMD` says so.
 
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "there are no pods, and other tests look at the names of all families")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "there are no pods, and other tests look at the names of all families"
+)]
 mod support;
 mod unit;
 

@@ -18,6 +18,7 @@ use vm_images::{Rootfs, Vm};
 
 use crate::bench::{Figures, InVmArgs, built_bench, files, guest};
 use crate::build;
+use crate::cmd::Cmd;
 use crate::setup::{self, Tool};
 use crate::suite;
 use crate::vm;
@@ -99,7 +100,12 @@ fn measure(args: &ExporterArgs) -> Result<Document> {
     machine.memory_mib = machine.memory_mib.max(MEMORY_MIB);
     machine.deadlines.command = machine.deadlines.command.map(|limit| limit.max(Duration::from_hours(2)));
     machine.log_path = vm::work_dir().join("bench-exporter.log");
+    // The speed of this machine changes: as in the VM, before and after.
+    let reference = || Cmd::new(&program).args(["--reference"]).read();
+    let before = reference()?;
     let (records, engine) = guest::run(&machine, "bench-exporter")?;
+    let here = guest::records((before + &reference()?).as_bytes())?;
     let peers = BTreeMap::from([(PEER.to_owned(), peer.version.clone())]);
-    Document::of(&records, args.vm.quick, &engine, peers).context("the records are not those of a whole run")
+    Document::of(&records, &here, args.vm.quick, &engine, peers)
+        .context("the records are not those of a whole run")
 }

@@ -24,7 +24,11 @@ pub(crate) fn run<T: DeserializeOwned>(machine: &Vm, name: &str) -> Result<(Vec<
     Ok((records(&collector.output)?, format!("{:?}", report.engine).to_lowercase()))
 }
 
-fn records<T: DeserializeOwned>(output: &[u8]) -> Result<Vec<T>> {
+/// What a measuring program prints.
+///
+/// # Errors
+/// It is no records.
+pub(crate) fn records<T: DeserializeOwned>(output: &[u8]) -> Result<Vec<T>> {
     let text = std::str::from_utf8(output).context("what the measuring program prints is not UTF-8")?;
     let lines = text.lines();
     let records: Vec<T> = lines

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::exporter::record::{Record, Scrape};
 use crate::bench::figure::{Head, Machine, Row, by_rounds};
+use crate::bench::statistics::Summary;
 
 pub(crate) const BENCH: &str = "exporter";
 /// The project's own, and the other.
@@ -38,6 +39,8 @@ pub(crate) struct Document {
     pub(crate) sizes: Vec<u32>,
     pub(crate) rows: Vec<Row>,
     pub(crate) idle: Option<Idle>,
+    /// How many times longer the reference work takes in the VM than on the machine below it.
+    pub(crate) slowdown: Option<f64>,
 }
 
 /// What the exporter takes of a CPU while nothing happens but scrapes.
@@ -69,12 +72,18 @@ impl Document {
         self.rows.iter().find(|row| row.case == case && row.subject == subject)
     }
 
-    /// Computes the figures from all records of a run.
+    /// What something that takes so much in the VM would take on the machine below it.
+    pub(crate) fn below(&self, in_vm: f64) -> f64 {
+        in_vm / self.slowdown.unwrap_or(1.0)
+    }
+
+    /// Computes the figures from all records of a run, and those of the reference work on the machine below.
     ///
     /// # Errors
     /// Records are missing: the measuring program broke off.
     pub(crate) fn of(
         records: &[Record],
+        below: &[Record],
         is_quick: bool,
         engine: &str,
         peers: BTreeMap<String, String>,
@@ -117,11 +126,21 @@ impl Document {
             sizes: sizes.into_iter().collect(),
             rows,
             idle,
+            slowdown: reference(records).zip(reference(below)).map(|(vm, below)| vm / below),
         };
         let largest = document.sizes.last().copied().unwrap_or_default();
         document.row(PEAK, largest, OWN).context("no memory of the most containers")?;
         Ok(document)
     }
+}
+
+/// The median of the reference work, in ns.
+fn reference(records: &[Record]) -> Option<f64> {
+    let of = |record: &Record| match record {
+        Record::Reference { cpu_ns } => Some(*cpu_ns as f64),
+        _ => None,
+    };
+    Some(Summary::of(records.iter().filter_map(of))?.median)
 }
 
 /// A value of each subject by round.
@@ -176,6 +195,7 @@ pub(crate) mod tests {
     pub(crate) fn records() -> Vec<Record> {
         let mut records =
             vec![Record::Machine { kernel: "6.12.1".into(), cpu: "Example & Sons".into(), n_cpus: 1 }];
+        records.extend([700, 1100, 800].map(|cpu_ns| Record::Reference { cpu_ns }));
         for n_containers in SIZES {
             let n = u64::from(n_containers);
             for (subject, per_container_ns, n_samples) in [(OWN, 50_000, 100 * n), (PEER, 20_000, 50)] {
@@ -203,7 +223,8 @@ pub(crate) mod tests {
 
     pub(crate) fn document() -> Document {
         let peers = BTreeMap::from([(PEER.to_owned(), "1.5.0".to_owned())]);
-        Document::of(&records(), false, "tcg", peers).unwrap()
+        let below = [100, 90, 200].map(|cpu_ns| Record::Reference { cpu_ns });
+        Document::of(&records(), &below, false, "tcg", peers).unwrap()
     }
 
     #[test]
@@ -216,16 +237,17 @@ pub(crate) mod tests {
         assert_eq!(document.row(PER_SAMPLE, 1000, PEER).unwrap().ratio[OWN], 800.0);
         assert_eq!(document.row(PER_CONTAINER, 10_000, OWN).unwrap().ratio[&BASE.to_string()], 1.0);
         assert_eq!(document.row(SAMPLES, 100, PEER).unwrap().median, Some(50.0));
-        assert_eq!(document.idle.unwrap().percent(), 0.1);
+        assert_eq!(document.idle.as_ref().unwrap().percent(), 0.1);
+        assert_eq!(document.below(16.0), 2.0);
     }
 
     #[test]
     fn a_run_that_broke_off_gives_no_file() {
         let all = records();
-        let of = |records: &[Record]| Document::of(records, false, "tcg", BTreeMap::new());
+        let of = |records: &[Record]| Document::of(records, &[], false, "tcg", BTreeMap::new());
         assert!(of(&[]).is_err());
         assert!(format!("{:#}", of(&all[..1]).unwrap_err()).contains("no scrapes"));
-        assert!(format!("{:#}", of(&all[..3]).unwrap_err()).contains("no memory"));
+        assert!(format!("{:#}", of(&all[..6]).unwrap_err()).contains("no memory"));
     }
 
     #[test]

@@ -118,10 +118,21 @@ pub(crate) fn requirements(document: &Document) -> String {
     let growth = document.row(PER_CONTAINER, largest, OWN);
     let base = BASE.to_string();
     let idle = document.idle.as_ref().map(|idle| idle.percent());
+    let said = |in_vm: f64, digits: usize, unit: &str| {
+        let below = document.below(in_vm);
+        document.slowdown.map_or_else(
+            || format!("{in_vm:.digits$} {unit}"),
+            |slowdown| {
+                format!(
+                    "{below:.digits$} {unit}: {in_vm:.digits$} in the VM, which is {slowdown:.1} times slower"
+                )
+            },
+        )
+    };
     let mut lines = vec![Asked {
         what: format!("a scrape of {n_containers} containers: at most {limit:.0} ms of CPU time"),
-        said: cpu.map(|ms| format!("{ms:.0} ms")),
-        value: cpu,
+        said: cpu.map(|ms| said(ms, 0, "ms")),
+        value: cpu.map(|ms| document.below(ms)),
         limit,
     }];
     for size in document.sizes.iter().filter(|size| **size >= BASE) {
@@ -146,8 +157,8 @@ pub(crate) fn requirements(document: &Document) -> String {
     });
     lines.push(Asked {
         what: format!("quiet containers, a scrape each 15 s: at most {IDLE_PERCENT:.1} % of a CPU"),
-        said: idle.map(|percent| format!("{percent:.3} %")),
-        value: idle,
+        said: idle.map(|percent| said(percent, 3, "%")),
+        value: idle.map(|percent| document.below(percent)),
         limit: IDLE_PERCENT,
     });
     asked(lines)
@@ -180,13 +191,15 @@ mod tests {
         let mut document = document();
         let text = requirements(&document);
         for line in [
-            "a scrape of 2000 containers: at most 200 ms of CPU time | 120 ms | yes |",
+            "a scrape of 2000 containers: at most 200 ms of CPU time | 15 ms: 120 in the VM, which is 8.0 times slower | yes |",
             "2000 containers: never more than 64 MiB and 16 KiB for each, 95 MiB | 43 MiB | yes |",
             "one of 10000 containers: at most 1.3 of the CPU time of one of 1000 | 1.00 (1.00-1.00) | yes |",
-            "at most 0.2 % of a CPU | 0.100 % | yes |",
+            "at most 0.2 % of a CPU | 0.013 %: 0.100 in the VM, which is 8.0 times slower | yes |",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        document.slowdown = None;
+        assert!(requirements(&document).contains("at most 200 ms of CPU time | 120 ms | yes |"));
         document.idle = None;
         assert!(requirements(&document).contains("at most 0.2 % of a CPU | not measured | unknown |"));
     }
