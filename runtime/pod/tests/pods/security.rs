@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use libtest_mimic::Failed;
+use nix::mount::{MsFlags, mount, umount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -28,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
         "security::a_filter_of_the_node_is_found_beside_the_manifest",
         a_filter_of_the_node_is_found_beside_the_manifest,
     ),
+    ("security::an_apparmor_profile_of_the_node_is_in_force", an_apparmor_profile_of_the_node_is_in_force),
     ("security::proc_is_masked_unless_it_is_asked_for", proc_is_masked_unless_it_is_asked_for),
     ("security::sysctls_are_the_pod_s", sysctls_are_the_pod_s),
     ("security::names_with_odd_bytes_do_no_harm", names_with_odd_bytes_do_no_harm),
@@ -169,6 +172,66 @@ fn a_filter_of_the_node_is_found_beside_the_manifest() -> Result<(), Failed> {
     let told = cell.refused(&cell.pod("secure", &[container]), &[])?;
     if !told.contains(&format!("localhostProfile: read {}", profile.display())) {
         return fail(format!("run without the profile says {told:?}"));
+    }
+    cell.clean(&["secure"])
+}
+
+/// Lets nobody read /data/secret; what it is made of, and how, is in apparmor.profile.
+const PROFILE: (&str, &[u8]) = ("podrt-test", include_bytes!("apparmor.bin"));
+
+/// A profile in the kernel, for as long as this is there.
+struct Loaded(PathBuf);
+
+impl Loaded {
+    /// Loads it by securityfs, which is mounted at `at` for that moment.
+    fn new(at: PathBuf) -> Result<Self, Failed> {
+        fs::create_dir(&at)?;
+        let loaded = Self(at);
+        loaded.write(".load", PROFILE.1)?;
+        Ok(loaded)
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Failed> {
+        mount(Some("securityfs"), &self.0, Some("securityfs"), MsFlags::empty(), None::<&str>)?;
+        let written = fs::write(self.0.join("apparmor").join(file), bytes);
+        umount(&self.0)?;
+        Ok(written?)
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // The test has failed already where there is something to tell.
+        _ = self.write(".remove", PROFILE.0.as_bytes());
+    }
+}
+
+fn an_apparmor_profile_of_the_node_is_in_force() -> Result<(), Failed> {
+    let cell = Cell::new()?;
+    for name in ["secret", "other"] {
+        fs::write(cell.path().join("rootfs/data").join(name), format!("{name}\n"))?;
+    }
+    let script = "cat /proc/self/attr/apparmor/current; cd /data; cat other; cat secret 2>/tmp/said || sed 's/.*: //' /tmp/said";
+    let security = json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": PROFILE.0}});
+    let loaded = Loaded::new(cell.path().join("securityfs"))?;
+    let confined = said(&cell, script, security.clone())?;
+    expect("with the profile", confined.as_str(), "podrt-test (enforce)\nother\nPermission denied\n")?;
+    let mut container = cell.container("main", "exec sleep 1000");
+    container["securityContext"] = security.clone();
+    cell.run(&cell.pod("secure", &[container]), &[])?;
+    let exec = cell.ok(&["exec", "secure", "--", "cat", "/proc/self/attr/apparmor/current"])?;
+    expect("exec", exec.as_str(), "podrt-test (enforce)\n")?;
+    cell.clean(&["secure"])?;
+    let free = said(&cell, script, json!({"appArmorProfile": {"type": "Unconfined"}}))?;
+    expect("without", free.as_str(), "unconfined\nother\nsecret\n")?;
+
+    drop(loaded);
+    let mut container = cell.container("main", script);
+    container["securityContext"] = security;
+    let _code = cell.try_run(&cell.pod("secure", &[container]), &[])?;
+    let text = cell.inspect("secure")?["containers"].to_string();
+    if !text.contains("is the profile loaded?") {
+        return fail(format!("a profile that is not there: {text}"));
     }
     cell.clean(&["secure"])
 }
