@@ -1,9 +1,10 @@
 //! Counters: of a cgroup where it has an entry, else of the rest of the node. They do not depend on scopes, nor on room in the
 //! ring. Each increment has one place, so that the node's total is a sum and costs nothing here.
 
-use podproof_abi::{Counter, Counts, NS_MASK, rest, table};
+use podproof_abi::{Counter, Counts, NS_MASK, PF_KTHREAD, rest, table};
 
 use crate::atomic;
+use crate::kernel::{Task, cgroup_id, off, rd};
 use crate::maps::{COUNTERS, FLAG_SETS, REFUSED, REST, ZEROES};
 
 /// Where one event is counted.
@@ -18,6 +19,13 @@ impl Counting {
             Some(counts) => Self(Some(counts)),
             None => Self(REST.get_ptr_mut(rest::UNCOUNTED)),
         }
+    }
+
+    /// In the cgroup of a task; a thread of the kernel is in the root's and none of the host's processes.
+    #[inline(always)]
+    pub(crate) fn of_task(task: Task) -> Self {
+        let is_kernel = rd::<u32>(task, off!(task_flags)) & PF_KTHREAD != 0;
+        if is_kernel { Self::rest() } else { Self::of(cgroup_id(task)) }
     }
 
     /// In no cgroup.

@@ -96,7 +96,7 @@ fn role(task: Task, tgid: u32) -> u32 {
 #[inline(always)]
 fn count(task: Task, id: TaskId, role: u32) {
     let own_cgroup = cgroup_id(task);
-    let counting = Counting::of(own_cgroup);
+    let counting = Counting::of_task(task);
     let by = match role {
         reaper::AUTO | reaper::AUTO_BY_THREAD => 5,
         reaper::TRACER => 4,

@@ -8,8 +8,8 @@ use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str_byt
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podproof_abi::{
-    Counter, Exec, Exit, Free, MAX_LEVELS, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, PF_KTHREAD,
-    START_TICK_NS, kind, ns_call,
+    Counter, Exec, Exit, Free, MAX_LEVELS, MISSING, N_NS, NS_FLAGS, NS_MASK, NewTask, Orphan, START_TICK_NS,
+    kind, ns_call,
 };
 
 use crate::count::{Counting, count_flags};
@@ -46,8 +46,7 @@ pub(crate) fn task_newtask(ctx: BtfTracePointContext) -> u32 {
 
 #[inline(always)]
 fn count_birth(child: Task, flags: u64) {
-    let is_kernel = rd::<u32>(child, off!(task_flags)) & PF_KTHREAD != 0;
-    let counting = if is_kernel { Counting::rest() } else { Counting::of(cgroup_id(child)) };
+    let counting = Counting::of_task(child);
     counting.count(if flags & CLONE_THREAD == 0 { Counter::ForksProcess } else { Counter::ForksThread });
     if flags & NS_MASK != 0 {
         // SAFETY: the helper has no preconditions.
@@ -245,7 +244,7 @@ pub(crate) fn is_oom_victim(signal: usize) -> bool {
 
 #[inline(always)]
 fn count_end(task: Task, signal: usize) {
-    let counting = Counting::of(cgroup_id(task));
+    let counting = Counting::of_task(task);
     let status = status(task, signal);
     let reason = if is_oom_victim(signal) {
         3
