@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::tree::is_gone;
+use super::tree::{is_gone, is_hidden};
 
 /// Values that only grow while the cgroup is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +22,16 @@ impl FileCounters {
     /// The keys of `memory.events`, which are the values of the label `event`.
     pub(crate) const MEMORY_EVENTS: [&str; 6] = ["low", "high", "max", "oom", "oom_kill", "oom_group_kill"];
     const CPU: [&str; 3] = ["nr_periods", "nr_throttled", "throttled_usec"];
+
+    /// This, and of the other what this does not know: the files of a cgroup go one after the other when it is removed
+    /// (`cgroup_destroy_locked`), and what was counted stays.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        Self {
+            memory: self.memory.or(other.memory),
+            cpu: self.cpu.or(other.cpu),
+            pids_limit_hits: self.pids_limit_hits.or(other.pids_limit_hits),
+        }
+    }
 
     /// The sum of what both know.
     pub(crate) fn add(&mut self, other: &Self) {
@@ -88,11 +98,11 @@ impl Default for Buffer {
 
 impl Buffer {
     /// Reads a file at once: there are thousands of them in a scrape, and to ask for a size or an end first doubles what each costs.
-    /// `None` when it is not there.
+    /// `None` when it is not there, or its owner hides it.
     fn read(&mut self, path: &Path) -> io::Result<Option<&str>> {
         match File::open(path).and_then(|mut file| file.read(&mut self.0)) {
             Ok(len) => Ok(self.0.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok())),
-            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) if is_gone(&error) || is_hidden(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

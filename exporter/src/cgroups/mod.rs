@@ -13,4 +13,4 @@ pub use mount::{MountError, hierarchy, named};
 pub(crate) use namespace::below_mount;
 pub use namespace::namespace_root;
 pub(crate) use tree::ROOT_ID;
-pub use tree::{Cgroup, TreeError, walk};
+pub use tree::{Cgroup, Tree, TreeError, walk};

@@ -25,7 +25,8 @@ pub fn namespace_root(mount_point: &Path) -> Option<PathBuf> {
         let text = fs::read_to_string(mount_point.join(path).join("cgroup.procs"));
         text.is_ok_and(|text| text.lines().any(|line| line == own))
     };
-    let path = walk(mount_point).ok()?.into_iter().map(|cgroup| cgroup.path).find(|path| lists_own(path))?;
+    let path =
+        walk(mount_point).ok()?.cgroups.into_iter().map(|cgroup| cgroup.path).find(|path| lists_own(path))?;
     above(&path, Path::new(&shown))
 }
 

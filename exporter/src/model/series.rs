@@ -324,7 +324,7 @@ impl Model {
             let Some(path) = member.live() else { continue };
             let files = read(path);
             let at = member.started_at.or_else(|| started(path));
-            member.files = files.unwrap_or(member.files);
+            member.files = files.map_or(member.files, |files| files.or(&member.files));
             member.started_at = at;
         }
     }

@@ -29,7 +29,7 @@ use parts::{Part, for_each};
 use reconcile::Differences;
 use uncounted::Uncounted;
 
-use crate::cgroups::{Cgroup, ROOT_ID, TreeError, read_counters, walk};
+use crate::cgroups::{Cgroup, ROOT_ID, Tree, TreeError, read_counters, walk};
 use crate::check::lacks;
 use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
@@ -110,6 +110,7 @@ struct State {
     is_full: bool,
     /// It was told that some are not counted.
     has_warned: bool,
+    has_warned_of_hidden: bool,
     uncounted: Uncounted,
     /// A cgroup waits for its names.
     is_waiting: bool,
@@ -168,6 +169,7 @@ impl Observer {
             seen: None,
             is_full: false,
             has_warned: false,
+            has_warned_of_hidden: false,
             uncounted: Uncounted::default(),
             is_waiting: false,
             born: BTreeMap::new(),
@@ -329,7 +331,11 @@ impl Observer {
         // Before the walk: who is counted and not found in it is gone. Each of those has left its path.
         let counted: BTreeSet<u64> = self.tracer.counted_cgroups()?.into_iter().collect();
         state.born.append(&mut self.tracer.take_cgroup_paths()?);
-        let tree = walk(&self.options.mount_point)?;
+        let Tree { cgroups: tree, hidden } = walk(&self.options.mount_point)?;
+        if let Some(path) = hidden.filter(|_| !state.has_warned_of_hidden) {
+            tracing::warn!("not all is seen: what is below the cgroup /{} cannot be listed", path.display());
+            state.has_warned_of_hidden = true;
+        }
         let mut born = std::mem::take(&mut state.born);
         if tree.first().is_none_or(|root| root.id != ROOT_ID) {
             // Where their paths are below this mount is not known.

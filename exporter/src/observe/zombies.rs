@@ -60,12 +60,18 @@ impl Old {
 pub(super) fn find() -> ProcResult<Vec<Old>> {
     let since_ns = clock::boot_ns();
     let found = all_processes()?.map(|process| old(&process?, since_ns)).filter_map(|found| match found {
-        // As when there is no descriptor left: it may be one.
-        Err(error @ ProcError::Io(..)) => Some(Err(error)),
+        // It may be one.
+        Err(error) if is_lack(&error) => Some(Err(error)),
         // It has gone, or /proc hides it.
         found => found.ok().flatten().map(Ok),
     });
     found.collect()
+}
+
+/// It is us who have no descriptor or memory left. What else fails is of the process: that its cgroup lies too deep to be told, or it.
+fn is_lack(error: &ProcError) -> bool {
+    let numbers = [nix::libc::EMFILE, nix::libc::ENFILE, nix::libc::ENOMEM];
+    matches!(error, ProcError::Io(error, _) if error.raw_os_error().is_some_and(|number| numbers.contains(&number)))
 }
 
 /// `None` when it is no zombie.
@@ -124,7 +130,7 @@ pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
             true
         }
         Ok(_) => false,
-        Err(error @ ProcError::Io(..)) => {
+        Err(error) if is_lack(&error) => {
             fault = Some(error);
             true
         }

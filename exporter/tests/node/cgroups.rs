@@ -1,16 +1,20 @@
 //! Counts of a cgroup whose every event is known.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
 use crate::container::Container;
 use crate::exporter::{Exporter, until};
+use crate::privileges::NOBODY;
 use crate::process::{Process, until_zombie};
 use crate::{Case, Res, expect};
 
 pub(crate) const CASES: &[Case] = &[
+    ("cgroups::threads_of_the_kernel_are_none_of_the_host_s", threads_of_the_kernel),
+    ("cgroups::one_that_may_not_be_listed_hides_no_other", one_that_may_not_be_listed),
     ("cgroups::counts_are_exact", counts_are_exact),
     ("cgroups::a_removed_container_ends_after_its_retention", a_removed_container_ends_after_its_retention),
     ("cgroups::the_node_s_forks_are_those_of_the_kernel", the_node_s_forks_are_those_of_the_kernel),
@@ -88,6 +92,47 @@ fn kernel_forks() -> Res<u64> {
     let line =
         text.lines().find_map(|line| line.strip_prefix("processes ")).ok_or("no forks in /proc/stat")?;
     Ok(line.trim().parse()?)
+}
+
+/// khugepaged ends and begins with this (admin-guide/mm/transhuge.rst).
+fn threads_of_the_kernel() -> Res<()> {
+    const HUGE: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    const TIMES: u32 = 5;
+    let before = fs::read_to_string(HUGE)?;
+    let chosen = before.split(['[', ']']).nth(1).ok_or("no choice of huge pages")?.to_owned();
+    let exporter = Exporter::start(&[])?;
+    let count = |name: &str| -> Res<f64> {
+        let scrape = exporter.scrape()?;
+        Ok(scrape.iter().filter(|(series, _)| series.starts_with(name)).map(|(_, value)| value).sum())
+    };
+    let of_host = [
+        "podproof_exits_total{namespace=\"\",pod=\"\",container=\"\"",
+        "podproof_reaps_total{namespace=\"\",pod=\"\",container=\"\"",
+    ];
+    let counts = || -> Res<[f64; 3]> {
+        Ok([count(of_host[0])?, count(of_host[1])?, count("podproof_node_exits_total")?])
+    };
+    let first = counts()?;
+    for _time in 0..TIMES {
+        fs::write(HUGE, "never")?;
+        fs::write(HUGE, "always")?;
+    }
+    let last = counts()?;
+    fs::write(HUGE, chosen)?;
+    expect("exits and reaps of the host", (last[0], last[1]), (first[0], first[1]))?;
+    expect("exits of the node", last[2] >= first[2] + f64::from(TIMES), true)
+}
+
+/// By its owner's will: the exporter has no capability for it.
+fn one_that_may_not_be_listed() -> Res<()> {
+    let closed = Container::new("c".repeat(64))?;
+    chown(&closed.path, Some(NOBODY), Some(NOBODY))?;
+    fs::set_permissions(&closed.path, Permissions::from_mode(0o700))?;
+    let exporter = Exporter::start(&[])?;
+    let open = Container::new("0".repeat(64))?;
+    let forks = open.series("forks_total", "kind=\"process\"");
+    until("the other container", || Ok(exporter.scrape()?.get(&forks).copied()))?;
+    expect("the page", exporter.get("/")?.0, 200)
 }
 
 fn the_host_s_processes_are_those_of_proc() -> Res<()> {
