@@ -37,23 +37,29 @@ const FOLDERS: [(&str, &str); 2] = [("conformance/baselines", "baselines"), ("do
 /// Builds the tarball, and proves that what is in it works.
 pub(crate) fn run() -> Result<ExitCode> {
     let tools = setup::ensure(&Tool::BUILD)?;
-    let built = build::all(&tools)?;
+    let tarball = tarball(&build::all(&tools)?)?;
+    let bytes = fs::read(&tarball).with_context(|| format!("cannot read {}", tarball.display()))?;
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = tarball.file_name().unwrap_or_default().to_string_lossy();
+    let sums = tarball.with_file_name(format!("{name}.sha256"));
+    fs::write(&sums, format!("{digest}  {name}\n"))
+        .with_context(|| format!("cannot write {}", sums.display()))?;
+    println!("{} ({:.1} MiB)", tarball.display(), bytes.len() as f64 / f64::from(1 << 20));
+    println!("{}", sums.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the tarball of what was built, and proves that what is in it works; its path.
+pub(crate) fn tarball(built: &Artifacts) -> Result<PathBuf> {
     let dir = workspace::target().join("dist");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let name = format!("podproof-{}-x86_64-linux", env!("CARGO_PKG_VERSION"));
     let tarball = dir.join(format!("{name}.tar.gz"));
     let partial = dir.join(format!("{name}.partial"));
-    write(&partial, &name, &files(&built)?)?;
+    write(&partial, &name, &files(built)?)?;
     prove(&partial, &name, &dir)?;
     fs::rename(&partial, &tarball).with_context(|| format!("cannot rename {}", partial.display()))?;
-    let bytes = fs::read(&tarball).with_context(|| format!("cannot read {}", tarball.display()))?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let sums = dir.join(format!("{name}.tar.gz.sha256"));
-    fs::write(&sums, format!("{digest}  {name}.tar.gz\n"))
-        .with_context(|| format!("cannot write {}", sums.display()))?;
-    println!("{} ({:.1} MiB)", tarball.display(), bytes.len() as f64 / f64::from(1 << 20));
-    println!("{}", sums.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(tarball)
 }
 
 /// Name in the tarball, file, mode.

@@ -1,8 +1,9 @@
-//! The exporter as a service of systemd, by the units that are shipped.
+//! The exporter as a service of systemd, by the units that are shipped, and by the readme.
 //!
 //! It changes the whole machine, so it runs in a VM only: `cargo xtask test --full` boots an image with systemd as PID 1 and has the
 //! exporter where the unit wants it; `PODPROOF_TEST_SYSTEMD` says so.
 
+mod readme;
 #[path = "../support/mod.rs"]
 #[expect(
     dead_code,
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     // There is one unit.
     arguments.test_threads = Some(1);
     let is_here = std::env::var_os("PODPROOF_TEST_SYSTEMD").is_some();
-    let trials = unit::CASES.iter().map(|(name, case)| {
+    let trials = unit::CASES.iter().chain(readme::CASES).map(|(name, case)| {
         Trial::ignorable_test(*name, move || {
             if !is_here {
                 return Ok(Completion::ignored_with("runs in a VM with systemd: cargo xtask test --full"));

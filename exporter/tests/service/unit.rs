@@ -5,7 +5,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::support::{self, samples, until};
@@ -22,7 +22,7 @@ const OPTIONS: &str = "/etc/default/podproof-exporter";
 const ADDRESS: &str = "127.0.0.1:9478";
 
 /// An emulated machine boots a whole system.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// It compares itself with the kernel each minute.
 const COMPARED: &str = "podproof_reconcile_last_success_timestamp_seconds";
@@ -77,20 +77,15 @@ fn it_counts() -> Res<()> {
         .collect();
     expect("probes that are not attached", blind.len(), 0)?;
 
-    // As docker makes a container under systemd.
-    let id = "d".repeat(64);
-    let scope = format!("--unit=docker-{id}");
-    let script = "busybox true; busybox true; exec busybox sleep 1000";
-    let mut container = Command::new("systemd-run")
-        .args(["--quiet", "--scope", &scope, "busybox", "sh", "-c", script])
-        .spawn()?;
-    let of_container = format!("{{namespace=\"\",pod=\"\",container=\"{}\"", &id[..12]);
-    let forks = format!("podproof_forks_total{of_container},kind=\"process\"}}");
+    let container = Container::new()?;
+    let forks = format!(
+        "podproof_forks_total{{namespace=\"\",pod=\"\",container=\"{}\",kind=\"process\"}}",
+        container.name()
+    );
     let counted = until("the container's processes", PATIENCE, || {
         Ok(scrape()?.get(&forks).copied().filter(|n| *n >= 2.0))
     });
-    container.kill()?;
-    container.wait()?;
+    drop(container);
     expect("processes made in the container", counted?, 2.0)?;
 
     let compared = *before.get(COMPARED).ok_or("it has not compared itself with the kernel")?;
@@ -98,6 +93,33 @@ fn it_counts() -> Res<()> {
         Ok(scrape()?.get(COMPARED).copied().filter(|now| *now > compared))
     })?;
     stopped()
+}
+
+/// A container as docker makes one under systemd, which makes two processes and sleeps; ended with this.
+pub(crate) struct Container(Child);
+
+impl Container {
+    const ID: &str = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
+
+    pub(crate) fn new() -> Res<Self> {
+        let scope = format!("--unit=docker-{}", Self::ID);
+        let script = "busybox true; busybox true; exec busybox sleep 1000";
+        let mut command = Command::new("systemd-run");
+        Ok(Self(command.args(["--quiet", "--scope", &scope, "busybox", "sh", "-c", script]).spawn()?))
+    }
+
+    /// As the exporter calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        &Self::ID[..12]
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 fn socket_unit() -> Res<()> {
@@ -143,7 +165,7 @@ fn install() -> Res<()> {
 fn ready() -> Res<()> {
     until("the exporter to be ready", PATIENCE, || {
         if shown("ActiveState")? == "failed" {
-            return Err(format!("the service has failed: {}", journal()?).into());
+            return Err(format!("the service has failed: {}", journal(NAME)?).into());
         }
         Ok(get("/-/ready").is_ok_and(|(code, _)| code == 200).then_some(()))
     })
@@ -164,7 +186,12 @@ fn scrape() -> Res<BTreeMap<String, f64>> {
 }
 
 fn get(path: &str) -> Res<(u16, String)> {
-    let mut stream = TcpStream::connect(ADDRESS)?;
+    get_from(ADDRESS, path)
+}
+
+/// Status code and body of a page.
+pub(crate) fn get_from(address: &str, path: &str) -> Res<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     support::get(&mut stream, path)
 }
@@ -180,18 +207,18 @@ fn shown_of(unit: &str, property: &str) -> Res<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-fn systemctl(arguments: &[&str]) -> Res<()> {
+pub(crate) fn systemctl(arguments: &[&str]) -> Res<()> {
     let output = Command::new("systemctl").args(arguments).output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("systemctl {}: {said}{}", arguments.join(" "), journal()?).into())
+    Err(format!("systemctl {}: {said}{}", arguments.join(" "), journal(NAME)?).into())
 }
 
-/// What the service has said.
-fn journal() -> Res<String> {
-    let output = Command::new("journalctl").args(["--no-pager", "--lines", "20", "--unit", NAME]).output()?;
+/// What a service has said.
+pub(crate) fn journal(unit: &str) -> Res<String> {
+    let output = Command::new("journalctl").args(["--no-pager", "--lines", "20", "--unit", unit]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

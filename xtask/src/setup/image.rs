@@ -40,7 +40,8 @@ const LEFT_OUT: [&str; 6] =
 fn roots(tool: Tool) -> &'static [&'static str] {
     match tool {
         Tool::Podman => &["podman", "crun", "netavark", "aardvark-dns", "iptables", "nftables", "catatonit"],
-        Tool::Systemd => &["systemd"],
+        // What a node has that is watched.
+        Tool::Systemd => &["systemd", "coreutils", "prometheus", "prometheus-node-exporter"],
         _ => &["containerd", "runc", "iptables"],
     }
 }

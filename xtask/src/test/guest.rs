@@ -12,6 +12,7 @@ use vm_images::{Event, Observer, Rootfs, Stream, Vm};
 
 use crate::build;
 use crate::cmd::Cmd;
+use crate::dist;
 use crate::engine::Engine;
 use crate::setup::{self, Tool};
 use crate::test::host::{self, SERIES};
@@ -201,6 +202,8 @@ pub(crate) fn service(context: &Context) -> Result<Tally> {
     let systemd = setup::ensure(&[Tool::Systemd])?;
     let built = build::guest_tests(&[("podproof-exporter", name)], &context.built.probes, &[])?;
     let path = built.get(name).context("no test program of the service")?;
+    let archive = dist::tarball(&context.built)?;
+    let in_guest = Path::new("/root").join(archive.file_name().context("an archive without a name")?);
     for series in SERIES {
         let guest = format!("/bin/{name}");
         let mut rootfs = Rootfs::over_image();
@@ -208,12 +211,14 @@ pub(crate) fn service(context: &Context) -> Result<Tally> {
             .busybox(&context.tools.tool(Tool::Busybox)?.path)?
             .program(&guest, path, &[])?
             .program("/usr/local/bin/podproof-exporter", &context.built.exporter, &[])?
+            .file(&in_guest.to_string_lossy(), &archive)?
             // Nobody is there to be asked at a first boot, nor logs in.
             .content("/etc/machine-id", format!("{:032x}\n", 1), 0o444)
             .symlink("/etc/systemd/system/default.target", "/lib/systemd/system/basic.target");
         let kernel = vm::kernel(series, &context.tools)?;
         let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
         machine.disk = Some(systemd.tool(Tool::Systemd)?.path.clone());
+        machine.memory_mib = 2048;
         machine.service_manager = Some("/lib/systemd/systemd".to_owned());
         machine.env = vec![("PODPROOF_TEST_SYSTEMD".to_owned(), "1".to_owned())];
         machine.deadlines.command = Some(Duration::from_secs(900));
