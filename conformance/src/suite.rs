@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::cell::{Cell, Obstacle};
-use crate::checks::Check;
+use crate::checks::{Check, Turn};
 use crate::duration::millis;
 use crate::evidence::{Evidence, Lost};
 use crate::interrupt;
@@ -27,7 +27,9 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get), rounds: 1 }
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // One more, as each waits for what it has started some of its time.
+        Self { threads: cpus + 1, rounds: 1 }
     }
 }
 
@@ -43,9 +45,9 @@ pub struct Played {
 /// Plays these checks as often as the plan says; each round after the first one in another order, as none may matter.
 #[must_use]
 pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &Live) -> Played {
-    let first = verdicts(
+    let mut first = verdicts(
         run,
-        checks,
+        &in_order_of(1, checks),
         plan.threads,
         &mut |check| {
             note(recorder, &Record::Check(Box::new(check.clone())));
@@ -53,6 +55,7 @@ pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &
         },
         &|id| note(recorder, &Record::Start { id: id.to_owned() }),
     );
+    first.sort_by_key(|report| checks.iter().position(|check| check.requirement.id == report.id));
     if plan.rounds < 2 {
         return Played { checks: first, repeats: None };
     }
@@ -77,9 +80,14 @@ pub fn run(run: &Run, checks: &[Check], plan: Plan, recorder: &Recorder, live: &
     Played { checks: first, repeats: Some(Repeats { rounds: n_rounds, changed: rounds }) }
 }
 
-/// The checks in the order of a round: backwards in every second one, each beginning at another place.
+/// The checks in the order of a round. Of the first one, those that wait come first; the others go backwards in every second one,
+/// each beginning at another place.
 fn in_order_of(round: u32, checks: &[Check]) -> Vec<Check> {
     let mut order = checks.to_vec();
+    if round == 1 {
+        order.sort_by_key(|check| check.turn != Turn::First);
+        return order;
+    }
     if round.is_multiple_of(2) {
         order.reverse();
     }
@@ -92,8 +100,8 @@ fn in_order_of(round: u32, checks: &[Check]) -> Vec<Check> {
 /// Hears of each verdict.
 type Done<'d> = dyn FnMut(&CheckReport) + Send + 'd;
 
-/// Plays each check once and returns their verdicts in the order given. Checks that measure time, CPU or memory run alone after
-/// the others.
+/// Plays each check once and returns their verdicts as they came. Checks that measure time, CPU or memory run alone after the
+/// others.
 fn verdicts(
     run: &Run,
     checks: &[Check],
@@ -109,7 +117,8 @@ fn verdicts(
         (kept.1)(&report);
         kept.0.push(report);
     };
-    let (alone, together): (Vec<&Check>, Vec<&Check>) = checks.iter().partition(|check| check.serial);
+    let (alone, together): (Vec<&Check>, Vec<&Check>) =
+        checks.iter().partition(|check| check.turn == Turn::Alone);
     let queue = Mutex::new(together.into_iter());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -123,10 +132,7 @@ fn verdicts(
         }
     });
     alone.into_iter().filter(|_| interrupt::requested().is_none()).for_each(judge_one);
-    let mut verdicts = kept.into_inner().unwrap_or_else(PoisonError::into_inner).0;
-    let place = |id: &str| checks.iter().position(|check| check.requirement.id == id);
-    verdicts.sort_by_key(|report| place(&report.id));
-    verdicts
+    kept.into_inner().unwrap_or_else(PoisonError::into_inner).0
 }
 
 fn note(recorder: &Recorder, record: &Record) {
@@ -231,7 +237,9 @@ mod tests {
         let ids =
             |checks: &[Check]| -> Vec<&str> { checks.iter().map(|check| check.requirement.id).collect() };
         let orders: Vec<Vec<&str>> = (1..=20).map(|round| ids(&in_order_of(round, &checks))).collect();
-        assert_eq!(orders[0], ids(&checks));
+        let n_first = checks.iter().filter(|check| check.turn == Turn::First).count();
+        assert_eq!(orders[0][..n_first], ["REAP-11", "SIG-05", "SIG-09", "SIG-11", "SIG-12", "SIG-13"]);
+        assert_eq!(orders[0][n_first..][..2], ["PID-06", "REAP-01"]);
         assert_eq!(orders.iter().collect::<std::collections::BTreeSet<_>>().len(), orders.len());
         for mut order in orders {
             order.sort_by_key(|id| ids(&checks).iter().position(|other| other == id));

@@ -42,6 +42,17 @@ pub enum Scene {
     Stops,
 }
 
+/// When a check runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Before the others: it waits for seconds, in which they run.
+    First,
+    /// Beside any other.
+    Any,
+    /// Alone, because it measures time, CPU or memory.
+    Alone,
+}
+
 /// A check of one requirement.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
@@ -49,8 +60,8 @@ pub struct Check {
     pub requirement: &'static Requirement,
     /// The kind of pod that it arranges.
     pub scene: Scene,
-    /// Runs alone, because it measures time, CPU or memory.
-    pub serial: bool,
+    /// When it runs, beside which others.
+    pub turn: Turn,
     /// Plays the scenario and collects what both witnesses saw.
     pub observe: fn(&mut Cell<'_>) -> Result<Evidence, Obstacle>,
     /// How the evidence is read.

@@ -6,7 +6,7 @@ use podproof_ebpf::event::EventKind;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::is;
@@ -37,7 +37,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Restarts,
-    serial: true,
+    turn: Turn::Alone,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -10,7 +10,7 @@ use podproof_witness::Command;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::cgroup::Cgroup;
@@ -41,7 +41,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Restarts,
-    serial: true,
+    turn: Turn::Alone,
     observe,
     rules: Rules { inside, kernel },
 };

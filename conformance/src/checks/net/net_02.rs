@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::tcp;
@@ -32,7 +32,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Pod,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

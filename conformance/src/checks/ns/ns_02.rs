@@ -4,7 +4,7 @@ use podproof_ebpf::event::NsKind;
 
 use super::membership;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Pod,
-    serial: false,
+    turn: Turn::Any,
     observe: |cell| membership::observe(cell, NsKind::Ipc, false),
     rules: Rules { inside: rule, kernel: rule },
 };

@@ -7,7 +7,7 @@ use podproof_witness::Command;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -41,7 +41,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::SharedPidPod,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -8,7 +8,7 @@ use super::types::{self, REFUSABLE, TYPES, kind_of};
 use crate::bundle::NsSource;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::helper::Holders;
 use crate::judge::{Finding, Rules};
@@ -38,7 +38,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Container,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside: rule, kernel: rule },
 };

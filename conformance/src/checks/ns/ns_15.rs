@@ -6,7 +6,7 @@ use crate::adapter::oci::Caller;
 use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, NodeMount, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process::{listed_pids, namespaces, ns_at};
@@ -34,7 +34,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Container,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -7,7 +7,7 @@ use podproof_ebpf::event::{EventKind, NsKind};
 use super::removal;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, Pod, succeeded};
-use crate::checks::{Check, Scene, facts, holders};
+use crate::checks::{Check, Scene, Turn, facts, holders};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::mqueue::QueueDir;
@@ -37,7 +37,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Pod,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -11,7 +11,7 @@ use super::matrix;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, succeeded};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -50,7 +50,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Restarts,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

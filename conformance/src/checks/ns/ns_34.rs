@@ -5,7 +5,7 @@ use podproof_ebpf::event::NsKind;
 use super::{matrix, users};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -33,7 +33,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Pod,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside: rule, kernel: rule },
 };

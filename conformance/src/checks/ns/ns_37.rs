@@ -6,7 +6,7 @@ use super::{refused, times};
 use crate::bundle::{Bundle, NsSource};
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene};
+use crate::checks::{Check, Scene, Turn};
 use crate::evidence::Evidence;
 use crate::judge::Rules;
 
@@ -32,7 +32,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Lifecycle,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside: |side| refused::inside(side, &BAD), kernel: |side| refused::kernel(side, &BAD) },
 };

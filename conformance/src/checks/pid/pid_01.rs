@@ -4,7 +4,7 @@ use podproof_ebpf::event::EventKind;
 
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -25,7 +25,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Container,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside: rule, kernel: rule },
 };

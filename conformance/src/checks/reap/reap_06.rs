@@ -6,7 +6,7 @@ use super::orphans::Orphans;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, joining};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -37,7 +37,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::SharedPidPod,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

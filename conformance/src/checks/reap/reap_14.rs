@@ -9,7 +9,7 @@ use super::standstill::await_so;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly, succeeded};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::trace::{CLONE_THREAD, Trace, released};
@@ -34,7 +34,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Restarts,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -7,7 +7,7 @@ use podproof_ebpf::event::EventKind;
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 use crate::observe::process;
@@ -46,7 +46,7 @@ pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Lifecycle,
     // It compares the whole node before and after each cut.
-    serial: true,
+    turn: Turn::Alone,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -2,7 +2,7 @@
 
 use super::sandbox_end;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
-use crate::checks::{Check, Scene};
+use crate::checks::{Check, Scene, Turn};
 use crate::judge::Rules;
 
 const SIGINT: u32 = 2;
@@ -24,7 +24,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Pod,
-    serial: false,
+    turn: Turn::Any,
     observe: |cell| sandbox_end::observe(cell, "INT", SIGINT),
     rules: Rules { inside: sandbox_end::inside, kernel: sandbox_end::kernel },
 };

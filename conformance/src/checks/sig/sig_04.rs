@@ -5,7 +5,7 @@ use podproof_ebpf::event::EventKind;
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -26,7 +26,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Stops,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };

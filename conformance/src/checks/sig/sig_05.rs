@@ -3,7 +3,7 @@
 use super::grace;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene};
+use crate::checks::{Check, Scene, Turn};
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
 
@@ -28,7 +28,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Stops,
-    serial: false,
+    turn: Turn::First,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -7,7 +7,7 @@ use podproof_ebpf::event::{EventKind, SignalResult};
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Container, Obstacle, joining, succeeded};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -40,7 +40,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::SharedPidPod,
-    serial: false,
+    turn: Turn::First,
     observe,
     rules: Rules { inside, kernel },
 };

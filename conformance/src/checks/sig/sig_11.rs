@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::adapter::podrt::Manifest;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle, exactly};
-use crate::checks::{Check, Scene, facts, pods};
+use crate::checks::{Check, Scene, Turn, facts, pods};
 use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -33,7 +33,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Stops,
-    serial: false,
+    turn: Turn::First,
     observe,
     rules: Rules { inside, kernel },
 };

@@ -6,7 +6,7 @@ use podproof_witness::{CaughtSignal, Command};
 use crate::bundle::Bundle;
 use crate::catalog::{Adapter, Level, Requirement, Subject};
 use crate::cell::{Cell, Obstacle};
-use crate::checks::{Check, Scene, facts};
+use crate::checks::{Check, Scene, Turn, facts};
 use crate::duration::millis;
 use crate::evidence::{Evidence, Gap, Side};
 use crate::judge::{Finding, Rules};
@@ -39,7 +39,7 @@ const REQUIREMENT: Requirement = Requirement {
 pub(super) const CHECK: Check = Check {
     requirement: &REQUIREMENT,
     scene: Scene::Lifecycle,
-    serial: false,
+    turn: Turn::Any,
     observe,
     rules: Rules { inside, kernel },
 };
