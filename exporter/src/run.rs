@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::utsname::uname;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -18,7 +18,7 @@ use crate::cgroups::{hierarchy, lack, named, namespace_root};
 use crate::check::check;
 use crate::cli::{Address, Cli};
 use crate::descriptors;
-use crate::http::{App, answer, bind, check_local, inherited, router};
+use crate::http::{App, Crowd, answer, bind, check_local, inherited, router};
 use crate::memory;
 use crate::metadata::cri::Cri;
 use crate::metrics::{Choice, Collector};
@@ -116,7 +116,7 @@ async fn serve(cli: Cli) -> Result<()> {
     if let Some(cri) = cri {
         cri.start().context("make the thread that asks the CRI runtime")?;
     }
-    let connections = Arc::new(Semaphore::new(descriptors::connections()?));
+    let crowd = Crowd::new(descriptors::connections()?);
     let app = App::new(Arc::new(observer), cli.max_requests, is_insecure, choice);
 
     let (stop, stopped) = watch::channel(());
@@ -126,8 +126,8 @@ async fn serve(cli: Cli) -> Result<()> {
         tracing::info!("scrape {}", place(&address, &cli.telemetry_path, has_tls, &name));
         let (app, own) = (Arc::clone(&app), Arc::clone(&web));
         let pages = router(app, own, &cli.telemetry_path, address.is_local(), cli.enable_debug);
-        let (web, connections) = (Arc::clone(&web), Arc::clone(&connections));
-        servers.push(tokio::spawn(answer(listener, pages, web, connections, stopped.clone())));
+        let (web, crowd) = (Arc::clone(&web), Arc::clone(&crowd));
+        servers.push(tokio::spawn(answer(listener, pages, web, crowd, stopped.clone())));
     }
     let [term, int] = &mut ends;
     // Beside the signals: a file system that hangs must not keep it from its end.

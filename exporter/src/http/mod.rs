@@ -1,6 +1,7 @@
 //! What is served, and where.
 
 mod app;
+mod crowd;
 mod debug;
 mod landing;
 mod listen;
@@ -10,6 +11,7 @@ mod sending;
 mod serve;
 
 pub use app::App;
+pub use crowd::Crowd;
 pub use listen::{ListenError, Listener, bind, check_local, inherited};
 pub use pages::router;
 pub(crate) use pages::{DEBUG_PAGES, HEALTH_PAGES};

@@ -27,13 +27,20 @@ const HEAD: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Sending(watch::Sender<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// The connection ends then, unless the head has come.
     head_until: Option<Instant>,
+    /// The last two bytes that came, carriage returns aside: an empty line ends a head.
+    tail: [u8; 2],
     /// A request is there, and its answer is not.
     is_asked: bool,
     answer: Option<Answer>,
+    /// The connection waits for its client since then, unless it has something to answer.
+    since: Instant,
+    has_asked: bool,
+    /// Another needs its room.
+    gives_way: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +52,20 @@ struct Answer {
     _room: Option<Unsent>,
 }
 
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The client has taken too long for a head or an answer.
+    Overdue,
+    /// It waited for its client, and there was no room for another.
+    GivesWay,
+}
+
 impl State {
+    fn is_idle(&self) -> bool {
+        !self.is_asked && self.answer.is_none()
+    }
+
     /// What is overdue first.
     fn until(&self) -> Option<Instant> {
         let answer = self.answer.as_ref().map(|answer| answer.until);
@@ -56,14 +76,25 @@ impl State {
 impl Sending {
     /// Of a connection that begins.
     pub(super) fn new() -> Self {
-        let state = State { head_until: Some(Instant::now() + HEAD), ..State::default() };
-        Self(watch::Sender::new(state))
+        let since = Instant::now();
+        Self(watch::Sender::new(State {
+            head_until: Some(since + HEAD),
+            tail: *b"\n\n",
+            is_asked: false,
+            answer: None,
+            since,
+            has_asked: false,
+            gives_way: false,
+        }))
     }
 
-    /// Bytes have come. Those that come before an answer is taken are not timed as a head: nobody reads on until then.
-    fn received(&self) {
+    /// Bytes have come. Those that come before an answer is taken are not timed as a head until then: nobody reads on.
+    fn received(&self, bytes: &[u8]) {
         self.0.send_if_modified(|now| {
-            let is_first = !now.is_asked && now.answer.is_none() && now.head_until.is_none();
+            for byte in bytes.iter().filter(|byte| **byte != b'\r') {
+                now.tail = [now.tail[1], *byte];
+            }
+            let is_first = now.is_idle() && now.head_until.is_none();
             if is_first {
                 now.head_until = Some(Instant::now() + HEAD);
             }
@@ -73,7 +104,9 @@ impl Sending {
 
     /// A head is whole.
     pub(super) fn asked(&self) {
-        self.0.send_modify(|now| (now.head_until, now.is_asked) = (None, true));
+        self.0.send_modify(|now| {
+            (now.head_until, now.is_asked, now.has_asked, now.gives_way) = (None, true, true, false);
+        });
     }
 
     /// An answer begins; its time is part of that of the one before if the client has not taken that yet.
@@ -87,22 +120,46 @@ impl Sending {
         answer.map(|body| Sent { body, sending: self })
     }
 
-    /// The buffers of the connection are empty.
-    fn flushed(&self) {
-        self.0.send_if_modified(|now| now.answer.take_if(|answer| answer.is_whole).is_some());
+    /// The buffers of the connection are empty. Of the next head something may be there already.
+    pub(super) fn flushed(&self) {
+        self.0.send_if_modified(|now| {
+            let is_taken = now.answer.take_if(|answer| answer.is_whole).is_some();
+            if is_taken {
+                now.since = Instant::now();
+                now.head_until = (!now.is_asked && now.tail != *b"\n\n").then(|| now.since + HEAD);
+            }
+            is_taken
+        });
     }
 
-    /// Waits until a client has taken too long.
-    pub(super) async fn is_overdue(&self) {
+    /// Whether it has been asked for anything, and since when it waits for its client; `None` while it does not.
+    pub(super) fn idle(&self) -> Option<(bool, Instant)> {
+        let now = self.0.borrow();
+        (now.is_idle() && !now.gives_way).then_some((now.has_asked, now.since))
+    }
+
+    /// Ends the connection, unless its client asks first.
+    pub(super) fn give_way(&self) {
+        self.0.send_modify(|now| now.gives_way = true);
+    }
+
+    /// Waits until a client has taken too long, or has to give way.
+    pub(super) async fn is_over(&self) -> Over {
         let mut now = self.0.subscribe();
         loop {
-            let until = now.borrow_and_update().until();
+            let until = {
+                let now = now.borrow_and_update();
+                if now.gives_way && now.is_idle() {
+                    return Over::GivesWay;
+                }
+                now.until()
+            };
             // The sender is there as long as this is.
             match until {
                 None => _ = now.changed().await,
                 Some(until) => {
                     if timeout_at(until, now.changed()).await.is_err() {
-                        return;
+                        return Over::Overdue;
                     }
                 }
             }
@@ -170,8 +227,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let (own, before) = (self.get_mut(), buffer.filled().len());
         let read = Pin::new(&mut own.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            own.sending.received();
+        if let Some(bytes @ [_, ..]) = buffer.filled().get(before..) {
+            own.sending.received(bytes);
         }
         read
     }
@@ -258,23 +315,45 @@ mod tests {
     async fn a_head_has_a_deadline_from_its_first_byte_on() {
         let sending = Arc::new(Sending::new());
         let first = until(&sending).unwrap();
-        sending.received();
+        sending.received(b"x");
         assert_eq!(until(&sending), Some(first));
         sending.asked();
         // The head of a request that comes before the answer is not looked at yet.
-        sending.received();
+        sending.received(b"x");
         assert_eq!(until(&sending), None);
         let answer = Arc::clone(&sending).begin(Response::default());
         let of_answer = until(&sending).unwrap();
-        sending.received();
+        sending.received(b"x");
         drop(answer);
         assert_eq!(until(&sending), Some(of_answer));
         sending.flushed();
-        assert_eq!(until(&sending), None, "it is idle");
-        sending.received();
         let second = until(&sending).unwrap();
-        assert!(second >= first);
-        sending.received();
+        assert!(second >= first, "what came before is the beginning of a head");
+        sending.received(b"\r\n\r\n");
         assert_eq!(until(&sending), Some(second));
+        sending.asked();
+        drop(Arc::clone(&sending).begin(Response::default()));
+        sending.flushed();
+        assert_eq!(until(&sending), None, "it is idle");
+        sending.received(b"x");
+        assert!(until(&sending).unwrap() >= second);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_head_is_known_however_it_comes() {
+        for (parts, is_whole) in [
+            ([b"x\r\n\r\n".as_slice(), b"", b""], true),
+            ([b"x\r\n", b"\r", b"\n"], true),
+            ([b"x\n", b"\n", b""], true),
+            ([b"x\r\n\r\nGET", b" /", b""], false),
+            ([b"x\r\n\r\n", b"G", b""], false),
+            ([b"x\r\n\r\n", b"GET / HTTP/1.1\r", b"\n"], false),
+        ] {
+            let sending = asked();
+            parts.iter().for_each(|part| sending.received(part));
+            drop(Arc::clone(&sending).begin(Response::default()));
+            sending.flushed();
+            assert_eq!(until(&sending).is_none(), is_whole, "{parts:?}");
+        }
     }
 }

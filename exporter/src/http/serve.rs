@@ -15,13 +15,14 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
-use super::sending::{Sending, Watched};
+use super::crowd::Crowd;
+use super::sending::{Over, Sending, Watched};
 use crate::web::Web;
 
 /// A connection that is kept open is closed when no whole head of a request has come for so long; one that has begun has less time
@@ -39,37 +40,36 @@ const MAX_BUFFER: usize = 32 << 10;
 /// How long answers that have begun may take after the end was asked for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Answers until the sender of `stopped` is gone; requests that have begun are finished. While `connections` has no room, who comes
-/// waits for a connection to end, whichever listener has it.
+/// Answers until the sender of `stopped` is gone; requests that have begun are finished. While there is no room in `crowd`, a connection
+/// that waits for its client gives way to who comes, whichever listener has it.
 pub async fn answer(
     listener: Listener,
     pages: Router,
     web: Arc<Web>,
-    connections: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     mut stopped: watch::Receiver<()>,
 ) {
     let graceful = GracefulShutdown::new();
     loop {
-        let room = Arc::clone(&connections);
         let next = async {
-            // The semaphore is never closed.
-            let permit = room.acquire_owned().await.ok();
-            (permit, listener.accept().await)
+            let stream = listener.accept().await?;
+            Ok::<_, io::Error>((stream, Arc::clone(&crowd).enter().await))
         };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             next = next => next,
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok(stream) => {
+            Ok((stream, seat)) => {
                 // Who can open a socket in the file system is on this machine.
                 let tls = if listener.is_tcp() { web.tls() } else { None };
                 let (pages, watcher) = (pages.clone(), graceful.watcher());
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, tls, pages, watcher).await {
+                    let sending = Arc::clone(&seat.sending);
+                    if let Err(error) = converse(stream, tls, pages, watcher, sending).await {
                         tracing::debug!(error = format!("{error:#}"), "a connection ended");
                     }
-                    drop(permit);
+                    drop(seat);
                 });
             }
             Err(error) => {
@@ -103,11 +103,29 @@ impl Listener {
     }
 }
 
+/// The life of one connection.
 async fn converse(
     stream: Pin<Box<dyn Stream>>,
     tls: Option<Arc<ServerConfig>>,
     pages: Router,
     watcher: Watcher,
+    sending: Arc<Sending>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = serve(stream, tls, pages, watcher, Arc::clone(&sending)) => ended,
+        over = sending.is_over() => match over {
+            Over::Overdue => bail!("its client takes too long for a head or an answer"),
+            Over::GivesWay => bail!("its client asks for nothing, and another needs its room"),
+        },
+    }
+}
+
+async fn serve(
+    stream: Pin<Box<dyn Stream>>,
+    tls: Option<Arc<ServerConfig>>,
+    pages: Router,
+    watcher: Watcher,
+    sending: Arc<Sending>,
 ) -> anyhow::Result<()> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
@@ -116,12 +134,11 @@ async fn converse(
         None => stream,
         Some(tls) => Box::pin(timeout(STALLED, TlsAcceptor::from(tls).accept(stream)).await??),
     };
-    let sending = Arc::new(Sending::new());
     let stream = Watched::new(stream, Arc::clone(&sending));
-    let (pages, own) = (TowerToHyperService::new(pages), Arc::clone(&sending));
+    let pages = TowerToHyperService::new(pages);
     let service = service_fn(move |request| {
-        own.asked();
-        let (answer, sending) = (pages.call(request), Arc::clone(&own));
+        sending.asked();
+        let (answer, sending) = (pages.call(request), Arc::clone(&sending));
         async move { Ok::<_, Infallible>(sending.begin(answer.await?)) }
     });
     let connection = http1::Builder::new()
@@ -129,10 +146,7 @@ async fn converse(
         .header_read_timeout(NEXT_REQUEST)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        ended = watcher.watch(connection) => Ok(ended?),
-        () = sending.is_overdue() => bail!("its client takes too long for a head or an answer"),
-    }
+    Ok(watcher.watch(connection).await?)
 }
 
 #[cfg(test)]
@@ -150,7 +164,13 @@ mod tests {
         let (client, server) = tokio::io::duplex(MAX_BUFFER);
         let pages = Router::new().route("/", get(async || "here"));
         let graceful = GracefulShutdown::new();
-        let server = tokio::spawn(converse(Box::pin(server), None, pages, graceful.watcher()));
+        let server = tokio::spawn(converse(
+            Box::pin(server),
+            None,
+            pages,
+            graceful.watcher(),
+            Arc::new(Sending::new()),
+        ));
         (client, server, graceful)
     }
 
@@ -200,5 +220,17 @@ mod tests {
         let (_client, server, _graceful) = connection();
         sleep(Duration::from_secs(31)).await;
         assert!(server.await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_behind_another_has_as_little_time() {
+        let (mut client, server, _graceful) = connection();
+        client.write_all(&[REQUEST, &REQUEST[..9]].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            assert!(client.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        sleep(Duration::from_secs(31)).await;
+        assert!(server.is_finished());
     }
 }
