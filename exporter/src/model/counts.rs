@@ -29,7 +29,7 @@ impl Place {
 }
 
 /// A value per counter; `None` where no program feeds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sums(Vec<Option<u64>>);
 
 impl Sums {
@@ -52,6 +52,16 @@ impl Sums {
                 *sum.get_or_insert(0) += value;
             }
         }
+    }
+
+    /// Adds what was counted since these.
+    pub(crate) fn add_since(&mut self, before: &Self, counts: &Counts, place: Place) {
+        let mut now = Self::zero(counts);
+        now.add(counts, place);
+        for (value, before) in now.0.iter_mut().zip(&before.0) {
+            *value = value.map(|value| value.saturating_sub(before.unwrap_or(0)));
+        }
+        self.merge(&now);
     }
 
     /// As many, all 0.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Lost, Names, Place};
+use podproof_ebpf::counters::Counts;
+
+use super::{Lost, Names, Place, Sums};
 use crate::cgroups::FileCounters;
 
 /// One cgroup, and the series that it counts for.
@@ -17,6 +19,8 @@ pub(crate) struct Member {
     pub(super) pod_uid: String,
     /// A newer pod has its names.
     pub(crate) is_displaced: bool,
+    /// What it had counted when it lost them, which was shown under them; empty if it never had them, and `None` until it is known.
+    pub(super) before: Option<Sums>,
     /// These are ids, shown since nothing better was known.
     pub(crate) is_provisional: bool,
     /// Since boot.
@@ -39,6 +43,7 @@ impl Member {
             names: None,
             pod_uid: String::new(),
             is_displaced: false,
+            before: None,
             is_provisional: false,
             seen_at: now,
             is_top: false,
@@ -56,8 +61,18 @@ impl Member {
     }
 
     /// It counts for nobody from here on.
-    pub(super) fn displace(&mut self) {
+    pub(super) fn displace(&mut self, was_shown: bool) {
         (self.names, self.is_displaced) = (None, true);
+        self.before = (!was_shown).then(Sums::default);
+    }
+
+    /// Adds what of its counts is nobody's.
+    pub(super) fn add_lost(&self, counts: &Counts, sums: &mut Sums) {
+        match &self.before {
+            Some(before) => sums.add_since(before, counts, self.place),
+            None if self.is_displaced => {}
+            None => sums.add(counts, Place::Below),
+        }
     }
 
     /// Its path while it is there.

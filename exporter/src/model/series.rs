@@ -190,10 +190,10 @@ impl Model {
         let before = self.leave(id);
         if let Some(member) = self.members.get_mut(&id) {
             member.pod_uid.clone_from(&owner.pod_uid);
-            if self.has_newer(&owner) {
-                self.displace(id, before);
-                return;
-            }
+        }
+        if self.has_newer(&owner) {
+            self.members.entry(id).and_modify(|member| member.displace(was_shown));
+            return;
         }
         if !was_shown && self.is_over(&owner, is_top) {
             self.tally.n_limited += u64::from(is_top);
@@ -215,7 +215,7 @@ impl Model {
             let earlier = std::mem::replace(series, Series::new(owner.clone()));
             for id in &earlier.members {
                 let Some(member) = self.members.get_mut(id) else { continue };
-                member.displace();
+                member.displace(true);
                 if earlier.owner.role == Role::Pod {
                     // Its files have those of its containers.
                     (member.files, member.is_top) = (FileCounters::default(), false);
@@ -243,13 +243,14 @@ impl Model {
         other.is_some_and(|uid| *uid != owner.pod_uid && birth(&owner.pod_uid) < birth(uid))
     }
 
-    /// Makes a cgroup count for nobody, with what had ended under its ids.
-    fn displace(&mut self, id: u64, before: Option<Series>) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.displace();
-        }
-        if let Some(sums) = before.and_then(|before| before.base) {
-            self.nobody.entry(Lost::NoCgroup).or_insert_with(|| sums.zeroed()).merge(&sums);
+    /// Remembers what those have counted that lost their names to a newer pod: that is no event of nobody, as it was shown.
+    pub(crate) fn settle(&mut self, snapshot: &Snapshot) {
+        for (id, member) in self.members.iter_mut().filter(|(_, member)| member.is_displaced) {
+            if let Some(counts) = snapshot.cgroups.get(id).filter(|_| member.before.is_none()) {
+                let mut before = Sums::zero(counts);
+                before.add(counts, member.place);
+                member.before = Some(before);
+            }
         }
     }
 
@@ -294,7 +295,7 @@ impl Model {
         let Some(series) = series else {
             if let Some(last) = last {
                 let reason = member.lost().unwrap_or(Lost::NoMetadata);
-                self.nobody.entry(reason).or_insert_with(|| Sums::zero(last)).add(last, member.place);
+                member.add_lost(last, self.nobody.entry(reason).or_insert_with(|| Sums::zero(last)));
             }
             return;
         };
@@ -354,13 +355,15 @@ impl Model {
         Some((member.names.as_ref()?, member.place))
     }
 
-    /// What belongs to no series: of cgroups that were gone before anybody could tell whose they were, and of an earlier pod.
+    /// What belongs to no series: of cgroups that were gone before anybody could tell whose they were, and of an earlier pod since it lost
+    /// its names.
     pub(crate) fn nobody(&self, reason: Lost, snapshot: &Snapshot) -> Sums {
         let mut sums = self.nobody.get(&reason).cloned().unwrap_or_else(|| Sums::zero(&snapshot.rest));
         for (id, counts) in &snapshot.cgroups {
             let is_kept = || self.ended.values().any(|ended| ended.members.contains(id));
-            if self.members.get(id).and_then(Member::lost) == Some(reason) && !is_kept() {
-                sums.add(counts, Place::Below);
+            let member = self.members.get(id).filter(|member| member.lost() == Some(reason));
+            if let Some(member) = member.filter(|_| !is_kept()) {
+                member.add_lost(counts, &mut sums);
             }
         }
         sums

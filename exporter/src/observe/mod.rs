@@ -221,6 +221,9 @@ impl Observer {
         let state = &mut *guard;
         self.update(state, &mut parts);
         let snapshot = parts.take(Part::Counters, || Ok(self.tracer.counters()?));
+        if let Some(snapshot) = &snapshot {
+            state.model.settle(snapshot);
+        }
         parts.take(Part::Files, || self.read_files(&mut state.model));
         let all = parts.take(Part::Zombies, || self.zombies(state));
         let flag_sets = parts.take(Part::FlagSets, || Ok(self.tracer.flag_sets()?));

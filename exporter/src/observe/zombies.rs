@@ -20,6 +20,8 @@ pub(super) struct Old {
     cgroup: PathBuf,
     /// The id of that cgroup, which it keeps when its directory is removed.
     cgroup_id: Option<u64>,
+    /// While that is not known, as its directory was removed before: the nearest one around it that is there.
+    around: Option<u64>,
     parent_tgid: u32,
     parent: ZombieParent,
     /// When it was found: when it ended is known to nobody.
@@ -34,7 +36,16 @@ impl Old {
     #[cfg(test)]
     pub(super) fn of_tgid(tgid: i32) -> Self {
         let (cgroup, parent) = (PathBuf::new(), ZombieParent::Other);
-        Self { tgid, start_time: 0, cgroup, cgroup_id: None, parent_tgid: 1, parent, since_ns: 0 }
+        Self {
+            tgid,
+            start_time: 0,
+            cgroup,
+            cgroup_id: None,
+            around: None,
+            parent_tgid: 1,
+            parent,
+            since_ns: 0,
+        }
     }
 
     /// Takes over who should reap it: a parent that ends hands it on.
@@ -49,7 +60,7 @@ impl Old {
         ZombieView {
             tgid: self.tgid(),
             since_ns: self.since_ns,
-            cgroup_id: self.cgroup_id.unwrap_or(0),
+            cgroup_id: self.cgroup_id.or(self.around).unwrap_or(0),
             parent_tgid: self.parent_tgid,
             parent: self.parent,
         }
@@ -86,6 +97,7 @@ fn old(process: &Process, since_ns: u64) -> ProcResult<Option<Old>> {
         tgid: stat.pid,
         start_time: stat.starttime,
         cgroup_id: None,
+        around: None,
         parent_tgid: stat.ppid.cast_unsigned(),
         parent: parent(stat.ppid, &cgroup),
         cgroup,
@@ -114,10 +126,13 @@ fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
     }
 }
 
-/// Finds the cgroups that are not found yet. `ids` are those that there are by path, and `root` is that of the cgroup namespace.
+/// Finds the cgroups that are not found yet, or what is there around them. `ids` are those that there are by path, and `root` is that of
+/// the cgroup namespace.
 pub(super) fn place(old: &mut [Old], ids: &BTreeMap<PathBuf, u64>, root: &Path) {
     for zombie in old.iter_mut().filter(|zombie| zombie.cgroup_id.is_none()) {
-        zombie.cgroup_id = below_mount(root, &zombie.cgroup).and_then(|path| ids.get(&path)).copied();
+        let Some(path) = below_mount(root, &zombie.cgroup) else { continue };
+        zombie.cgroup_id = ids.get(&path).copied();
+        zombie.around = path.ancestors().skip(1).find_map(|path| ids.get(path)).copied();
     }
 }
 
@@ -183,13 +198,18 @@ mod tests {
     #[test]
     fn a_zombie_stays_in_a_cgroup_that_was_removed() {
         let (mut child, mut found) = ended();
+        found[0].cgroup = "pod/inner".into();
         let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
         let mut placed = |ids: &BTreeMap<PathBuf, u64>, root: &str| {
             place(&mut found, ids, Path::new(root));
             still(&mut found).unwrap()[0].cgroup_id
         };
         assert_eq!(placed(&BTreeMap::new(), ""), 0);
-        assert_eq!(placed(&ids, "inner"), 0);
+        assert_eq!(placed(&ids, "elsewhere"), 0);
+        // It was removed before.
+        let around = BTreeMap::from([(PathBuf::new(), 1), ("pod".into(), 2)]);
+        assert_eq!(placed(&around, ""), 2);
+        assert_eq!(placed(&BTreeMap::from([(PathBuf::new(), 1)]), ""), 1);
         assert_eq!(placed(&ids, ""), 7);
         assert_eq!(placed(&BTreeMap::new(), ""), 7);
         // Another of the same path is another.

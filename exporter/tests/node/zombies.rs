@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     ("zombies::one_that_is_handed_on_is_of_the_new_parent", handed_on),
     ("zombies::an_older_one_that_is_handed_on_is_of_the_new_parent", older_handed_on),
     ("zombies::an_older_one_outlives_its_cgroup", older_outlives_its_cgroup),
+    ("zombies::one_without_a_cgroup_is_of_what_is_around", older_than_the_end_of_its_cgroup),
 ];
 
 /// A program that never reaps, and has a zombie.
@@ -114,4 +115,20 @@ fn older_outlives_its_cgroup() -> Res<()> {
     let reaped = exporter.scrape()?;
     expect(&zombies, reaped.get(&zombies).copied(), Some(0.0))?;
     expect(&reaps, reaped.get(&reaps).copied(), Some(1.0))
+}
+
+/// Its cgroup is removed before anybody looks, and nothing but the host's is around it.
+fn older_than_the_end_of_its_cgroup() -> Res<()> {
+    let container = Container::new("c".repeat(64))?;
+    let mut child = shell(&container.path, "exit 0").spawn()?;
+    until_zombie(&child)?;
+    container.remove()?;
+    let exporter = Exporter::start(&[])?;
+    let of_host = |parent: &str| {
+        format!("podproof_zombie_processes{{namespace=\"\",pod=\"\",container=\"\",parent=\"{parent}\"}}")
+    };
+    let zombies = of_host("other");
+    expect(&zombies, exporter.scrape()?.get(&zombies).copied(), Some(1.0))?;
+    child.wait()?;
+    expect(&zombies, exporter.scrape()?.get(&zombies).copied(), Some(0.0))
 }
