@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::spec::{ContainerKind, ContainerSpec, PodSpec, Resources};
+use crate::spec::{ContainerKind, ContainerSpec, PodSpec, Resources, at_one_time};
 
 /// Length of a CPU period in microseconds.
 const PERIOD_US: u64 = 100_000;
@@ -82,7 +82,7 @@ pub fn oom_score_adj(spec: &PodSpec, container: &ContainerSpec, node_memory_byte
 /// What each container gets of the memory that the pod requests beyond what its containers do, in bytes. As the kubelet has it, init
 /// containers count as the others (KEP-2837, "OOM Score Adjustment"; `remainingPodMemReqPerContainer`).
 fn unclaimed_share(spec: &PodSpec) -> u64 {
-    let together = at_one_time(spec, |resources| resources.memory_request_bytes).unwrap_or(0);
+    let together = at_one_time(&spec.containers, |resources| resources.memory_request_bytes).unwrap_or(0);
     let unclaimed = spec.resources.memory_request_bytes.unwrap_or(0).saturating_sub(together);
     unclaimed / u64::try_from(spec.containers.len().max(1)).unwrap_or(u64::MAX)
 }
@@ -114,7 +114,7 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
         if needs_all && spec.containers.iter().any(|container| get(&container.resources).is_none()) {
             return None;
         }
-        at_one_time(spec, get)
+        at_one_time(&spec.containers, get)
     };
     Resources {
         cpu_request_milli: total(|r| r.cpu_request_milli, false),
@@ -122,24 +122,6 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
         memory_request_bytes: total(|r| r.memory_request_bytes, false),
         memory_limit_bytes: total(|r| r.memory_limit_bytes, true),
     }
-}
-
-/// What the containers have together at most at one time; `None` when none has any.
-///
-/// Sidecars run beside all that comes after them; other init containers run alone, so that only the largest counts.
-fn at_one_time(spec: &PodSpec, get: fn(&Resources) -> Option<u64>) -> Option<u64> {
-    let values = spec.containers.iter().map(|container| get(&container.resources));
-    values.clone().flatten().next()?;
-    let (mut sidecars, mut peak, mut main) = (0_u64, 0_u64, 0_u64);
-    for (container, value) in spec.containers.iter().zip(values) {
-        let value = value.unwrap_or(0);
-        match container.kind {
-            ContainerKind::Sidecar => sidecars = sidecars.saturating_add(value),
-            ContainerKind::Init => peak = peak.max(sidecars.saturating_add(value)),
-            ContainerKind::Main => main = main.saturating_add(value),
-        }
-    }
-    Some(peak.max(sidecars.saturating_add(main)))
 }
 
 fn settings(resources: &Resources, has_swap_max: bool) -> Value {

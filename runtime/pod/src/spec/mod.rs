@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Offence, SpecError};
 pub use parse::{MAX_BYTES, parse};
+pub(crate) use resources::at_one_time;
 
 /// A pod as its manifest describes it, checked and complete: every default of the API is filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,7 +63,7 @@ pub(super) fn read_pod(
                      unit: &str,
                      pod: Amounts,
                      of: fn(&Resources) -> (Option<u64>, Option<u64>)| {
-        let together = aggregate(containers, |resources| of(resources).0);
+        let together = at_one_time(containers, |resources| of(resources).0);
         // A pod without any amount has none of this resource.
         if pod.request.is_none() && pod.limit.is_none() {
             return None;
@@ -100,20 +100,24 @@ pub(super) fn read_pod(
     }
 }
 
-/// What the containers need at most at one time: sidecars with all main containers, or an init container with the sidecars
-/// before it.
-fn aggregate(containers: &[ContainerSpec], of: impl Fn(&Resources) -> Option<u64>) -> Option<u64> {
-    let (mut main, mut sidecars, mut starting) = (0_u64, 0_u64, 0_u64);
+/// What the containers have together at most at one time; `None` when none has any.
+///
+/// Sidecars run beside all that comes after them; other init containers run alone, so that only the largest counts.
+pub(crate) fn at_one_time(
+    containers: &[ContainerSpec],
+    of: impl Fn(&Resources) -> Option<u64>,
+) -> Option<u64> {
+    let (mut main, mut sidecars, mut peak) = (0_u64, 0_u64, 0_u64);
     for container in containers {
         let amount = of(&container.resources).unwrap_or(0);
         match container.kind {
             ContainerKind::Main => main = main.saturating_add(amount),
             ContainerKind::Sidecar => sidecars = sidecars.saturating_add(amount),
-            ContainerKind::Init => starting = starting.max(sidecars.saturating_add(amount)),
+            ContainerKind::Init => peak = peak.max(sidecars.saturating_add(amount)),
         }
     }
     let is_any = containers.iter().any(|container| of(&container.resources).is_some());
-    is_any.then(|| main.saturating_add(sidecars).max(starting))
+    is_any.then(|| peak.max(sidecars.saturating_add(main)))
 }
 
 fn amounts(resources: Option<ResourceRequirements>, at: &str, offences: &mut Offences) -> (Amounts, Amounts) {
