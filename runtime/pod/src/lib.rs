@@ -10,6 +10,7 @@
 pub mod cli;
 pub mod command;
 pub mod control;
+mod descriptor;
 pub mod image;
 pub mod logs;
 pub mod machine;

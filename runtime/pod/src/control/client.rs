@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use super::{Reply, Request, SOCKET};
+use crate::descriptor::fd_path;
 use crate::state::PodDir;
 use crate::status::PodStatus;
 
@@ -65,8 +65,7 @@ pub fn call(pod: &PodDir, request: &Request) -> Result<PodStatus, ClientError> {
 fn exchange(pod: &PodDir, request: &Request) -> io::Result<Vec<u8>> {
     // Through the open directory: a socket address has room for 107 bytes only.
     let directory = File::open(pod.path())?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = UnixStream::connect(fd_path(&directory).join(SOCKET))?;
     let mut text = serde_json::to_vec(request)?;
     text.push(b'\n');
     // A supervisor that refuses a connection answers before it is asked, and closes it.

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+
+use crate::descriptor::fd_path;
 
 /// Opens for reading what an `O_PATH` descriptor stands for; `None` when it is no regular file.
 ///
@@ -16,7 +17,7 @@ pub(super) fn open(found: OwnedFd) -> io::Result<Option<File>> {
         return Ok(None);
     }
     // The link of the descriptor leads to the very file that was looked at.
-    File::open(PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()))).map(Some)
+    File::open(fd_path(&found)).map(Some)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The output of one run of a container, on its way to the log.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use nix::errno::Errno;
@@ -8,6 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2, read};
 
+use crate::descriptor::fd_path;
 use crate::logs::{LogWriter, Stream};
 
 /// Both pipes, and where they lead.
@@ -81,8 +82,7 @@ impl Output {
 /// writes after the supervisor's death has the pipe's buffer, and then waits; it gets no SIGPIPE (pipe(7), fifo(7)).
 fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    let path = format!("/proc/self/fd/{}", write.as_raw_fd());
-    let both = open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    let both = open(&fd_path(&write), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok((read, both))
 }
 

@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat, mkdirat, umask};
 use nix::unistd::{chdir, fchdir};
 
+use crate::descriptor::{FDS, fd_path};
 use crate::plan::Places;
 use crate::plan::cgroup::pod_resources;
 use crate::spec::{ContainerSpec, HostPathKind, PodSpec, VolumeSource, VolumeSpec};
@@ -225,9 +226,6 @@ pub(super) fn detach_root(bundle: &Path) {
     detach(&root_of(bundle));
 }
 
-/// Where this process finds its descriptors.
-const FDS: &str = "/proc/self/fd";
-
 /// What mount(2) takes of options, its final NUL included: one page. It cuts the rest off and tells nobody.
 const DATA_MAX: usize = 4096;
 
@@ -334,10 +332,6 @@ pub(super) fn detach(target: &Path) {
 fn open_directory(path: &Path) -> Result<OwnedFd> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("open {}", path.display()))
-}
-
-fn fd_path(fd: &OwnedFd) -> PathBuf {
-    Path::new(FDS).join(fd.as_raw_fd().to_string())
 }
 
 fn tmpfs(path: &Path, size_bytes: u64, mode: u32) -> Result<()> {

@@ -1,13 +1,14 @@
 //! The supervisor's side of [`crate::control`].
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use anyhow::{Context, Result};
 use nix::poll::PollFlags;
 
 use crate::control::{REQUEST_MAX, Reply, Request, SOCKET};
+use crate::descriptor::fd_path;
 use crate::state::PodDir;
 
 /// Connections at one time. Of more, the oldest that has not asked for anything is closed.
@@ -42,8 +43,7 @@ impl Server {
     pub(super) fn open(pod: &PodDir) -> Result<Self> {
         // Through the open directory: a socket address has room for 107 bytes only.
         let directory = std::fs::File::open(pod.path()).context("open the pod's directory")?;
-        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
-        let listener = UnixListener::bind(path)
+        let listener = UnixListener::bind(fd_path(&directory).join(SOCKET))
             .with_context(|| format!("make the socket {}", pod.socket().display()))?;
         listener.set_nonblocking(true).context("make the socket not block")?;
         let spare = listener.as_fd().try_clone_to_owned().context("keep a descriptor for bad times")?;

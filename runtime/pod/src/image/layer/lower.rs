@@ -10,7 +10,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use runtime::sys::xattr;
 
-use super::{open_directory, path_of};
+use super::open_directory;
+use crate::descriptor::fd_path;
 
 /// Attribute of a directory that hides those of the same name below (overlayfs, "whiteouts and opaque directories").
 pub(super) const OPAQUE: &std::ffi::CStr = c"trusted.overlay.opaque";
@@ -82,7 +83,7 @@ fn step(
 
 /// True for a directory that hides those below.
 pub(in super::super) fn is_opaque(dir: impl AsFd) -> bool {
-    xattr::get(&path_of(dir), OPAQUE).is_some_and(|value| value == b"y")
+    xattr::get(&fd_path(dir), OPAQUE).is_some_and(|value| value == b"y")
 }
 
 /// The type of a file.

@@ -21,8 +21,7 @@ mod whiteouts;
 mod write;
 
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -157,9 +156,4 @@ fn open_directory<P: NixPath + ?Sized>(dir: impl AsFd, path: &P) -> Result<Owned
     } else {
         open_at(dir, path, flags, Mode::empty())
     }
-}
-
-/// The path that leads to an open file and to nothing else, for calls that take no descriptor.
-fn path_of(file: impl AsFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }

@@ -8,7 +8,8 @@ use runtime::sys::xattr;
 
 use super::lower::{OPAQUE, kind};
 use super::tree::{Tree, look};
-use super::{Trouble, failed, path_of, write};
+use super::{Trouble, failed, write};
+use crate::descriptor::fd_path;
 
 impl Tree<'_> {
     /// Writes what was noted while the archive was read. Only here is known what the layer itself has.
@@ -31,7 +32,7 @@ impl Tree<'_> {
 
     fn make_opaque(&self, path: &Path) -> Result<(), Trouble> {
         let dir = self.at(path.to_owned())?.dir;
-        xattr::set(&path_of(&dir), OPAQUE, b"y").map_err(failed("set trusted.overlay.opaque"))
+        xattr::set(&fd_path(&dir), OPAQUE, b"y").map_err(failed("set trusted.overlay.opaque"))
     }
 
     fn white_out(&mut self, path: &Path) -> Result<(), Trouble> {

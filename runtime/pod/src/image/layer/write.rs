@@ -17,7 +17,8 @@ use runtime::sys::xattr;
 
 use super::super::members::{Attributes, Device, Member, MemberKind, Members, Segment, Source, shown};
 use super::tree::Place;
-use super::{Trouble, failed, open_at, path_of};
+use super::{Trouble, failed, open_at};
+use crate::descriptor::fd_path;
 
 /// Makes an entry that is no directory and no hard link, where nothing is.
 pub(super) fn entry<S: Source>(
@@ -127,7 +128,7 @@ fn attributes(file: BorrowedFd<'_>, of: &Attributes, is_file: bool) -> Result<()
         let name = CString::new(name.as_slice()).map_err(|_nul| {
             Trouble::Refused(format!("an extended attribute whose name {} contains a NUL", shown(name)))
         })?;
-        match xattr::set(&path_of(file), &name, value) {
+        match xattr::set(&fd_path(file), &name, value) {
             // tmpfs has none of these before Linux 6.6; containerd leaves them out there, too.
             Err(Errno::EOPNOTSUPP) if name.as_bytes().starts_with(b"user.") => {}
             result => result.map_err(failed("set an extended attribute"))?,
