@@ -6,18 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::NixPath;
-use nix::dir::{Dir, OwningIter};
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::descriptor::{OpenDirectory, open_directory};
+
 /// How many directories of a tree are open at one time, with two descriptors each. What is deeper is moved up.
 const DEPTH_MAX: usize = 64;
-
-/// How a directory is opened, and nothing that leads to one.
-const DIRECTORY: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Removes what is at a path, with all that is in it. Nothing there is no error.
 ///
@@ -47,7 +45,7 @@ pub fn remove<P: NixPath + ?Sized>(dir: BorrowedFd<'_>, name: &P) -> Result<(), 
 ///
 /// # Errors
 /// The first failure.
-pub fn empty(top: Dir) -> Result<(), Errno> {
+pub fn empty(top: OwnedFd) -> Result<(), Errno> {
     let mut emptying = Emptying::new(top)?;
     while !emptying.go_on(usize::MAX)? {}
     Ok(())
@@ -66,7 +64,7 @@ impl Emptying {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn new(top: Dir) -> Result<Self, Errno> {
+    pub fn new(top: OwnedFd) -> Result<Self, Errno> {
         Ok(Self { levels: vec![Level::new(top, CString::default())?], n_moved: 0 })
     }
 
@@ -75,7 +73,7 @@ impl Emptying {
     /// # Errors
     /// It is no directory, or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, Errno> {
-        Self::new(Dir::open(path, DIRECTORY, Mode::empty())?)
+        Self::new(open_directory(AT_FDCWD, path)?)
     }
 
     /// Goes on for so many steps at most, one for each name in a directory and one for its end; true when nothing is left.
@@ -86,7 +84,7 @@ impl Emptying {
         for _step in 0..n_steps {
             let depth = self.levels.len();
             let Some(level) = self.levels.last_mut() else { return Ok(true) };
-            let Some(entry) = level.entries.next() else {
+            let Some(entry) = level.directory.entries.next() else {
                 self.leave()?;
                 continue;
             };
@@ -140,8 +138,7 @@ impl Emptying {
 /// A directory that is being emptied.
 #[derive(Debug)]
 struct Level {
-    directory: OwnedFd,
-    entries: OwningIter,
+    directory: OpenDirectory,
     /// In the level above.
     name: CString,
     /// Something was found since the reading began.
@@ -149,15 +146,12 @@ struct Level {
 }
 
 impl Level {
-    fn new(directory: Dir, name: CString) -> Result<Self, Errno> {
-        // The iterator that owns its directory lends no descriptor; the other one begins anew each time.
-        let own = directory.as_fd().try_clone_to_owned();
-        let own = own.map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
-        Ok(Self { directory: own, entries: directory.into_iter(), name, has_changed: false })
+    fn new(directory: OwnedFd, name: CString) -> Result<Self, Errno> {
+        Ok(Self { directory: OpenDirectory::new(directory)?, name, has_changed: false })
     }
 
     fn read_again(&mut self) -> Result<(), Errno> {
-        self.entries = Dir::openat(&self.directory, c".", DIRECTORY, Mode::empty())?.into_iter();
+        self.directory.read_again()?;
         self.has_changed = false;
         Ok(())
     }
@@ -179,13 +173,13 @@ fn move_up<P: NixPath + ?Sized>(
 }
 
 /// Removes what is no directory; opens what is one.
-fn unlink<P: NixPath + ?Sized>(dir: BorrowedFd<'_>, name: &P) -> Result<Option<Dir>, Errno> {
+fn unlink<P: NixPath + ?Sized>(dir: BorrowedFd<'_>, name: &P) -> Result<Option<OwnedFd>, Errno> {
     match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::EISDIR) => {}
         Err(Errno::ENOENT) => return Ok(None),
         result => return result.map(|()| None),
     }
-    Dir::openat(dir, name, DIRECTORY, Mode::empty()).map(Some)
+    open_directory(dir, name).map(Some)
 }
 
 #[cfg(test)]

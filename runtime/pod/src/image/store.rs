@@ -12,9 +12,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
 use oci_spec::image::{Descriptor, Digest, ImageConfiguration, ImageManifest};
@@ -269,7 +268,7 @@ fn lock(complete: &Path, unfinished: &Path) -> Result<Option<File>, ImageError> 
 /// Removes all that is in a directory.
 fn clean(directory: &File, path: &Path) -> Result<(), ImageError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let emptied = Dir::openat(directory, ".", flags, Mode::empty()).and_then(layer::empty);
+    let emptied = openat(directory, ".", flags, Mode::empty()).and_then(layer::empty);
     emptied.map_err(ImageError::errno("empty", path))
 }
 

@@ -188,9 +188,8 @@ fn open_below(path: &Path, below: &Path) -> Result<OwnedFd> {
 /// Where a path inside of a directory leads without links, from there; `EXDEV` when that is elsewhere. Links lead where they do on the
 /// node, as for the kubelet.
 fn as_the_node_sees(top: &Path, below: &Path) -> Result<PathBuf, Errno> {
-    let real = |path: &Path| {
-        fs::canonicalize(path).map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))
-    };
+    let real =
+        |path: &Path| fs::canonicalize(path).map_err(|error| Errno::try_from(error).unwrap_or(Errno::EINVAL));
     let found = real(&top.join(below))?;
     let rest = found.strip_prefix(real(top)?).map_err(|_outside| Errno::EXDEV)?;
     // The directory itself has no name in itself.

@@ -4,14 +4,14 @@
 //! By descriptors, so no path is too long and no link is followed, whenever a container puts it there. Mount points are
 //! crossed: no container can mount there, and a subvolume, which anybody may make, would be left out with them.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::NixPath;
-use nix::dir::{Dir, OwningIter};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::fstatat;
+
+use crate::descriptor::{OpenDirectory, open_directory};
 
 /// Bytes in a block of stat(2).
 const BLOCK: u64 = 512;
@@ -48,7 +48,7 @@ pub(super) struct Walk {
 impl Walk {
     /// Begins.
     pub(super) fn open(path: &Path) -> Self {
-        let top = open_below(AT_FDCWD, path).ok().and_then(Level::new);
+        let top = open_directory(AT_FDCWD, path).ok().and_then(Level::new);
         Self { levels: top.into_iter().collect(), bytes: 0 }
     }
 
@@ -62,7 +62,7 @@ impl Walk {
         for _step in 0..n_steps {
             let depth = self.levels.len();
             let Some(level) = self.levels.last_mut() else { return Progress::Finished };
-            match level.entries.next() {
+            match level.directory.entries.next() {
                 Some(Ok(entry)) if [c".", c".."].contains(&entry.file_name()) => {}
                 Some(Ok(entry)) => {
                     let (bytes, below) = level.look_at(entry.file_name());
@@ -90,8 +90,7 @@ impl Walk {
 /// A directory that is being read.
 #[derive(Debug)]
 struct Level {
-    directory: OwnedFd,
-    entries: OwningIter,
+    directory: OpenDirectory,
     /// The directory in it that was found last, to be read once there is another or the end.
     waiting: Option<OwnedFd>,
 }
@@ -99,9 +98,7 @@ struct Level {
 impl Level {
     /// One that can be read.
     fn new(directory: OwnedFd) -> Option<Self> {
-        // The iterator that owns its directory lends no descriptor; the other one begins anew each time.
-        let entries = Dir::from_fd(directory.try_clone().ok()?).ok()?.into_iter();
-        Some(Self { directory, entries, waiting: None })
+        Some(Self { directory: OpenDirectory::new(directory).ok()?, waiting: None })
     }
 
     /// The bytes of what has this name, and the directory that it is.
@@ -112,15 +109,9 @@ impl Level {
         // What the division loses is less than the names take. The links of a directory are those below it.
         let n_names = if is_directory { 1 } else { stat.st_nlink.max(1) };
         // It may be something else by now.
-        let below = is_directory.then(|| open_below(&self.directory, name).ok()).flatten();
+        let below = is_directory.then(|| open_directory(&self.directory, name).ok()).flatten();
         (bytes / n_names, below)
     }
-}
-
-/// Opens a directory, and nothing that is or leads to something else.
-fn open_below<P: NixPath + ?Sized>(directory: impl AsFd, name: &P) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(directory, name, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -131,7 +122,9 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
     use std::path::PathBuf;
 
-    use nix::sys::stat::mkdirat;
+    use nix::errno::Errno;
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::{Mode, mkdirat};
     use proptest::prelude::*;
 
     use super::*;
@@ -163,15 +156,15 @@ mod tests {
 
     /// A descriptor of a directory deep below another. Each on the way has these ones in it, and the first to be read leads on.
     fn deepen(top: &Path, depth: usize, names: &[&str]) -> OwnedFd {
-        let mut at = open_below(AT_FDCWD, top).unwrap();
+        let mut at = open_directory(AT_FDCWD, top).unwrap();
         for _level in 0..depth {
             for name in names {
                 mkdirat(&at, *name, Mode::S_IRWXU).unwrap();
             }
-            let entries = Dir::from_fd(at.try_clone().unwrap()).unwrap().into_iter();
-            let mut found = entries.map(|entry| entry.unwrap().file_name().to_owned());
+            let directory = OpenDirectory::new(at.try_clone().unwrap()).unwrap();
+            let mut found = directory.entries.map(|entry| entry.unwrap().file_name().to_owned());
             let first = found.find(|name| ![c".", c".."].contains(&name.as_c_str())).unwrap();
-            at = open_below(&at, first.as_c_str()).unwrap();
+            at = open_directory(&at, first.as_c_str()).unwrap();
         }
         at
     }
@@ -219,8 +212,8 @@ mod tests {
         assert_eq!(walk.go_on(ALL), Progress::Finished);
         assert!(walk.bytes() < 100_000, "{} bytes", walk.bytes());
         // As when a directory was there a moment ago.
-        let directory = open_below(AT_FDCWD, &top).unwrap();
-        assert_eq!(open_below(&directory, "link").unwrap_err(), Errno::ENOTDIR);
+        let directory = open_directory(AT_FDCWD, &top).unwrap();
+        assert_eq!(open_directory(&directory, "link").unwrap_err(), Errno::ENOTDIR);
         assert_eq!(Walk::open(&top.join("link")).go_on(ALL), Progress::Finished);
     }
 
