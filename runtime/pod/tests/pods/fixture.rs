@@ -22,13 +22,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again and again, until it is so.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> Result<bool, Failed>) -> Result<(), Failed> {
+    poll(|| Ok(if is_so()? { Ok(()) } else { Err(format!("waited for {what} in vain")) }))
+}
+
+/// Tries again and again, until there is something; each attempt that finds nothing tells what is said when it is the last.
+fn poll<T>(mut attempt: impl FnMut() -> Result<Result<T, String>, Failed>) -> Result<T, Failed> {
     let deadline = Instant::now() + DEADLINE;
-    while !is_so()? {
-        if Instant::now() > deadline {
-            return fail(format!("waited for {what} in vain"));
+    loop {
+        match attempt()? {
+            Ok(found) => return Ok(found),
+            Err(message) if Instant::now() > deadline => return fail(message),
+            Err(_) => {}
         }
     }
-    Ok(())
 }
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -207,16 +213,11 @@ impl Cell {
         what: &str,
         is_so: impl Fn(&Value) -> bool,
     ) -> Result<Value, Failed> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        poll(|| {
             let document = self.inspect(pod)?;
-            if is_so(&document) {
-                return Ok(document);
-            }
-            if Instant::now() > deadline {
-                return fail(format!("pod {pod} was never {what}: {document}"));
-            }
-        }
+            let is_so = is_so(&document);
+            Ok(if is_so { Ok(document) } else { Err(format!("pod {pod} was never {what}: {document}")) })
+        })
     }
 
     /// The output of a container so far.
@@ -226,17 +227,13 @@ impl Cell {
 
     /// Waits for a line in the output of a container.
     pub(crate) fn until_logged(&self, pod: &str, container: &str, line: &str) -> Result<(), Failed> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        poll(|| {
             let output = self.call(&["logs", pod, "-c", container])?;
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            if text.lines().any(|have| have == line) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return fail(format!("container {container} of pod {pod} never wrote {line:?}: {text:?}"));
-            }
-        }
+            let text = String::from_utf8_lossy(&output.stdout);
+            let is_there = text.lines().any(|have| have == line);
+            let message = || format!("container {container} of pod {pod} never wrote {line:?}: {text:?}");
+            Ok(is_there.then_some(()).ok_or_else(message))
+        })
     }
 
     /// Removes pods, and checks that nothing is left.
@@ -247,16 +244,11 @@ impl Cell {
 
     /// Checks that nothing is there that was not there before.
     pub(crate) fn expect_clean(&self) -> Result<(), Failed> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        poll(|| {
             let now = self.snapshot()?;
-            if now == self.before {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return fail(format!("left behind: {now:?}\nbefore: {:?}", self.before));
-            }
-        }
+            let message = || format!("left behind: {now:?}\nbefore: {:?}", self.before);
+            Ok((now == self.before).then_some(()).ok_or_else(message))
+        })
     }
 
     fn snapshot(&self) -> Result<Snapshot, Failed> {
