@@ -4,6 +4,8 @@
 
 #[path = "../support/promtool.rs"]
 mod check_metrics;
+#[path = "../support/expect.rs"]
+mod expect;
 mod kubernetes;
 mod metrics;
 mod promql;
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use expect::expect;
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
@@ -43,11 +47,6 @@ fn dir() -> PathBuf {
 fn text(name: &str) -> Res<String> {
     let path = dir().join(name);
     fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-/// Fails unless the two are the same.
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Res<()> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: found {found:?}, wanted {wanted:?}").into()) }
 }
 
 /// Fails with all offences, if there are any.

@@ -8,6 +8,8 @@ mod check;
 mod churn;
 mod container;
 mod debug;
+#[path = "../support/expect.rs"]
+mod expect;
 mod exporter;
 mod full;
 mod hostile;
@@ -36,6 +38,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use expect::expect;
 use support::Res;
 
 fn main() -> ExitCode {
@@ -94,9 +97,4 @@ fn missing() -> Option<&'static str> {
         return Some("needs PODRT_POD and PODRT_PAUSE; runs in a VM by `cargo xtask test`");
     }
     None
-}
-
-/// Fails unless the two are the same.
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Res<()> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: found {found:?}, wanted {wanted:?}").into()) }
 }

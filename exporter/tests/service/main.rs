@@ -3,6 +3,8 @@
 //! It changes the whole machine, so it runs in a VM only: `cargo xtask test --full` boots an image with systemd as PID 1 and has the
 //! exporter where the unit wants it; `PODPROOF_TEST_SYSTEMD` says so.
 
+#[path = "../support/expect.rs"]
+mod expect;
 mod readme;
 #[path = "../support/mod.rs"]
 #[expect(
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use expect::expect;
 use support::Res;
 
 /// A test and its name.

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::support::{self, samples, until};
-use crate::{Case, Res};
+use crate::{Case, Res, expect};
 
 const SERVICE: &str = include_str!("../../deploy/podproof-exporter.service");
 const SOCKET: &str = include_str!("../../deploy/podproof-exporter.socket");
@@ -220,8 +220,4 @@ pub(crate) fn systemctl(arguments: &[&str]) -> Res<()> {
 pub(crate) fn journal(unit: &str) -> Res<String> {
     let output = Command::new("journalctl").args(["--no-pager", "--lines", "20", "--unit", unit]).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Res<()> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: {found:?} instead of {wanted:?}").into()) }
 }
