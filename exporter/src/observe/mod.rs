@@ -110,6 +110,7 @@ struct State {
     is_full: bool,
     /// It was told that some are not counted.
     has_warned: bool,
+    /// It was told that what is below some cgroup is not seen.
     has_warned_of_hidden: bool,
     uncounted: Uncounted,
     /// A cgroup waits for its names.

@@ -288,17 +288,21 @@ fn mount_overlay(root: &Path, data: &str) -> Result<(), Errno> {
     mount(Some("overlay"), root, Some("overlay"), MsFlags::empty(), Some(data))
 }
 
+/// Where the writable layers of a container are.
+fn scratch_of(bundle: &Path) -> PathBuf {
+    bundle.join("scratch")
+}
+
 fn layer_of(bundle: &Path, run: u32) -> PathBuf {
-    bundle.join("scratch").join(run.to_string())
+    scratch_of(bundle).join(run.to_string())
 }
 
 /// The writable layers of a container but that of this run.
 pub(super) fn other_layers(bundle: &Path, run: u32) -> Result<Vec<PathBuf>> {
-    let own = layer_of(bundle, run);
-    let scratch = own.parent().unwrap_or(bundle);
+    let (scratch, own) = (scratch_of(bundle), layer_of(bundle, run));
     let named = || format!("list {}", scratch.display());
     let mut others = Vec::new();
-    for entry in fs::read_dir(scratch).with_context(named)? {
+    for entry in fs::read_dir(&scratch).with_context(named)? {
         let path = entry.with_context(named)?.path();
         if path != own {
             others.push(path);
