@@ -101,11 +101,9 @@ fn program(context: &Context, series: &str, name: &str, path: &Path) -> Result<T
 
 /// A machine whose command is this test program, beside all that test programs need.
 pub(super) fn machine(context: &Context, series: &str, name: &str, path: &Path) -> Result<Vm> {
-    let guest = format!("/bin/{name}");
-    let mut rootfs = Rootfs::new();
+    let mut machine = plain(context, series, Rootfs::new(), name, path)?;
+    let rootfs = &mut machine.rootfs;
     rootfs
-        .busybox(&context.tools.tool(Tool::Busybox)?.path)?
-        .program(&guest, path, &[])?
         .program("/bin/podrt", &context.built.podrt, &[])?
         .program("/bin/podrt-pod", &context.built.podrt_pod, &[])?
         .program("/bin/pause", &context.built.pause, &[])?;
@@ -114,12 +112,10 @@ pub(super) fn machine(context: &Context, series: &str, name: &str, path: &Path) 
         rootfs.program("/bin/podproof-witness", &context.built.witness, &[])?;
         rootfs.program("/bin/podproof-saboteur", &context.built.saboteur, &[])?;
     }
-    let kernel = vm::kernel(series, &context.tools)?;
-    let mut command = vec![guest];
     if name == EXPORTER && !context.is_full && SERIES.last() != Some(&series) {
-        command.extend(NOT_OF_THE_KERNEL.iter().flat_map(|part| ["--skip".to_owned(), (*part).to_owned()]));
+        let skipped = NOT_OF_THE_KERNEL.iter().flat_map(|part| ["--skip".to_owned(), (*part).to_owned()]);
+        machine.argv.extend(skipped);
     }
-    let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, command, &vm::work_dir());
     // Loading the probes takes seconds here.
     let extent = if context.is_full { "PODPROOF_TEST_FULL" } else { "PODPROOF_TEST_SHORT" };
     machine.env = vec![("PODRT".to_owned(), "/bin/podrt".to_owned()), (extent.to_owned(), "1".to_owned())];
@@ -130,6 +126,15 @@ pub(super) fn machine(context: &Context, series: &str, name: &str, path: &Path) 
     machine.modules.extend(vm_images::POD_MODULES.map(str::to_owned));
     machine.env.push((host::LOGGING_VAR.to_owned(), "1".to_owned()));
     machine.deadlines.command = Some(Duration::from_secs(900));
+    Ok(machine)
+}
+
+/// A machine whose command is this test program, with busybox beside it in this root file system.
+fn plain(context: &Context, series: &str, mut rootfs: Rootfs, name: &str, path: &Path) -> Result<Vm> {
+    let guest = format!("/bin/{name}");
+    rootfs.busybox(&context.tools.tool(Tool::Busybox)?.path)?.program(&guest, path, &[])?;
+    let kernel = vm::kernel(series, &context.tools)?;
+    let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
     machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
     Ok(machine)
 }
@@ -170,15 +175,8 @@ pub(crate) fn engines(context: &Context) -> Result<Tally> {
     let mut total = Tally::default();
     for series in SERIES.iter().rev().take(if context.is_full { SERIES.len() } else { 1 }) {
         for engine in [Engine::Podman, Engine::Containerd] {
-            let guest = format!("/bin/{name}");
-            let mut rootfs = engine.rootfs();
-            rootfs.busybox(&context.tools.tool(Tool::Busybox)?.path)?.program(&guest, path, &[])?.program(
-                "/bin/podrt",
-                &context.built.podrt,
-                &[],
-            )?;
-            let kernel = vm::kernel(series, &context.tools)?;
-            let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
+            let mut machine = plain(context, series, engine.rootfs(), name, path)?;
+            machine.rootfs.program("/bin/podrt", &context.built.podrt, &[])?;
             engine.boot(&mut machine, &context.tools)?;
             machine.env = vec![
                 ("PODRT".to_owned(), "/bin/podrt".to_owned()),
@@ -205,24 +203,19 @@ pub(crate) fn service(context: &Context) -> Result<Tally> {
     let archive = dist::tarball(&context.built)?;
     let in_guest = Path::new("/root").join(archive.file_name().context("an archive without a name")?);
     for series in SERIES {
-        let guest = format!("/bin/{name}");
-        let mut rootfs = Rootfs::over_image();
-        rootfs
-            .busybox(&context.tools.tool(Tool::Busybox)?.path)?
-            .program(&guest, path, &[])?
+        let mut machine = plain(context, series, Rootfs::over_image(), name, path)?;
+        machine
+            .rootfs
             .program("/usr/local/bin/podproof-exporter", &context.built.exporter, &[])?
             .file(&in_guest.to_string_lossy(), &archive)?
             // Nobody is there to be asked at a first boot, nor logs in.
             .content("/etc/machine-id", format!("{:032x}\n", 1), 0o444)
             .symlink("/etc/systemd/system/default.target", "/lib/systemd/system/basic.target");
-        let kernel = vm::kernel(series, &context.tools)?;
-        let mut machine = Vm::new(kernel, rootfs, &context.built.vm_init, vec![guest], &vm::work_dir());
         machine.disk = Some(systemd.tool(Tool::Systemd)?.path.clone());
         machine.memory_mib = 2048;
         machine.service_manager = Some("/lib/systemd/systemd".to_owned());
         machine.env = vec![("PODPROOF_TEST_SYSTEMD".to_owned(), "1".to_owned())];
         machine.deadlines.command = Some(Duration::from_secs(900));
-        machine.log_path = vm::work_dir().join(format!("{name}-{series}.log"));
         total.add(&tests(&machine, name, series)?);
     }
     Ok(total)
