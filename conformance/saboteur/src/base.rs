@@ -1,10 +1,14 @@
 //! The good runtime below a defect.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::{getpid, getppid};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -39,6 +43,7 @@ impl Base {
     fn command(&self, call: &Call) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&call.arguments);
+        die_together(&mut command);
         command
     }
 
@@ -74,6 +79,22 @@ impl Base {
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         command.output().with_context(|| format!("run {}", self.path.display()))
     }
+}
+
+/// Who kills the saboteur means the runtime that it is for: both end at once, as one process would (prctl(2), `PR_SET_PDEATHSIG`).
+#[expect(
+    unsafe_code,
+    reason = "what runs between fork and exec must be async-signal-safe; both are system calls only"
+)]
+fn die_together(command: &mut Command) {
+    let saboteur = getpid();
+    let tie = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // It may have ended before.
+        if getppid() == saboteur { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(tie) };
 }
 
 /// Gives SIGCHLD its default action; whether it was ignored before.
