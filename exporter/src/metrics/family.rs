@@ -1,9 +1,10 @@
 //! A metric by name, and the sheet on which a scrape collects samples.
 
 use std::collections::HashMap;
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 use super::collector::{Collector, Collectors};
+use crate::model::Names;
 
 /// What a sample is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) struct Sheet {
     blocks: Vec<Block>,
     /// Where the block of a family is, by the address of the family.
     places: HashMap<usize, usize>,
+    /// The block that was written last: a sample is mostly of the same family as the one before, or of the next one.
+    last: usize,
 }
 
 /// All samples of a family.
@@ -56,6 +59,16 @@ const PART: usize = 64 << 10;
 /// Room for the last line of a part.
 const LINE: usize = 1 << 10;
 
+/// The labels that every sample of a container begins with.
+pub(super) const CONTAINER_LABELS: [&str; 3] = ["namespace", "pod", "container"];
+
+/// The sheet, for one container: the names that all of its samples have are made text once.
+#[derive(Debug)]
+pub(crate) struct ContainerSheet<'a> {
+    sheet: &'a mut Sheet,
+    common: String,
+}
+
 /// Buckets of a histogram, not cumulative yet.
 pub(crate) struct Distribution<'a> {
     /// Upper bounds; the last of `counts` is above all.
@@ -67,39 +80,35 @@ pub(crate) struct Distribution<'a> {
 impl Sheet {
     /// Takes samples of these collectors, and leaves others out.
     pub(crate) fn new(wanted: Collectors) -> Self {
-        Self { wanted, blocks: Vec::new(), places: HashMap::new() }
+        Self { wanted, blocks: Vec::new(), places: HashMap::new(), last: 0 }
+    }
+
+    /// Takes the samples of one container.
+    pub(crate) fn of(&mut self, names: &Names) -> ContainerSheet<'_> {
+        let mut common = String::with_capacity(LINE);
+        for (name, value) in CONTAINER_LABELS.iter().zip(names.labels()) {
+            pair(name, value, &mut common);
+        }
+        ContainerSheet { sheet: self, common }
     }
 
     /// Adds a sample of a counter or a gauge. `labels` are values, as many as the family has names.
     pub(crate) fn set(&mut self, family: &'static Family, labels: &[&str], value: f64) {
         if let Some(block) = self.block(family) {
-            block.sample("", labels, None, value);
+            block.sample(&Labels { common: "", own: labels }, Value::Number(value));
         }
     }
 
     /// Adds a count. Prometheus takes it for a float, exact up to 2^53.
     pub(crate) fn count(&mut self, family: &'static Family, labels: &[&str], value: u64) {
         if let Some(block) = self.block(family) {
-            block.sample("", labels, None, value);
+            block.sample(&Labels { common: "", own: labels }, Value::Count(value));
         }
     }
 
     /// Adds a number of things.
     pub(crate) fn size(&mut self, family: &'static Family, labels: &[&str], value: usize) {
         self.count(family, labels, u64::try_from(value).unwrap_or(u64::MAX));
-    }
-
-    pub(crate) fn histogram(&mut self, family: &'static Family, labels: &[&str], shown: &Distribution<'_>) {
-        let Some(block) = self.block(family) else { return };
-        let mut below = 0;
-        for (bound, count) in shown.bounds.iter().zip(shown.counts) {
-            below += count;
-            block.sample("_bucket", labels, Some(&bound.to_string()), below);
-        }
-        let all: u64 = shown.counts.iter().sum();
-        block.sample("_bucket", labels, Some("+Inf"), all);
-        block.sample("_sum", labels, None, shown.sum);
-        block.sample("_count", labels, None, all);
     }
 
     /// All families by their names, in parts that follow each other.
@@ -127,35 +136,115 @@ impl Sheet {
         if !self.wanted.has(family.collector) {
             return None;
         }
+        let is_here =
+            |place: &usize| self.blocks.get(*place).is_some_and(|block| std::ptr::eq(block.family, family));
+        if let Some(place) = [self.last, self.last + 1].into_iter().find(is_here) {
+            self.last = place;
+            return self.blocks.get_mut(place);
+        }
         let next = self.blocks.len();
         let place = *self.places.entry(std::ptr::from_ref(family).addr()).or_insert(next);
         if place == next {
             self.blocks.push(Block { family, full: Vec::new(), text: String::new(), n_series: 0 });
         }
+        self.last = place;
         self.blocks.get_mut(place)
     }
 }
 
+impl ContainerSheet<'_> {
+    /// Adds a sample of a counter or a gauge. `own` are values of the labels that the family has after those of every container.
+    pub(crate) fn set(&mut self, family: &'static Family, own: &[&str], value: f64) {
+        if let Some(block) = self.sheet.block(family) {
+            block.sample(&Labels { common: &self.common, own }, Value::Number(value));
+        }
+    }
+
+    /// Adds a count.
+    pub(crate) fn count(&mut self, family: &'static Family, own: &[&str], value: u64) {
+        if let Some(block) = self.sheet.block(family) {
+            block.sample(&Labels { common: &self.common, own }, Value::Count(value));
+        }
+    }
+
+    /// Adds a number of things.
+    pub(crate) fn size(&mut self, family: &'static Family, own: &[&str], value: usize) {
+        self.count(family, own, u64::try_from(value).unwrap_or(u64::MAX));
+    }
+
+    /// Adds a histogram.
+    pub(crate) fn histogram(&mut self, family: &'static Family, own: &[&str], shown: &Distribution<'_>) {
+        let Some(block) = self.sheet.block(family) else { return };
+        let labels = Labels { common: &self.common, own };
+        let mut below = 0;
+        for (bound, count) in shown.bounds.iter().zip(shown.counts) {
+            below += count;
+            block.bucket(&labels, Some(*bound), below);
+        }
+        let all: u64 = shown.counts.iter().sum();
+        block.bucket(&labels, None, all);
+        block.line("_sum", &labels, None, Value::Number(shown.sum));
+        block.line("_count", &labels, None, Value::Count(all));
+    }
+}
+
+/// The labels of a sample.
+struct Labels<'a> {
+    /// Pairs of a container's names as they stand in the text; empty for what is of no container.
+    common: &'a str,
+    /// Values of the family's other labels.
+    own: &'a [&'a str],
+}
+
+/// What a sample says.
+#[derive(Clone, Copy)]
+enum Value {
+    Count(u64),
+    Number(f64),
+}
+
 impl Block {
+    fn sample(&mut self, labels: &Labels<'_>, value: Value) {
+        self.line("", labels, None, value);
+    }
+
+    /// A bucket of a histogram; the last one, above all bounds, has none.
+    fn bucket(&mut self, labels: &Labels<'_>, bound: Option<f64>, value: u64) {
+        match bound {
+            Some(bound) => self.line("_bucket", labels, Some(&bound.to_string()), Value::Count(value)),
+            None => self.line("_bucket", labels, Some("+Inf"), Value::Count(value)),
+        }
+    }
+
     /// A line. `le` is the bound of a bucket.
-    fn sample(&mut self, suffix: &str, labels: &[&str], le: Option<&str>, value: impl Display) {
+    fn line(&mut self, suffix: &str, labels: &Labels<'_>, le: Option<&str>, value: Value) {
         let Self { family, full, text, n_series } = self;
+        let n_common = if labels.common.is_empty() { 0 } else { CONTAINER_LABELS.len() };
         // Whoever calls gives the same number each time, so that no node can make the difference.
-        assert_eq!(family.labels.len(), labels.len(), "labels of {}", family.name);
+        assert_eq!(family.labels.len(), n_common + labels.own.len(), "labels of {}", family.name);
         text.push_str(family.name);
         text.push_str(suffix);
-        let pairs = family.labels.iter().zip(labels).chain(le.as_ref().map(|le| (&"le", le)));
-        let mut before = '{';
-        for (name, value) in pairs {
-            text.push(before);
-            text.push_str(name);
-            text.push_str("=\"");
-            escape(value, text);
-            text.push('"');
-            before = ',';
+        let begin = text.len();
+        text.push_str(labels.common);
+        for (name, value) in family.labels.iter().skip(n_common).zip(labels.own) {
+            pair(name, value, text);
         }
-        let end = if before == ',' { "}" } else { "" };
-        let _infallible = writeln!(text, "{end} {value}");
+        if let Some(le) = le {
+            pair("le", le, text);
+        }
+        if text.len() > begin {
+            // Each pair has a comma before it.
+            text.replace_range(begin..=begin, "{");
+            text.push('}');
+        }
+        text.push(' ');
+        match value {
+            // As most are.
+            Value::Count(0) => text.push('0'),
+            Value::Count(value) => _ = write!(text, "{value}"),
+            Value::Number(value) => _ = write!(text, "{value}"),
+        }
+        text.push('\n');
         *n_series += 1;
         if text.len() >= PART {
             // The line that fills it is there as a whole.
@@ -164,10 +253,20 @@ impl Block {
     }
 }
 
+/// Appends a label after a comma.
+fn pair(name: &str, value: &str, text: &mut String) {
+    text.push(',');
+    text.push_str(name);
+    text.push_str("=\"");
+    escape(value, text);
+    text.push('"');
+}
+
 /// Appends a label's value as the text format has it.
 fn escape(value: &str, text: &mut String) {
+    let is_special = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\n');
     let mut rest = value;
-    while let Some(at) = rest.find(['\\', '"', '\n']) {
+    while let Some(at) = rest.as_bytes().iter().position(is_special) {
         text.push_str(&rest[..at]);
         text.push_str(match rest.as_bytes()[at] {
             b'\n' => "\\n",
@@ -188,33 +287,55 @@ pub(crate) fn as_f64(value: u64) -> f64 {
 mod tests {
     use super::*;
 
-    static SIZES: Family = family("sizes", Kind::Histogram, Collector::ZombieHistogram, "Sizes of pods");
-    static FORKS: Family = family("forks_total", Kind::Counter, Collector::Forks, "Forks");
-
-    const fn family(name: &'static str, kind: Kind, collector: Collector, help: &'static str) -> Family {
-        Family { name, kind, collector, labels: &["pod"], help }
+    const fn family(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> Family {
+        let collector = match kind {
+            Kind::Histogram => Collector::ZombieHistogram,
+            _ => Collector::Forks,
+        };
+        Family { name, kind, collector, labels, help: "Help" }
     }
+
+    static SIZES: Family = family("sizes", Kind::Histogram, &CONTAINER_LABELS);
+    static FORKS: Family = family("forks_total", Kind::Counter, &["namespace", "pod", "container", "kind"]);
+    static NODE: Family = family("node_total", Kind::Counter, &[]);
+    static AGES: Family = family("age_seconds", Kind::Gauge, &["a", "b"]);
 
     #[test]
     fn samples_become_text() {
         let fill = |wanted| {
             let mut sheet = Sheet::new(wanted);
-            sheet.count(&FORKS, &["a\"\n\\b"], 3);
-            let shown = Distribution { bounds: &[1.0, 2.0], counts: &[4, 1, 2], sum: 9.5 };
-            sheet.histogram(&SIZES, &["p"], &shown);
+            let mut first = sheet.of(&Names::new("", "a\"\n\\b", ""));
+            first.count(&FORKS, &["thread"], 3);
+            first.count(&FORKS, &["\""], 0);
+            let shown = Distribution { bounds: &[1.0, 2.5], counts: &[4, 1, 2], sum: 9.5 };
+            sheet.of(&Names::new("n", "p", "c")).histogram(&SIZES, &[], &shown);
+            sheet.count(&NODE, &[], u64::MAX);
+            sheet.set(&AGES, &["x", "y"], 0.25);
             sheet
         };
         assert_eq!(fill(Collectors::NONE).n_series(), 0);
-        assert_eq!(fill(Collectors::NONE.with(Collector::Forks)).n_series(), 1);
+        assert_eq!(fill(Collectors::NONE.with(Collector::Forks)).n_series(), 4);
         let sheet = fill(Collectors::ALL);
-        assert_eq!(sheet.n_series(), 6);
+        assert_eq!(sheet.n_series(), 9);
         let text: String = sheet.into_parts().collect();
-        assert_eq!(
-            text,
-            "# HELP forks_total Forks\n# TYPE forks_total counter\nforks_total{pod=\"a\\\"\\n\\\\b\"} 3\n\
-             # HELP sizes Sizes of pods\n# TYPE sizes histogram\nsizes_bucket{pod=\"p\",le=\"1\"} 4\n\
-             sizes_bucket{pod=\"p\",le=\"2\"} 5\nsizes_bucket{pod=\"p\",le=\"+Inf\"} 7\nsizes_sum{pod=\"p\"} 9.5\n\
-             sizes_count{pod=\"p\"} 7\n"
-        );
+        let expected = r#"# HELP age_seconds Help
+# TYPE age_seconds gauge
+age_seconds{a="x",b="y"} 0.25
+# HELP forks_total Help
+# TYPE forks_total counter
+forks_total{namespace="",pod="a\"\n\\b",container="",kind="thread"} 3
+forks_total{namespace="",pod="a\"\n\\b",container="",kind="\""} 0
+# HELP node_total Help
+# TYPE node_total counter
+node_total 18446744073709551615
+# HELP sizes Help
+# TYPE sizes histogram
+sizes_bucket{namespace="n",pod="p",container="c",le="1"} 4
+sizes_bucket{namespace="n",pod="p",container="c",le="2.5"} 5
+sizes_bucket{namespace="n",pod="p",container="c",le="+Inf"} 7
+sizes_sum{namespace="n",pod="p",container="c"} 9.5
+sizes_count{namespace="n",pod="p",container="c"} 7
+"#;
+        assert_eq!(text, expected);
     }
 }

@@ -5,9 +5,9 @@ use podproof_ebpf::counters::{Counter as C, FlagSet};
 
 use super::Choice;
 use super::catalogue as all;
-use super::family::{Distribution, Family, Sheet, as_f64};
+use super::family::{ContainerSheet, Distribution, Family, Sheet, as_f64};
 use super::namespaces::NamespaceType;
-use crate::model::{Names, Sums};
+use crate::model::Sums;
 
 /// A sample: the sum of these counters, under these values of the family's own labels.
 struct Line {
@@ -237,44 +237,39 @@ pub(super) fn max_samples(choice: &Choice) -> usize {
 }
 
 /// All samples of a container that the kernel counts; `types` of namespaces by themselves.
-pub(super) fn of_container(sheet: &mut Sheet, names: &Names, sums: &Sums, types: &[NamespaceType]) {
-    let common = names.labels();
+pub(super) fn of_container(sheet: &mut ContainerSheet<'_>, sums: &Sums, types: &[NamespaceType]) {
     for line in LINES {
         if let Some(value) = sums.of(line.counters) {
-            sheet.count(line.family, &[&common, line.labels].concat(), value);
+            sheet.count(line.family, line.labels, value);
         }
     }
-    of_namespaces(sheet, &common, sums, types);
+    of_namespaces(sheet, sums, types);
     for line in RARE {
         if let Some(value) = sums.of(line.counters).filter(|value| *value > 0) {
-            sheet.count(line.family, &[&common, line.labels].concat(), value);
+            sheet.count(line.family, line.labels, value);
         }
     }
     for Times { family, bounds, buckets, sum_ns } in HISTOGRAMS {
         let buckets: Option<Vec<u64>> = buckets.iter().map(|counter| sums.of(&[*counter])).collect();
         if let (Some(counts), Some(ns)) = (buckets, sums.of(&[*sum_ns])) {
-            sheet.histogram(
-                family,
-                &common,
-                &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 },
-            );
+            sheet.histogram(family, &[], &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 });
         }
     }
 }
 
 /// The types that are shown by themselves, and the sum of the others.
-fn of_namespaces(sheet: &mut Sheet, common: &[&str], sums: &Sums, types: &[NamespaceType]) {
+fn of_namespaces(sheet: &mut ContainerSheet<'_>, sums: &Sums, types: &[NamespaceType]) {
     for (family, label, counters) in BY_TYPE {
         let mut others = Vec::new();
         for (kind, counter) in NamespaceType::ALL.iter().zip(counters) {
             if !types.contains(kind) {
                 others.push(*counter);
             } else if let Some(value) = sums.of(&[*counter]) {
-                sheet.count(family, &[common, &[kind.label(), label]].concat(), value);
+                sheet.count(family, &[kind.label(), label], value);
             }
         }
         if let Some(value) = sums.of(&others).filter(|_| !others.is_empty()) {
-            sheet.count(family, &[common, &[NamespaceType::OTHER, label]].concat(), value);
+            sheet.count(family, &[NamespaceType::OTHER, label], value);
         }
     }
 }
@@ -311,6 +306,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::{Collector, Collectors};
+    use crate::model::Names;
 
     #[test]
     fn no_counter_is_forgotten_or_shown_twice() {
@@ -356,7 +352,8 @@ mod tests {
             Choice { collectors: Collectors::NONE.with(Collector::Zombies), ..all },
         ] {
             let mut sheet = Sheet::new(choice.collectors);
-            of_container(&mut sheet, &Names::default(), &Sums::from(&counts), &choice.namespace_types);
+            let sums = Sums::from(&counts);
+            of_container(&mut sheet.of(&Names::default()), &sums, &choice.namespace_types);
             assert_eq!(sheet.n_series(), max_samples(&choice), "{choice:?}");
         }
     }
@@ -367,7 +364,7 @@ mod tests {
         let counts: Counts = BY_TYPE[0].2.map(|counter| (counter, 0)).into_iter().chain(counted).collect();
         let shown = |types: &[NamespaceType]| {
             let mut sheet = Sheet::new(Collectors::ALL);
-            of_namespaces(&mut sheet, &["", "", "c"], &Sums::from(&counts), types);
+            of_namespaces(&mut sheet.of(&Names::new("", "", "c")), &Sums::from(&counts), types);
             let text: String = sheet.into_parts().collect();
             let sample = |line: &str| {
                 let kind = line.split("namespace_type=\"").nth(1)?.split('"').next()?;

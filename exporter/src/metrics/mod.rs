@@ -11,6 +11,7 @@ mod own;
 
 pub use catalogue::FAMILIES;
 pub use collector::{Collector, Collectors};
+use family::ContainerSheet;
 pub(crate) use family::Sheet;
 pub use family::{Family, Kind};
 pub(crate) use kernel::OOM_KILLS;
@@ -59,21 +60,22 @@ impl Choice {
 pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     let mut sheet = Sheet::new(choice.collectors);
     for (names, group) in groups(view) {
-        if let Some(sums) = group.sums(view) {
-            kernel::of_container(&mut sheet, &names, &sums, &choice.namespace_types);
-        }
-        if let Some(zombies) = group.zombies(view) {
-            of_zombies(&mut sheet, &names, &zombies);
-        }
         if view.is_current {
             of_processes(&mut sheet, view, &names, &group);
         }
+        let own = &mut sheet.of(&names);
+        if let Some(sums) = group.sums(view) {
+            kernel::of_container(own, &sums, &choice.namespace_types);
+        }
+        if let Some(zombies) = group.zombies(view) {
+            of_zombies(own, &zombies);
+        }
         if group.containers().next().is_some() {
-            files::of_container(&mut sheet, &names, &group.files(view));
+            files::of_container(own, &group.files(view));
         }
         // What has other names than its own is not one container.
         if let Some(series) = group.containers().find(|series| series.owner.names == *names) {
-            of_identity(&mut sheet, view, &names, series);
+            of_identity(own, view, series);
         }
     }
     if let Some(snapshot) = view.snapshot {
@@ -89,13 +91,12 @@ pub(crate) fn sheet(view: &View<'_>, choice: &Choice) -> Sheet {
     sheet
 }
 
-fn of_zombies(sheet: &mut Sheet, names: &Names, zombies: &Zombies) {
-    let common = names.labels();
+fn of_zombies(sheet: &mut ContainerSheet<'_>, zombies: &Zombies) {
     let by_parent = [("init", zombies.of_init), ("pause", zombies.of_pause), ("other", zombies.of_others)];
     for (parent, count) in by_parent {
-        sheet.count(&catalogue::ZOMBIE_PROCESSES, &[&common[..], &[parent]].concat(), count);
+        sheet.count(&catalogue::ZOMBIE_PROCESSES, &[parent], count);
     }
-    sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &common, zombies.oldest.as_secs_f64());
+    sheet.set(&catalogue::ZOMBIE_OLDEST_AGE_SECONDS, &[], zombies.oldest.as_secs_f64());
 }
 
 fn of_processes(sheet: &mut Sheet, view: &View<'_>, names: &Names, group: &Group<'_>) {
@@ -111,21 +112,20 @@ fn of_processes(sheet: &mut Sheet, view: &View<'_>, names: &Names, group: &Group
         all = all.zip(own).map(|(all, own)| all + own);
     }
     if let Some(all) = all {
-        sheet.size(&catalogue::PROCESSES, &names.labels(), all);
+        sheet.of(names).size(&catalogue::PROCESSES, &[], all);
     }
 }
 
 /// What only one container has.
-fn of_identity(sheet: &mut Sheet, view: &View<'_>, names: &Names, series: &Series) {
-    let common = names.labels();
+fn of_identity(sheet: &mut ContainerSheet<'_>, view: &View<'_>, series: &Series) {
     let owner = &series.owner;
     let identity =
         [&*owner.container_id, &owner.pod_uid, owner.role.label(), &owner.runtime, &owner.qos_class];
-    sheet.set(&catalogue::CONTAINER_INFO, &[&common[..], &identity].concat(), 1.0);
+    sheet.set(&catalogue::CONTAINER_INFO, &identity, 1.0);
     if let Some(at) = view.model.started_at(series) {
-        sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &common, at.as_secs_f64());
+        sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &[], at.as_secs_f64());
     }
-    files::of_limits(sheet, names, &view.gauges(series));
+    files::of_limits(sheet, &view.gauges(series));
 }
 
 #[cfg(test)]
