@@ -1,9 +1,15 @@
 //! What the controllers tell of one cgroup. A file that is not there means that its controller is off: not measured, which is
 //! not zero.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::read;
 
 use super::tree::{is_gone, is_hidden};
 
@@ -57,28 +63,32 @@ pub(crate) struct FileGauges {
     pub(crate) pids_limit: Option<u64>,
 }
 
+/// What the files of one cgroup say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) counters: FileCounters,
+    pub(crate) gauges: FileGauges,
+}
+
 /// `None` when the cgroup is gone.
 ///
 /// # Errors
 /// When a file that is there cannot be read.
-pub(crate) fn read_counters(cgroup: &Path) -> io::Result<Option<FileCounters>> {
-    let buffer = &mut Buffer::default();
-    let memory =
-        buffer.read(&cgroup.join("memory.events"))?.map(|text| pick(text, FileCounters::MEMORY_EVENTS));
-    let cpu = buffer.read(&cgroup.join("cpu.stat"))?;
-    let has_cpu = cpu.is_some();
+pub(crate) fn read_files(cgroup: &Path) -> io::Result<Option<Files>> {
+    // Looked up once: its path is the longest part of that of each file.
+    let directory = match open(cgroup, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(errno) => return absent(errno).map(|()| None),
+    };
+    let files = &mut Reader { directory, buffer: [0; 4096] };
+    let memory = files.read("memory.events")?.map(|text| pick(text, FileCounters::MEMORY_EVENTS));
     // Without the controller the file has usage only.
-    let cpu = cpu.filter(|text| text.contains("nr_periods ")).map(|text| pick(text, FileCounters::CPU));
-    let pids_limit_hits = buffer.read(&cgroup.join("pids.events"))?.map(|text| pick(text, ["max"])[0]);
-    // The kernel has the second for each but the root.
-    let is_there = has_cpu || cgroup.is_dir();
-    Ok(is_there.then_some(FileCounters { memory, cpu, pids_limit_hits }))
-}
-
-pub(crate) fn read_gauges(cgroup: &Path) -> FileGauges {
-    let buffer = &mut Buffer::default();
-    let mut number = |name: &str| buffer.read(&cgroup.join(name)).ok()??.trim().parse().ok();
-    FileGauges { pids: number("pids.current"), pids_limit: number("pids.max") }
+    let cpu = files.read("cpu.stat")?.filter(|text| text.contains("nr_periods "));
+    let cpu = cpu.map(|text| pick(text, FileCounters::CPU));
+    let pids_limit_hits = files.read("pids.events")?.map(|text| pick(text, ["max"])[0]);
+    let mut number = |name: &str| files.read(name).ok()??.trim().parse().ok();
+    let gauges = FileGauges { pids: number("pids.current"), pids_limit: number("pids.max") };
+    Ok(Some(Files { counters: FileCounters { memory, cpu, pids_limit_hits }, gauges }))
 }
 
 /// Processes in the cgroup itself; zombies are not listed there. `None` when it is gone or threaded.
@@ -87,25 +97,28 @@ pub(crate) fn processes(cgroup: &Path) -> Option<Vec<i32>> {
     text.lines().map(|line| line.parse().ok()).collect()
 }
 
-/// Room for a file of one page, which is what the kernel writes of a cgroup's values.
-struct Buffer([u8; 4096]);
+/// Reads files of a directory, each of which is one page at most: the kernel writes no more of a cgroup's values.
+struct Reader {
+    directory: OwnedFd,
+    buffer: [u8; 4096],
+}
 
-impl Default for Buffer {
-    fn default() -> Self {
-        Self([0; 4096])
+impl Reader {
+    /// Reads a file at once: there are thousands of them in a scrape, and to ask for a size or an end first doubles what each costs.
+    /// `None` when it is not there, or its owner hides it.
+    fn read(&mut self, name: &str) -> io::Result<Option<&str>> {
+        let file = openat(self.directory.as_fd(), name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        match file.and_then(|file| read(file, &mut self.buffer)) {
+            Ok(len) => Ok(self.buffer.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok())),
+            Err(errno) => absent(errno).map(|()| None),
+        }
     }
 }
 
-impl Buffer {
-    /// Reads a file at once: there are thousands of them in a scrape, and to ask for a size or an end first doubles what each costs.
-    /// `None` when it is not there, or its owner hides it.
-    fn read(&mut self, path: &Path) -> io::Result<Option<&str>> {
-        match File::open(path).and_then(|mut file| file.read(&mut self.0)) {
-            Ok(len) => Ok(self.0.get(..len).and_then(|bytes| std::str::from_utf8(bytes).ok())),
-            Err(error) if is_gone(&error) || is_hidden(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
+/// What is not there, or hidden, is no error.
+fn absent(errno: Errno) -> io::Result<()> {
+    let error = errno.into();
+    if is_gone(&error) || is_hidden(&error) { Ok(()) } else { Err(error) }
 }
 
 /// The values of these keys in a flat keyed file, which has a key and a number per line; 0 for a key that it has not.
@@ -133,11 +146,11 @@ mod tests {
         write("pids.current", "11\n");
         write("pids.max", "max\n");
         write("cgroup.procs", "1\n2\n3\n");
-        let counters = read_counters(dir.path()).unwrap().unwrap();
+        let Files { counters, gauges } = read_files(dir.path()).unwrap().unwrap();
         assert_eq!(counters.memory, Some([0, 3, 12, 2, 1, 0]));
         assert_eq!(counters.cpu, Some([7, 5, 1200]));
         assert_eq!(counters.pids_limit_hits, Some(4));
-        assert_eq!(read_gauges(dir.path()), FileGauges { pids: Some(11), pids_limit: None });
+        assert_eq!(gauges, FileGauges { pids: Some(11), pids_limit: None });
         assert_eq!(processes(dir.path()), Some(vec![1, 2, 3]));
     }
 
@@ -145,11 +158,11 @@ mod tests {
     fn without_controllers_nothing_is_measured() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cpu.stat"), "usage_usec 9\nuser_usec 1\n").unwrap();
-        assert_eq!(read_counters(dir.path()).unwrap(), Some(FileCounters::default()));
-        assert_eq!(read_counters(&dir.path().join("gone")).unwrap(), None);
+        assert_eq!(read_files(dir.path()).unwrap(), Some(Files::default()));
+        assert_eq!(read_files(&dir.path().join("gone")).unwrap(), None);
         // What is there and cannot be read is not off.
         fs::create_dir(dir.path().join("pids.events")).unwrap();
-        assert!(read_counters(dir.path()).is_err());
+        assert!(read_files(dir.path()).is_err());
     }
 
     #[test]

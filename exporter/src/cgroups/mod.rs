@@ -7,7 +7,7 @@ mod namespace;
 mod tree;
 
 pub(crate) use controllers::{is_hybrid, lack};
-pub(crate) use files::{FileCounters, FileGauges, processes, read_counters, read_gauges};
+pub(crate) use files::{FileCounters, FileGauges, Files, processes, read_files};
 pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy, named};
 pub(crate) use namespace::below_mount;

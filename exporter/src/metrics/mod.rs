@@ -125,7 +125,7 @@ fn of_identity(sheet: &mut ContainerSheet<'_>, view: &View<'_>, series: &Series)
     if let Some(at) = view.model.started_at(series) {
         sheet.set(&catalogue::CONTAINER_START_TIME_SECONDS, &[], at.as_secs_f64());
     }
-    files::of_limits(sheet, &view.gauges(series));
+    files::of_limits(sheet, &view.model.gauges(series));
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use podproof_ebpf::counters::Counts;
 
 use super::{Lost, Names, Place, Sums};
-use crate::cgroups::FileCounters;
+use crate::cgroups::{FileCounters, FileGauges};
 
 /// One cgroup, and the series that it counts for.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) struct Member {
     pub(crate) place: Place,
     /// What its files said last.
     pub(super) files: FileCounters,
+    pub(super) gauges: FileGauges,
     /// Unix time at which its first process started.
     pub(super) started_at: Option<Duration>,
     /// Since boot.
@@ -49,6 +50,7 @@ impl Member {
             is_top: false,
             place: Place::Below,
             files: FileCounters::default(),
+            gauges: FileGauges::default(),
             started_at: None,
             removed_at: None,
         }

@@ -10,7 +10,7 @@ use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
 use super::{Dropped, Lost, Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
-use crate::cgroups::{Cgroup, FileCounters};
+use crate::cgroups::{Cgroup, FileCounters, FileGauges, Files};
 use crate::resolve::Found;
 
 /// What has to be done after a comparison.
@@ -318,14 +318,15 @@ impl Model {
     /// Reads the files of all cgroups that are there, and when their first process has started.
     pub(crate) fn read_files(
         &mut self,
-        mut read: impl FnMut(&Path) -> Option<FileCounters>,
+        mut read: impl FnMut(&Path) -> Option<Files>,
         started: impl Fn(&Path) -> Option<Duration>,
     ) {
         for member in self.members.values_mut().filter(|member| member.is_top) {
             let Some(path) = member.live() else { continue };
             let files = read(path);
             let at = member.started_at.or_else(|| started(path));
-            member.files = files.map_or(member.files, |files| files.or(&member.files));
+            member.files = files.map_or(member.files, |files| files.counters.or(&member.files));
+            member.gauges = files.map_or_else(FileGauges::default, |files| files.gauges);
             member.started_at = at;
         }
     }
@@ -397,6 +398,12 @@ impl Model {
             files.add(&member.files);
         }
         files
+    }
+
+    /// What the files of the container's own cgroup say, as long as that is there.
+    pub(crate) fn gauges(&self, series: &Series) -> FileGauges {
+        let live = self.members_of(series).filter(|(_, member)| member.is_top && member.live().is_some());
+        live.last().map_or_else(FileGauges::default, |(_, member)| member.gauges)
     }
 
     /// Unix time at which the newest container's first process started.

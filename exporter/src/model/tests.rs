@@ -7,7 +7,7 @@ use std::time::Duration;
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
 use super::{Dropped, Lost, Model, Names, Outcome, Owner, PathSource, Role, Source, Times};
-use crate::cgroups::{Cgroup, FileCounters};
+use crate::cgroups::{Cgroup, FileCounters, FileGauges, Files};
 use crate::resolve::Found;
 
 const RETENTION: Duration = Duration::from_secs(300);
@@ -469,12 +469,37 @@ fn who_is_gone_before_its_names_are_there_is_told_from_who_was_never_seen() {
     assert_eq!(by_reason(&node), [7, 3]);
 }
 
+/// Files of a cgroup whose limit of tasks was hit so often, by one task.
+fn hit(hits: u64) -> Files {
+    let counters = FileCounters { pids_limit_hits: Some(hits), ..FileCounters::default() };
+    Files { counters, gauges: FileGauges { pids: Some(1), pids_limit: None } }
+}
+
+#[test]
+fn values_of_the_moment_are_those_of_what_is_there() {
+    let mut node = Node::new();
+    let pids = |node: &Node| {
+        let (_, series) = node.model.series().next().unwrap();
+        node.model.gauges(series).pids
+    };
+    node.make(1, "web.u/main.0");
+    node.look();
+    assert_eq!(pids(&node), None);
+    node.model.read_files(|_| Some(hit(0)), |_| None);
+    assert_eq!(pids(&node), Some(1));
+    // They cannot be read.
+    node.model.read_files(|_| None, |_| None);
+    assert_eq!(pids(&node), None);
+    node.model.read_files(|_| Some(hit(0)), |_| None);
+    node.tree.remove(&1);
+    node.look();
+    assert_eq!(pids(&node), None);
+}
+
 #[test]
 fn files_of_earlier_runs_stay_in_the_sum() {
     let mut node = Node::new();
-    let read = |hits: u64| {
-        move |_: &Path| Some(FileCounters { pids_limit_hits: Some(hits), ..FileCounters::default() })
-    };
+    let read = |hits: u64| move |_: &Path| Some(hit(hits));
     node.make(1, "web.u/main.0");
     node.look();
     node.model.read_files(read(2), |_| None);
@@ -497,8 +522,7 @@ fn what_is_shown_together_does_not_fall_when_a_part_of_it_ends() {
     node.make(3, "shop:b.v/main.0/inner");
     node.make(4, "toys:c.w/main.0");
     node.look();
-    let hits = |hits: u64| FileCounters { pids_limit_hits: Some(hits), ..FileCounters::default() };
-    node.model.read_files(|_| Some(hits(10)), |_| None);
+    node.model.read_files(|_| Some(hit(10)), |_| None);
     node.execs.extend([(1, 1), (2, 2), (3, 4), (4, 100)]);
     assert_eq!(node.together(), Some([7, 20]));
     for id in [2, 3] {

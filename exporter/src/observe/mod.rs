@@ -29,7 +29,7 @@ use parts::{Part, for_each};
 use reconcile::Differences;
 use uncounted::Uncounted;
 
-use crate::cgroups::{Cgroup, ROOT_ID, Tree, TreeError, read_counters, walk};
+use crate::cgroups::{Cgroup, ROOT_ID, Tree, TreeError, read_files, walk};
 use crate::check::lacks;
 use crate::model::{Dropped, FlagSets, Model, Outcome, Times};
 use crate::resolve::Resolver;
@@ -306,7 +306,7 @@ impl Observer {
         let mut fault = None;
         let read = |path: &Path| {
             let path = at(path);
-            read_counters(&path).unwrap_or_else(|source| {
+            read_files(&path).unwrap_or_else(|source| {
                 fault.get_or_insert(ObserveError::Files { path, source });
                 None
             })

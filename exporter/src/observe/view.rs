@@ -11,7 +11,7 @@ use super::clock::boot_ns;
 use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
 use super::uncounted::Uncounted;
-use crate::cgroups::{FileGauges, processes, read_gauges};
+use crate::cgroups::processes;
 use crate::model::{Lost, Model, Names, Place, Series, Sums};
 
 /// What is known now. What could not be read is absent, or empty.
@@ -99,12 +99,6 @@ impl View<'_> {
     pub(crate) fn n_host_processes(&self, series: &Series) -> Option<usize> {
         let cgroups = self.model.live(series);
         cgroups.map(|(path, _)| without_kernel_threads(&self.mount_point.join(path))).sum()
-    }
-
-    /// What the files of the container's own cgroup say.
-    pub(crate) fn gauges(&self, series: &Series) -> FileGauges {
-        let top = self.model.live(series).filter(|(_, is_top)| *is_top).last();
-        top.map_or_else(FileGauges::default, |(path, _)| read_gauges(&self.mount_point.join(path)))
     }
 }
 
