@@ -17,7 +17,9 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-12", "a path that is not read may lead nowhere"),
         ("NS-15", "one of the four types is not joined"),
         ("NS-16", "the containers of the pod are in network namespaces of their own"),
+        ("LIFE-34", "localhost of another network namespace has no server"),
         ("NET-02", "localhost of another network namespace has no server"),
+        ("NET-04", "the port is free in another network namespace"),
     ],
     act,
 };

@@ -21,6 +21,11 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-21", "the pod's semaphores and queues are the node's"),
         ("NS-22", "the pod's queues are the node's"),
         ("NS-24", "what a left is in the node's IPC namespace, which does not end"),
+        ("NS-25", "the containers are in the node's IPC namespace, without the parameters"),
+        ("NS-27", "the containers of both pods are in the node's IPC namespace"),
+        ("NS-28", "the container is in the node's IPC namespace"),
+        ("NS-31", "root of the pod's user namespace may not mount the node's queues"),
+        ("NS-32", "root of the pod's user namespace may not mount the node's queues"),
     ],
     act,
 };

@@ -17,6 +17,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-10", "one of the eight types is not joined"),
         ("NS-15", "one of the four types is not joined"),
         ("NS-16", "the containers of the pod are in UTS namespaces of their own"),
+        ("NS-26", "of the names only the host name is copied, not the domain name"),
     ],
     act,
 };

@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-03-named-again",
     target: "NS-03",
     does: "a joining container has its own name set in the pod's UTS namespace",
-    also_red: &[],
+    also_red: &[("NS-26", "b has set its own name before a reads it")],
     act,
 };
 

@@ -15,7 +15,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-05-inherited-pid",
     target: "NS-05",
     does: "the second container of a pod gets the first one's PID namespace",
-    also_red: &[],
+    also_red: &[("NS-24", "b is in the PID namespace of a, whose end kills it")],
     act,
 };
 

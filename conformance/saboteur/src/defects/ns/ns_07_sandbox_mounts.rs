@@ -12,7 +12,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-07-sandbox-mounts",
     target: "NS-07",
     does: "a container that joins everything else joins the sandbox's mount namespace too",
-    also_red: &[],
+    also_red: &[
+        ("PID-21", "the wrapper runs as a user, who may not join a mount namespace"),
+        ("PID-22", "the wrapper runs as a user, who may not join a mount namespace"),
+    ],
     act,
 };
 

@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-08-always-ipc",
     target: "NS-08",
     does: "a container gets a new IPC namespace even when none is listed",
-    also_red: &[],
+    also_red: &[("NS-28", "a pod that asks for the node's IPC namespace gets a new one")],
     act,
 };
 

@@ -11,7 +11,11 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-09-time-ignored",
     target: "NS-09",
     does: "a time namespace without a path is silently ignored",
-    also_red: &[],
+    also_red: &[
+        ("NS-36", "without the namespace the offsets of its clocks are refused"),
+        ("NS-37", "without the namespace the offsets of its clocks are refused"),
+        ("NS-39", "without the namespace the offsets of its clocks are refused"),
+    ],
     act,
 };
 

@@ -20,6 +20,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-21", "b is not in the IPC namespace of a's objects"),
         ("NS-22", "b is not in the IPC namespace of a's queue"),
         ("NS-24", "what a left is not in the IPC namespaces of the others"),
+        ("NS-25", "the parameters are those of an IPC namespace that nobody joins"),
     ],
     act,
 };

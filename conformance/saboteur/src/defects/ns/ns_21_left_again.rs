@@ -19,6 +19,9 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-20", "the pod's shared memory is a's alone"),
         ("NS-22", "the pod's queues are a's alone"),
         ("NS-24", "what a left is not in the IPC namespaces of the others"),
+        ("NS-25", "the parameters are those of the IPC namespace that is left"),
+        ("PID-21", "the wrapper runs as a user, who may not make a namespace"),
+        ("PID-22", "the wrapper runs as a user, who may not make a namespace"),
     ],
     act,
 };

@@ -11,7 +11,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-22-mounted-too-early",
     target: "NS-22",
     does: "/dev/mqueue is mounted before the pod's IPC namespace is joined",
-    also_red: &[],
+    also_red: &[
+        ("PID-21", "the wrapper runs as a user, who may not make a namespace"),
+        ("PID-22", "the wrapper runs as a user, who may not make a namespace"),
+    ],
     act,
 };
 

@@ -16,9 +16,15 @@ pub(super) const DEFECT: Defect = Defect {
     target: "NS-22",
     does: "/dev/mqueue is bind-mounted from the node",
     also_red: &[
-        ("FS-01", "a file system of the node is mounted in the container"),
+        ("NS-11", "the node's queues are mounted beside the state directory, and stay so"),
+        ("NS-12", "the node's queues are mounted beside the state directory, and stay so"),
+        ("NS-13", "the node's queues are mounted beside the state directory, and stay so"),
+        ("NS-14", "the node's queues are mounted beside the state directory, and stay so"),
         ("NS-18", "the mqueue file system is that of the node's IPC namespace, which does not end"),
         ("NS-24", "the mqueue file system is that of the node's IPC namespace, which does not end"),
+        ("NS-37", "the node's queues are mounted beside the state directory, and stay so"),
+        ("LIFE-10", "the node's queues are mounted beside the state directory, and stay so"),
+        ("FS-01", "a file system of the node is mounted in the container"),
     ],
     act,
 };

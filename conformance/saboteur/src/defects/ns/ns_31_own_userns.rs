@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-31-own-userns",
     target: "NS-31",
     does: "a joining container gets a user namespace of its own with equal maps",
-    also_red: &[],
+    also_red: &[("NS-32", "root of another user namespace may not write the pod's parameters")],
     act,
 };
 

@@ -12,7 +12,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "ns-34-always-unshared",
     target: "NS-34",
     does: "a sandbox gets a user namespace of its own, with maps that change no id",
-    also_red: &[],
+    also_red: &[
+        ("NS-28", "root of the sandbox's user namespace may not mount the node's queues"),
+        ("REAP-16", "root of a second user namespace may not mount the pod's /proc"),
+    ],
     act,
 };
 
