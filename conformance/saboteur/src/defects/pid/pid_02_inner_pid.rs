@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-02-inner-pid",
     target: "PID-02",
     does: "`state` reports the number inside the container",
-    also_red: &[],
+    also_red: &[("LIFE-01", "the pid file has the number on the node")],
     act,
 };
 

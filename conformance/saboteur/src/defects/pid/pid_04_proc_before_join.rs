@@ -17,7 +17,10 @@ pub(super) const DEFECT: Defect = Defect {
         ("PID-16", "parents in its /proc are numbers of the node"),
         ("PID-22", "numbers in its /proc are the node's"),
         ("REAP-01", "parents in its /proc are numbers of the node"),
+        ("REAP-05", "the orphan's number is looked up among the processes of the node"),
         ("REAP-06", "zombies are counted in the /proc of the node"),
+        ("REAP-11", "/proc/1 is the node's init"),
+        ("REAP-13", "the orphan's number is looked up among the processes of the node"),
     ],
     act,
 };

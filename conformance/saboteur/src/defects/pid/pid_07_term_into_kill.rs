@@ -10,7 +10,14 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-07-term-into-kill",
     target: "PID-07",
     does: "the runtime sends KILL where TERM is asked for",
-    also_red: &[],
+    also_red: &[
+        ("PID-08", "SIGKILL is sent in place of SIGTERM"),
+        ("REAP-16", "SIGKILL is sent in place of SIGTERM"),
+        ("SIG-01", "SIGKILL is sent in place of SIGTERM"),
+        ("SIG-09", "SIGKILL is sent in place of SIGTERM"),
+        ("SIG-14", "SIGKILL is sent in place of SIGTERM"),
+        ("SIG-20", "SIGKILL is sent in place of SIGTERM"),
+    ],
     act,
 };
 

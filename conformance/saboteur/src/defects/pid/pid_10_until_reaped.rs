@@ -14,7 +14,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-10-until-reaped",
     target: "PID-10",
     does: "a container runs until its main process has been reaped",
-    also_red: &[],
+    also_red: &[("LIFE-03", "the program has ended, and is not reaped when it is asked for")],
     act,
 };
 

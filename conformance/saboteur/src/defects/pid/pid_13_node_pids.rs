@@ -17,6 +17,8 @@ pub(super) const DEFECT: Defect = Defect {
     target: "PID-13",
     does: "exec runs the program in the PID namespace of the node",
     also_red: &[
+        ("NS-39", "a process of exec is in the node's PID namespace"),
+        ("REAP-13", "the orphan of the exec is in the node's PID namespace"),
         ("SEC-07", "what starts the program of exec sets no filter"),
         ("SEC-11", "what starts the program of exec knows no option for the working directory"),
     ],

@@ -14,7 +14,11 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("REAP-01", "the program adopts the orphans and does not reap them"),
         ("REAP-02", "the program adopts the orphans and does not reap them"),
+        ("REAP-03", "the program adopts the orphans and does not reap them"),
+        ("REAP-04", "the program adopts the orphans and does not reap them"),
+        ("REAP-05", "the program adopts the orphans and does not reap them"),
         ("REAP-06", "the program adopts the orphans and does not reap them"),
+        ("REAP-12", "the program adopts the orphans and does not reap them"),
     ],
     act,
 };

@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-17-flag-swallowed",
     target: "PID-17",
     does: "a filter in front of the program lets its request to be a subreaper succeed without effect",
-    also_red: &[],
+    also_red: &[("REAP-17", "the second sandbox program does not become a subreaper")],
     act,
 };
 

@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-21-kill-for-all",
     target: "PID-21",
     does: "CAP_KILL is granted to every container, also to those of users",
-    also_red: &[],
+    also_red: &[("SEC-01", "CAP_KILL is added to the sets of both")],
     act,
 };
 

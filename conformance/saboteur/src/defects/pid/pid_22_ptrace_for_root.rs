@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-22-ptrace-for-root",
     target: "PID-22",
     does: "containers that run as root are given CAP_SYS_PTRACE",
-    also_red: &[],
+    also_red: &[("SEC-01", "CAP_SYS_PTRACE is added to the sets of root")],
     act,
 };
 
