@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Options that take a value in the next argument (runc's command line).
-const WITH_VALUE: [&str; 9] = [
+const WITH_VALUE: [&str; 23] = [
     "--root",
     "--log",
     "--log-format",
@@ -17,6 +17,20 @@ const WITH_VALUE: [&str; 9] = [
     "--pid-file",
     "--console-socket",
     "--preserve-fds",
+    "--process",
+    "-p",
+    "--cwd",
+    "--env",
+    "-e",
+    "--user",
+    "-u",
+    "--additional-gids",
+    "-g",
+    "--cap",
+    "-c",
+    "--apparmor",
+    "--process-label",
+    "--cgroup",
 ];
 
 /// The arguments of one call.
@@ -56,6 +70,11 @@ impl Call {
     /// What follows the id: the signal of `kill`.
     pub(crate) fn operand(&self) -> Option<&str> {
         self.words().nth(2)
+    }
+
+    /// Whether the caller of `exec` does not wait for what is executed.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.arguments.iter().any(|argument| argument == "--detach")
     }
 
     /// Everything after the id: of `exec` the program and its arguments.
@@ -152,6 +171,18 @@ mod tests {
         assert_eq!(call.bundle(), std::path::Path::new("/b"));
         assert_eq!(call.pid_file(), Some(std::path::Path::new("/p")));
         assert_eq!(call.other(&["state", "x-1"]).arguments, ["--root", "/r", "state", "x-1"]);
+    }
+
+    #[test]
+    fn the_value_of_an_option_of_exec_is_not_the_container() {
+        let mut call = call("--root /r exec --detach --cwd /tmp -u 1:1 x-1 /witness serve");
+        assert_eq!(call.id(), "x-1");
+        assert_eq!(call.after_id(), ["/witness", "serve"]);
+        assert!(call.is_detached());
+        call.wrap_executed("new-ipc");
+        let expected =
+            "--root /r exec --detach --cwd /tmp -u 1:1 x-1 /saboteur-wrapper new-ipc /witness serve";
+        assert_eq!(call.arguments.join(" "), expected);
     }
 
     #[test]

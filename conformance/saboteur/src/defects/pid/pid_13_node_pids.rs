@@ -20,7 +20,6 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-39", "a process of exec is in the node's PID namespace"),
         ("REAP-13", "the orphan of the exec is in the node's PID namespace"),
         ("SEC-07", "what starts the program of exec sets no filter"),
-        ("SEC-11", "what starts the program of exec knows no option for the working directory"),
     ],
     act,
 };
@@ -52,7 +51,7 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if let Some(mut file) = pid_file {
         file.write_all(child.id().to_string().as_bytes()).context("write the pid file")?;
     }
-    if call.arguments.iter().any(|argument| argument == "--detach") {
+    if call.is_detached() {
         return Ok(0);
     }
     let status = child.wait().context("wait for the program")?;

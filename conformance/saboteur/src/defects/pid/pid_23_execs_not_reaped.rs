@@ -29,8 +29,12 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if call.verb() == "exec" { exec(call, base) } else { base.pass(call) }
 }
 
-/// Executes the program below a parent that stays and never waits, and returns when the program has ended.
+/// Executes the program below a parent that stays and never waits, and returns when the program has ended. The parent of a detached one
+/// is the caller's affair.
 pub(super) fn exec(call: &Call, base: &Base) -> Result<u8> {
+    if call.is_detached() {
+        return base.pass(call);
+    }
     let pid_file = call.memory(&format!("session-{}", std::process::id()))?.display().to_string();
     let mut arguments = call.arguments.clone();
     let at = arguments.iter().position(|argument| argument == "exec").context("find the verb")? + 1;
