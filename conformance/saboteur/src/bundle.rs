@@ -1,6 +1,7 @@
 //! Rewriting a bundle before the good runtime reads it.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,13 +15,19 @@ use crate::inside;
 /// The sandbox program in its root file system.
 const PAUSE_PATH: &str = "/pause";
 
-/// Changes the configuration of the bundle of a `create` call, in place.
+/// Changes the configuration of the bundle of a `create` call, in place. One call writes all of it: when the saboteur is killed, the old
+/// one or the new one is there.
 pub(crate) fn edit(call: &Call, change: impl FnOnce(&mut Value)) -> Result<()> {
     let path = call.bundle().join("config.json");
     let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let mut config = serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
     change(&mut config);
-    fs::write(&path, serde_json::to_vec(&config)?).with_context(|| format!("write {}", path.display()))
+    let mut changed = serde_json::to_vec(&config)?;
+    // JSON ends with any number of spaces: they cover what is left of a longer one.
+    changed.resize(changed.len().max(text.len()), b' ');
+    let failed = || format!("write {}", path.display());
+    let mut file = OpenOptions::new().write(true).open(&path).with_context(failed)?;
+    file.write_all(&changed).with_context(failed)
 }
 
 /// The configuration of the bundle of a `create` call.
@@ -150,17 +157,26 @@ pub(crate) fn grant(config: &mut Value, capability: &str) {
     }
 }
 
-/// Puts an init in the place of the container's program, under the same path, which it starts under another one.
+/// Puts an init in the place of the container's program, under the same path, which it starts under another one. A container of
+/// another program stays as it is.
 pub(crate) fn disguise(call: &Call) -> Result<()> {
     let root = call.bundle().join("rootfs");
     let (program, real) = (root.join(inside::DISGUISE), root.join(inside::disguise::REAL));
+    if !program.exists() {
+        return Ok(());
+    }
     fs::rename(&program, &real).with_context(|| format!("rename {}", program.display()))?;
     put_self(call, inside::DISGUISE)
 }
 
-/// Copies this program into the bundle's root file system, in place of what has that name there.
+/// Copies this program into the bundle's root file system, in place of what has that name there. What an earlier call for the bundle
+/// has put there stays, so that nothing is missing when this one is killed.
 pub(crate) fn put_self(call: &Call, name: &str) -> Result<()> {
     let to = call.bundle().join("rootfs").join(name);
+    let own = fs::read("/proc/self/exe").context("read this program")?;
+    if fs::read(&to).is_ok_and(|there| there == own) {
+        return Ok(());
+    }
     remove_if_there(&to)?;
     fs::copy("/proc/self/exe", &to).with_context(|| format!("copy this program to {}", to.display()))?;
     Ok(())
@@ -172,5 +188,65 @@ fn remove_if_there(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("remove {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn create(bundle: &Path) -> Call {
+        let bundle = bundle.display().to_string();
+        Call::parse(["create", "--bundle", &bundle, "x-1"].map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn nothing_of_a_longer_configuration_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = create(dir.path());
+        let long = json!({ "hostname": "a".repeat(1000), "process": { "args": ["/witness"] } });
+        fs::write(dir.path().join("config.json"), long.to_string()).unwrap();
+        edit(&call, |config| config["hostname"] = "b".into()).unwrap();
+        let short = json!({ "hostname": "b", "process": { "args": ["/witness"] } });
+        assert_eq!(config(&call).unwrap(), short);
+        edit(&call, |config| config["hostname"] = "c".repeat(2000).into()).unwrap();
+        assert_eq!(config(&call).unwrap()["hostname"], "c".repeat(2000));
+    }
+
+    #[test]
+    fn the_wrapper_of_an_earlier_call_stays_and_another_file_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = create(dir.path());
+        let root = dir.path().join("rootfs");
+        fs::create_dir(&root).unwrap();
+        let file = root.join(inside::PAUSE);
+        fs::write(&file, "the good one").unwrap();
+        put_self(&call, inside::PAUSE).unwrap();
+        let first = fs::metadata(&file).unwrap();
+        assert!(first.len() > 1000);
+        put_self(&call, inside::PAUSE).unwrap();
+        let second = fs::metadata(&file).unwrap();
+        assert_eq!(
+            (first.ino(), first.ctime(), first.ctime_nsec()),
+            (second.ino(), second.ctime(), second.ctime_nsec())
+        );
+    }
+
+    #[test]
+    fn a_bundle_without_the_witness_is_not_disguised() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = create(dir.path());
+        let root = dir.path().join("rootfs");
+        fs::create_dir(&root).unwrap();
+        disguise(&call).unwrap();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+        fs::write(root.join(inside::DISGUISE), "the good one").unwrap();
+        disguise(&call).unwrap();
+        assert_eq!(fs::read(root.join(inside::disguise::REAL)).unwrap(), b"the good one");
+        assert!(root.join(inside::DISGUISE).exists());
     }
 }
