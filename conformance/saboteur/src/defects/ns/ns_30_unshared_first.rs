@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
 
 use crate::base::Base;
 use crate::bundle;
@@ -20,7 +21,7 @@ pub(super) const DEFECT: Defect = Defect {
 };
 
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
-    if call.verb() == "create" && !bundle::joins(&bundle::config(call)?, "cgroup") {
+    if call.verb() == "create" && bundle::namespaces(&bundle::config(call)?).iter().any(is_new) {
         // From the root of the hierarchy, so that the good runtime still finds its way to every cgroup.
         cgroup::write(Path::new(cgroup::ROOT), "cgroup.procs", "0")?;
         unshare(CloneFlags::CLONE_NEWCGROUP).context("unshare a cgroup namespace")?;
@@ -29,4 +30,9 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
         bundle::edit(call, |config| bundle::set_path(config, "cgroup", Some(&path)))?;
     }
     base.pass(call)
+}
+
+/// Whether a cgroup namespace is to be made. One whose path leads nowhere was that of an earlier call for the same bundle.
+fn is_new(namespace: &Value) -> bool {
+    namespace["type"] == "cgroup" && !namespace["path"].as_str().is_some_and(|path| Path::new(path).exists())
 }
