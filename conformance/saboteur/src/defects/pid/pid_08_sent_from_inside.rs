@@ -17,10 +17,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-08-sent-from-inside",
     target: "PID-08",
     does: "a helper inside the PID namespace sends the signal",
-    also_red: &[(
-        "ROBUST-01",
-        "a cut may kill this program just as it has started the good runtime, which goes on with create",
-    )],
+    also_red: &[],
     act,
 };
 

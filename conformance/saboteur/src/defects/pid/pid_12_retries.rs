@@ -12,10 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-12-retries",
     target: "PID-12",
     does: "create is tried again until it succeeds",
-    also_red: &[(
-        "ROBUST-01",
-        "a cut may kill this program just as it has started the good runtime, which goes on with create",
-    )],
+    also_red: &[],
     act,
 };
 

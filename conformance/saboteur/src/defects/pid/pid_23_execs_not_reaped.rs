@@ -15,13 +15,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-23-execs-not-reaped",
     target: "PID-23",
     does: "the parent of an exec session never waits for it",
-    also_red: &[
-        ("REAP-13", "the parent of a session passes on nothing that it prints"),
-        (
-            "ROBUST-01",
-            "a cut may kill this program just as it has started the good runtime, which goes on with create",
-        ),
-    ],
+    also_red: &[("REAP-13", "the parent of a session passes on nothing that it prints")],
     act,
 };
 

@@ -11,10 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-23-fifth-not-reaped",
     target: "PID-23",
     does: "the parent of the fifth exec session never waits for it",
-    also_red: &[(
-        "ROBUST-01",
-        "a cut may kill this program just as it has started the good runtime, which goes on with create",
-    )],
+    also_red: &[],
     act,
 };
 
