@@ -32,7 +32,6 @@ pub(super) const DEFECT: Defect = Defect {
         ("REAP-11", "/proc/1 is the node's init"),
         ("REAP-12", "the program cannot name its orphans: their numbers belong to another PID namespace"),
         ("REAP-13", "the child that is to kill the orphan is in another PID namespace"),
-        ("REAP-16", "the second sandbox program is not in the sandbox's PID namespace"),
         ("REAP-17", "the program cannot name its orphans: their numbers belong to another PID namespace"),
         ("SIG-18", "the program cannot name its processes: their numbers belong to another PID namespace"),
     ],

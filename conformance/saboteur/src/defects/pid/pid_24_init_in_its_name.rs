@@ -40,7 +40,6 @@ pub(super) const DEFECT: Defect = Defect {
         ("PID-07", "the init passes the signal on, and the program ends by it"),
         ("PID-08", "the signals come from the init, which passes them on"),
         ("PID-09", "what ends is not PID 1"),
-        ("PID-11", "the program is executed from another path"),
         ("PID-13", "exec starts the init, which starts the program"),
         ("PID-14", "the init is listed too"),
         ("PID-15", "the program is executed from another path"),
