@@ -1,8 +1,8 @@
 //! What the controllers tell of one cgroup. A file that is not there means that its controller is off: not measured, which is
 //! not zero.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -93,8 +93,19 @@ pub(crate) fn read_files(cgroup: &Path) -> io::Result<Option<Files>> {
 
 /// Processes in the cgroup itself; zombies are not listed there. `None` when it is gone or threaded.
 pub(crate) fn processes(cgroup: &Path) -> Option<Vec<i32>> {
-    let text = fs::read_to_string(cgroup.join("cgroup.procs")).ok()?;
-    text.lines().map(|line| line.parse().ok()).collect()
+    /// Room for a process more.
+    const LINE: usize = 16;
+    let mut file = File::open(cgroup.join("cgroup.procs")).ok()?;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let len = file.read(&mut buffer).ok()?;
+        text.extend_from_slice(buffer.get(..len)?);
+        // The kernel fills the buffer with whole lines: where another had room there is none.
+        if len + LINE <= buffer.len() {
+            break;
+        }
+    }
+    std::str::from_utf8(&text).ok()?.lines().map(|line| line.parse().ok()).collect()
 }
 
 /// Reads files of a directory, each of which is one page at most: the kernel writes no more of a cgroup's values.
@@ -134,7 +145,20 @@ fn pick<const N: usize>(text: &str, keys: [&str; N]) -> [u64; N] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn however_many_processes_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in [0, 1, 817, 818, 819, 820, 10_000] {
+            let pids: Vec<i32> = (1000..1000 + n).collect();
+            let text: String = pids.iter().map(|pid| format!("{pid}\n")).collect();
+            fs::write(dir.path().join("cgroup.procs"), text).unwrap();
+            assert_eq!(processes(dir.path()), Some(pids));
+        }
+    }
 
     #[test]
     fn files_of_a_limited_cgroup() {

@@ -42,6 +42,8 @@ pub(crate) struct Sheet {
     places: HashMap<usize, usize>,
     /// The block that was written last: a sample is mostly of the same family as the one before, or of the next one.
     last: usize,
+    /// The labels of the sample that is written now.
+    labels: String,
 }
 
 /// All samples of a family.
@@ -51,6 +53,8 @@ struct Block {
     /// Parts that are full.
     full: Vec<String>,
     text: String,
+    /// Of a histogram, the label of each bucket.
+    bounds: Vec<String>,
     n_series: usize,
 }
 
@@ -80,7 +84,7 @@ pub(crate) struct Distribution<'a> {
 impl Sheet {
     /// Takes samples of these collectors, and leaves others out.
     pub(crate) fn new(wanted: Collectors) -> Self {
-        Self { wanted, blocks: Vec::new(), places: HashMap::new(), last: 0 }
+        Self { wanted, blocks: Vec::new(), places: HashMap::new(), last: 0, labels: String::new() }
     }
 
     /// Takes the samples of one container.
@@ -94,16 +98,12 @@ impl Sheet {
 
     /// Adds a sample of a counter or a gauge. `labels` are values, as many as the family has names.
     pub(crate) fn set(&mut self, family: &'static Family, labels: &[&str], value: f64) {
-        if let Some(block) = self.block(family) {
-            block.sample(&Labels { common: "", own: labels }, Value::Number(value));
-        }
+        self.sample(family, "", labels, Value::Number(value));
     }
 
     /// Adds a count. Prometheus takes it for a float, exact up to 2^53.
     pub(crate) fn count(&mut self, family: &'static Family, labels: &[&str], value: u64) {
-        if let Some(block) = self.block(family) {
-            block.sample(&Labels { common: "", own: labels }, Value::Count(value));
-        }
+        self.sample(family, "", labels, Value::Count(value));
     }
 
     /// Adds a number of things.
@@ -131,6 +131,16 @@ impl Sheet {
         self.blocks.iter().map(|block| block.n_series).sum()
     }
 
+    fn sample(&mut self, family: &'static Family, common: &str, own: &[&str], value: Value) {
+        let mut labels = std::mem::take(&mut self.labels);
+        if let Some(block) = self.block(family) {
+            labels.clear();
+            family.own_labels(common, own, &mut labels);
+            block.line("", [common, &labels, ""], value);
+        }
+        self.labels = labels;
+    }
+
     /// `None` when its collector is not wanted.
     fn block(&mut self, family: &'static Family) -> Option<&mut Block> {
         if !self.wanted.has(family.collector) {
@@ -145,7 +155,8 @@ impl Sheet {
         let next = self.blocks.len();
         let place = *self.places.entry(std::ptr::from_ref(family).addr()).or_insert(next);
         if place == next {
-            self.blocks.push(Block { family, full: Vec::new(), text: String::new(), n_series: 0 });
+            let (full, text, bounds) = (Vec::new(), String::new(), Vec::new());
+            self.blocks.push(Block { family, full, text, bounds, n_series: 0 });
         }
         self.last = place;
         self.blocks.get_mut(place)
@@ -155,15 +166,18 @@ impl Sheet {
 impl ContainerSheet<'_> {
     /// Adds a sample of a counter or a gauge. `own` are values of the labels that the family has after those of every container.
     pub(crate) fn set(&mut self, family: &'static Family, own: &[&str], value: f64) {
-        if let Some(block) = self.sheet.block(family) {
-            block.sample(&Labels { common: &self.common, own }, Value::Number(value));
-        }
+        self.sheet.sample(family, &self.common, own, Value::Number(value));
     }
 
     /// Adds a count.
     pub(crate) fn count(&mut self, family: &'static Family, own: &[&str], value: u64) {
+        self.sheet.sample(family, &self.common, own, Value::Count(value));
+    }
+
+    /// Adds a count whose own labels are text already, as [`Family::container_labels`] makes it.
+    pub(crate) fn count_under(&mut self, family: &'static Family, own: &str, value: u64) {
         if let Some(block) = self.sheet.block(family) {
-            block.sample(&Labels { common: &self.common, own }, Value::Count(value));
+            block.line("", [&self.common, own, ""], Value::Count(value));
         }
     }
 
@@ -172,28 +186,45 @@ impl ContainerSheet<'_> {
         self.count(family, own, u64::try_from(value).unwrap_or(u64::MAX));
     }
 
-    /// Adds a histogram.
-    pub(crate) fn histogram(&mut self, family: &'static Family, own: &[&str], shown: &Distribution<'_>) {
+    /// Adds a histogram of a family that has no other labels than those of every container. Its bounds are the same each time.
+    pub(crate) fn histogram(&mut self, family: &'static Family, shown: &Distribution<'_>) {
         let Some(block) = self.sheet.block(family) else { return };
-        let labels = Labels { common: &self.common, own };
-        let mut below = 0;
-        for (bound, count) in shown.bounds.iter().zip(shown.counts) {
-            below += count;
-            block.bucket(&labels, Some(*bound), below);
+        if block.bounds.is_empty() {
+            let bounds = shown.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            block.bounds = bounds.map(|bound| format!(",le=\"{bound}\"")).collect();
         }
-        let all: u64 = shown.counts.iter().sum();
-        block.bucket(&labels, None, all);
-        block.line("_sum", &labels, None, Value::Number(shown.sum));
-        block.line("_count", &labels, None, Value::Count(all));
+        let bounds = std::mem::take(&mut block.bounds);
+        let mut below = 0;
+        for (bound, count) in bounds.iter().zip(shown.counts) {
+            below += count;
+            block.line("_bucket", [&self.common, "", bound], Value::Count(below));
+        }
+        block.bounds = bounds;
+        block.line("_sum", [&self.common, "", ""], Value::Number(shown.sum));
+        block.line("_count", [&self.common, "", ""], Value::Count(below));
     }
 }
 
-/// The labels of a sample.
-struct Labels<'a> {
-    /// Pairs of a container's names as they stand in the text; empty for what is of no container.
-    common: &'a str,
-    /// Values of the family's other labels.
-    own: &'a [&'a str],
+impl Family {
+    /// The labels after those of every container, with these values, as text.
+    pub(super) fn container_labels(&self, own: &[&str]) -> String {
+        let mut text = String::new();
+        self.labels_after(CONTAINER_LABELS.len(), own, &mut text);
+        text
+    }
+
+    /// The labels after the common ones.
+    fn own_labels(&self, common: &str, own: &[&str], text: &mut String) {
+        self.labels_after(if common.is_empty() { 0 } else { CONTAINER_LABELS.len() }, own, text);
+    }
+
+    fn labels_after(&self, n_common: usize, own: &[&str], text: &mut String) {
+        // Whoever calls gives the same number each time, so that no node can make the difference.
+        assert_eq!(self.labels.len(), n_common + own.len(), "labels of {}", self.name);
+        for (name, value) in self.labels.iter().skip(n_common).zip(own) {
+            pair(name, value, text);
+        }
+    }
 }
 
 /// What a sample says.
@@ -204,51 +235,31 @@ enum Value {
 }
 
 impl Block {
-    fn sample(&mut self, labels: &Labels<'_>, value: Value) {
-        self.line("", labels, None, value);
-    }
-
-    /// A bucket of a histogram; the last one, above all bounds, has none.
-    fn bucket(&mut self, labels: &Labels<'_>, bound: Option<f64>, value: u64) {
-        match bound {
-            Some(bound) => self.line("_bucket", labels, Some(&bound.to_string()), Value::Count(value)),
-            None => self.line("_bucket", labels, Some("+Inf"), Value::Count(value)),
-        }
-    }
-
-    /// A line. `le` is the bound of a bucket.
-    fn line(&mut self, suffix: &str, labels: &Labels<'_>, le: Option<&str>, value: Value) {
-        let Self { family, full, text, n_series } = self;
-        let n_common = if labels.common.is_empty() { 0 } else { CONTAINER_LABELS.len() };
-        // Whoever calls gives the same number each time, so that no node can make the difference.
-        assert_eq!(family.labels.len(), n_common + labels.own.len(), "labels of {}", family.name);
+    /// A line. `labels` follow each other, each with a comma before it.
+    fn line(&mut self, suffix: &str, labels: [&str; 3], value: Value) {
+        let Self { family, text, .. } = self;
         text.push_str(family.name);
         text.push_str(suffix);
-        let begin = text.len();
-        text.push_str(labels.common);
-        for (name, value) in family.labels.iter().skip(n_common).zip(labels.own) {
-            pair(name, value, text);
+        let mut opening = "{";
+        for labels in labels {
+            if let Some(others) = labels.strip_prefix(',') {
+                text.push_str(std::mem::replace(&mut opening, ","));
+                text.push_str(others);
+            }
         }
-        if let Some(le) = le {
-            pair("le", le, text);
-        }
-        if text.len() > begin {
-            // Each pair has a comma before it.
-            text.replace_range(begin..=begin, "{");
-            text.push('}');
-        }
-        text.push(' ');
+        text.push_str(if opening == "{" { " " } else { "} " });
         match value {
             // As most are.
             Value::Count(0) => text.push('0'),
+            Value::Number(0.0) => text.push('0'),
             Value::Count(value) => _ = write!(text, "{value}"),
             Value::Number(value) => _ = write!(text, "{value}"),
         }
         text.push('\n');
-        *n_series += 1;
+        self.n_series += 1;
         if text.len() >= PART {
             // The line that fills it is there as a whole.
-            full.push(std::mem::replace(text, String::with_capacity(PART + LINE)));
+            self.full.push(std::mem::replace(text, String::with_capacity(PART + LINE)));
         }
     }
 }
@@ -308,7 +319,7 @@ mod tests {
             first.count(&FORKS, &["thread"], 3);
             first.count(&FORKS, &["\""], 0);
             let shown = Distribution { bounds: &[1.0, 2.5], counts: &[4, 1, 2], sum: 9.5 };
-            sheet.of(&Names::new("n", "p", "c")).histogram(&SIZES, &[], &shown);
+            sheet.of(&Names::new("n", "p", "c")).histogram(&SIZES, &shown);
             sheet.count(&NODE, &[], u64::MAX);
             sheet.set(&AGES, &["x", "y"], 0.25);
             sheet

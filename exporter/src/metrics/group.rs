@@ -43,6 +43,9 @@ impl<'a> Group<'a> {
     /// `None` when the counters could not be read: 0 would be another answer.
     pub(super) fn sums(&self, view: &View<'_>) -> Option<Sums> {
         let snapshot = view.snapshot?;
+        if let ([(_, series)], None) = (self.series.as_slice(), self.ended) {
+            return Some(view.model.sums(series, snapshot));
+        }
         let mut sums = Sums::zero(&snapshot.rest);
         for series in self.series().chain(self.ended) {
             sums.merge(&view.model.sums(series, snapshot));

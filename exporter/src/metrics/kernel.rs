@@ -1,5 +1,7 @@
 //! Which kernel counters make which sample.
 
+use std::sync::LazyLock;
+
 use podproof_ebpf::counters::Counter;
 use podproof_ebpf::counters::{Counter as C, FlagSet};
 
@@ -15,6 +17,23 @@ struct Line {
     labels: &'static [&'static str],
     counters: &'static [Counter],
 }
+
+/// The labels of lines as the text has them: a thousand containers have each of them a thousand times.
+struct Texts {
+    lines: Vec<String>,
+    rare: Vec<String>,
+    /// Of each type, and of the others.
+    by_type: Vec<([String; NamespaceType::ALL.len()], String)>,
+}
+
+static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
+    let of = |lines: &[Line]| lines.iter().map(|line| line.family.container_labels(line.labels)).collect();
+    let of_type = |(family, label, _): &(&'static Family, &str, _)| {
+        let text = |kind| family.container_labels(&[kind, label]);
+        (NamespaceType::ALL.map(|kind| text(kind.label())), text(NamespaceType::OTHER))
+    };
+    Texts { lines: of(LINES), rare: of(RARE), by_type: BY_TYPE.iter().map(of_type).collect() }
+});
 
 const fn line(
     family: &'static Family,
@@ -238,38 +257,38 @@ pub(super) fn max_samples(choice: &Choice) -> usize {
 
 /// All samples of a container that the kernel counts; `types` of namespaces by themselves.
 pub(super) fn of_container(sheet: &mut ContainerSheet<'_>, sums: &Sums, types: &[NamespaceType]) {
-    for line in LINES {
+    for (line, labels) in LINES.iter().zip(&TEXTS.lines) {
         if let Some(value) = sums.of(line.counters) {
-            sheet.count(line.family, line.labels, value);
+            sheet.count_under(line.family, labels, value);
         }
     }
     of_namespaces(sheet, sums, types);
-    for line in RARE {
+    for (line, labels) in RARE.iter().zip(&TEXTS.rare) {
         if let Some(value) = sums.of(line.counters).filter(|value| *value > 0) {
-            sheet.count(line.family, line.labels, value);
+            sheet.count_under(line.family, labels, value);
         }
     }
     for Times { family, bounds, buckets, sum_ns } in HISTOGRAMS {
         let buckets: Option<Vec<u64>> = buckets.iter().map(|counter| sums.of(&[*counter])).collect();
         if let (Some(counts), Some(ns)) = (buckets, sums.of(&[*sum_ns])) {
-            sheet.histogram(family, &[], &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 });
+            sheet.histogram(family, &Distribution { bounds, counts: &counts, sum: as_f64(ns) / 1e9 });
         }
     }
 }
 
 /// The types that are shown by themselves, and the sum of the others.
 fn of_namespaces(sheet: &mut ContainerSheet<'_>, sums: &Sums, types: &[NamespaceType]) {
-    for (family, label, counters) in BY_TYPE {
+    for ((family, _, counters), (labels, of_others)) in BY_TYPE.iter().zip(&TEXTS.by_type) {
         let mut others = Vec::new();
-        for (kind, counter) in NamespaceType::ALL.iter().zip(counters) {
+        for ((kind, counter), labels) in NamespaceType::ALL.iter().zip(counters).zip(labels) {
             if !types.contains(kind) {
                 others.push(*counter);
             } else if let Some(value) = sums.of(&[*counter]) {
-                sheet.count(family, &[kind.label(), label], value);
+                sheet.count_under(family, labels, value);
             }
         }
         if let Some(value) = sums.of(&others).filter(|_| !others.is_empty()) {
-            sheet.count(family, &[NamespaceType::OTHER, label], value);
+            sheet.count_under(family, of_others, value);
         }
     }
 }

@@ -6,6 +6,7 @@ mod pause;
 mod processes;
 mod reconcile;
 mod started;
+mod stat;
 mod uncounted;
 mod view;
 mod zombies;

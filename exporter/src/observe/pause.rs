@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use procfs::process::Process;
-
+use super::stat::stat;
 use crate::cgroups::processes;
 
 /// What its program is called: Kubernetes' own is `pause`, OpenShift's `pod`.
@@ -12,8 +11,7 @@ const PROGRAMS: [&str; 2] = ["pause", "pod"];
 /// Whether the only process of a cgroup has the name of that program (proc_pid_comm(5)). False where /proc hides it.
 pub(super) fn is_alone_in(cgroup: &Path) -> bool {
     let Some(&[pid]) = processes(cgroup).as_deref() else { return false };
-    let stat = Process::new(pid).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| PROGRAMS.contains(&stat.comm.as_str()))
+    stat(pid).is_ok_and(|stat| PROGRAMS.contains(&stat.comm.as_str()))
 }
 
 #[cfg(test)]

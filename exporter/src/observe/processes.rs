@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use procfs::process::{Process, StatFlags};
+use procfs::process::StatFlags;
 
+use super::stat::stat;
 use crate::cgroups::processes;
 
 /// Processes of a cgroup, without the kernel's threads; 0 when it is gone. `None` when /proc hides some of them (proc(5), `hidepid`):
@@ -27,8 +28,7 @@ pub(super) fn without_kernel_threads(cgroup: &Path) -> Option<usize> {
 
 /// By proc_pid_stat(5), `flags`.
 fn is_kernel_thread(pid: i32) -> Option<bool> {
-    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
-    Some(stat.flags & StatFlags::PF_KTHREAD.bits() != 0)
+    Some(stat(pid).ok()?.flags & StatFlags::PF_KTHREAD.bits() != 0)
 }
 
 #[cfg(test)]

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use procfs::process::Process;
-
 use super::clock;
+use super::stat::stat;
 use crate::cgroups::processes;
 
 /// Unix time at which the oldest process of a cgroup was started, by proc_pid_stat(5), `starttime`: the container's first one, as long
 /// as that is there.
 pub(super) fn at(cgroup: &Path) -> Option<Duration> {
-    let start = |pid: i32| Some(Process::new(pid).and_then(|process| process.stat()).ok()?.starttime);
+    let start = |pid: i32| Some(stat(pid).ok()?.starttime);
     let ticks = processes(cgroup)?.into_iter().filter_map(start).min()?;
     let booted_at = clock::unix().saturating_sub(clock::boot());
     Some(booted_at + Duration::from_secs_f64(as_f64(ticks) / as_f64(procfs::ticks_per_second())))

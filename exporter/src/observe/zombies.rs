@@ -1,13 +1,16 @@
 //! Zombies that are older than the probes: found in /proc once, and looked after until they are reaped.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use podproof_ebpf::counters::{ZombieParent, ZombieView};
-use procfs::process::{Process, all_processes};
+use procfs::process::Process;
 use procfs::{ProcError, ProcResult};
 
 use super::clock;
+use super::stat::stat;
 use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
@@ -70,7 +73,10 @@ impl Old {
 /// All zombies of now. The end of processes that go meanwhile is not an error.
 pub(super) fn find() -> ProcResult<Vec<Old>> {
     let since_ns = clock::boot_ns();
-    let found = all_processes()?.map(|process| old(&process?, since_ns)).filter_map(|found| match found {
+    let all = fs::read_dir("/proc").map_err(|error| ProcError::Io(error, Some("/proc".into())))?;
+    let pids = all.map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())));
+    let found = pids.filter_map(Result::transpose).map(|pid: io::Result<i32>| old(pid?, since_ns));
+    let found = found.filter_map(|found| match found {
         // It may be one.
         Err(error) if is_lack(&error) => Some(Err(error)),
         // It has gone, or /proc hides it.
@@ -86,13 +92,18 @@ fn is_lack(error: &ProcError) -> bool {
 }
 
 /// `None` when it is no zombie.
-fn old(process: &Process, since_ns: u64) -> ProcResult<Option<Old>> {
-    let stat = process.stat()?;
+fn old(pid: i32, since_ns: u64) -> ProcResult<Option<Old>> {
+    let stat = stat(pid)?;
     // A leader that ended before its threads is no zombie yet.
     if stat.state != 'Z' || stat.num_threads > 1 {
         return Ok(None);
     }
-    let Some(cgroup) = cgroup_of(process)? else { return Ok(None) };
+    let process = Process::new(pid)?;
+    // The number may be another's by now.
+    if process.stat()?.starttime != stat.starttime {
+        return Ok(None);
+    }
+    let Some(cgroup) = cgroup_of(&process)? else { return Ok(None) };
     Ok(Some(Old {
         tgid: stat.pid,
         start_time: stat.starttime,
@@ -139,7 +150,7 @@ pub(super) fn place(old: &mut [Old], ids: &BTreeMap<PathBuf, u64>, root: &Path) 
 /// Takes out who was reaped, and gives the others as the probes give theirs, with the parents of now.
 pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
     let mut fault = None;
-    old.retain_mut(|zombie| match Process::new(zombie.tgid).and_then(|process| process.stat()) {
+    old.retain_mut(|zombie| match stat(zombie.tgid) {
         Ok(stat) if stat.state == 'Z' && stat.starttime == zombie.start_time => {
             zombie.follow(stat.ppid);
             true
