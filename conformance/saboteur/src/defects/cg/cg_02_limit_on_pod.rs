@@ -22,6 +22,10 @@ fn act(call: &mut Call, base: &Base) -> Result<u8> {
         if let Some(limit) = config["linux"]["resources"]["memory"]["limit"].as_u64() {
             let dir = cgroup::dir(&config)?;
             let parent = dir.parent().context("find the parent of the container's cgroup")?;
+            // Nobody has switched the controller on for it yet.
+            if !parent.join("memory.max").exists() {
+                return base.pass(call);
+            }
             cgroup::write(parent, "memory.max", &limit.to_string())?;
             bundle::edit(call, |config| {
                 if let Some(resources) = config["linux"]["resources"].as_object_mut() {

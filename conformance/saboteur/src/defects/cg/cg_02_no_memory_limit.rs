@@ -11,7 +11,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "cg-02-no-memory-limit",
     target: "CG-02",
     does: "the memory controller's part of the configuration is ignored",
-    also_red: &[("CG-28", "it is a memory limit that is looked for before the program runs")],
+    also_red: &[
+        ("CG-28", "it is a memory limit that is looked for before the program runs"),
+        ("LIFE-34", "what has no limit is not killed for want of memory"),
+    ],
     act,
 };
 

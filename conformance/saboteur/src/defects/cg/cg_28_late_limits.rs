@@ -54,6 +54,8 @@ fn create(call: &Call, base: &Base, kept: &Path) -> Result<u8> {
         }
     })?;
     let late = json!({ "cgroup": cgroup::dir(&config)?, "limit": limit });
+    let root = kept.parent().context("find the state root")?;
+    fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
     fs::write(kept, late.to_string()).with_context(|| format!("write {}", kept.display()))?;
     base.pass(call)
 }

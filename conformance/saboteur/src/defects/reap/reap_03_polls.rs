@@ -14,6 +14,7 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("REAP-11", "it wakes up every second"),
         ("REAP-12", "orphans come faster than once a second"),
+        ("REAP-02", "no signals merge that nobody waits for"),
     ],
     act,
 };

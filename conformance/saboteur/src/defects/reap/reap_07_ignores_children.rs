@@ -14,6 +14,7 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("REAP-06", "no zombie stays with the program that is PID 1"),
         ("SIG-19", "SIGCHLD is ignored"),
+        ("CG-02", "how a child ended is not told to who ignores SIGCHLD"),
     ],
     act,
 };

@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "reap-13-keeps-the-orphans",
     target: "REAP-13",
     does: "an exec session has a subreaper of its own, which stays and reaps nothing",
-    also_red: &[],
+    also_red: &[("PID-13", "the parent of the executed program is the subreaper")],
     act,
 };
 

@@ -11,7 +11,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "reap-16-refuses",
     target: "REAP-16",
     does: "pause exits with an error where it is not PID 1",
-    also_red: &[("REAP-17", "it ends at once")],
+    also_red: &[
+        ("REAP-17", "it ends at once"),
+        ("NS-28", "a sandbox in the node's PID namespace is not PID 1"),
+    ],
     act,
 };
 

@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "sig-09-escalates",
     target: "SIG-09",
     does: "kill sends SIGKILL after a signal that the program has no handler for",
-    also_red: &[],
+    also_red: &[("PID-07", "PID 1 without a handler is killed after TERM")],
     act,
 };
 

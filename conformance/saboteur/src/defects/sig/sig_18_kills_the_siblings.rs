@@ -13,7 +13,10 @@ pub(super) const DEFECT: Defect = Defect {
     name: "sig-18-kills-the-siblings",
     target: "SIG-18",
     does: "kill KILL ends every process of the pod but the sandbox's",
-    also_red: &[("SIG-09", "the second of two containers is killed with the first one")],
+    also_red: &[
+        ("SIG-09", "the second of two containers is killed with the first one"),
+        ("NS-24", "the second container is killed with the first one"),
+    ],
     act,
 };
 

@@ -14,7 +14,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "sig-18-main-only",
     target: "SIG-18",
     does: "kill and delete end only the main process",
-    also_red: &[],
+    also_red: &[("PID-19", "delete ends processes by the same kill")],
     act,
 };
 
