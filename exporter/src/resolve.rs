@@ -77,6 +77,11 @@ impl Directory {
         cri.chain(logs).chain(self.podrt.faults.iter().map(|fault| (Source::OciState, fault)))
     }
 
+    /// Whether a runtime is asked, which may know more names a moment later.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
     /// Whose the cgroup at a path below the mount point is. Once it has waited for its names, what else is there may tell.
     pub(crate) fn resolve(&self, path: &Path, there: Option<&Cgroups<'_>>) -> Found {
         if let Some((pod, part)) = self.podrt.of_cgroup(path) {

@@ -4,6 +4,7 @@ mod controllers;
 mod files;
 mod mount;
 mod namespace;
+mod payload;
 mod tree;
 
 pub(crate) use controllers::{is_hybrid, lack};
@@ -12,5 +13,6 @@ pub(crate) use mount::mode;
 pub use mount::{MountError, hierarchy, named};
 pub(crate) use namespace::below_mount;
 pub use namespace::namespace_root;
+pub(crate) use payload::{above_payload, container_processes};
 pub(crate) use tree::ROOT_ID;
 pub use tree::{Cgroup, Tree, TreeError, walk};

@@ -106,7 +106,8 @@ fn of_processes(sheet: &mut Sheet, view: &View<'_>, names: &Names, group: &Group
         let own =
             if role == Role::Host { view.n_host_processes(series) } else { Some(view.n_processes(series)) };
         if role == Role::Sandbox && view.model.dropped() != Some(Dropped::Pod) {
-            let is_up = f64::from(u8::from(own > Some(0)));
+            let is_up = own > Some(0) && view.is_first_alive(series).unwrap_or(true);
+            let is_up = f64::from(u8::from(is_up));
             sheet.set(&catalogue::SANDBOX_INIT_UP, &series.owner.names.labels()[..2], is_up);
         }
         all = all.zip(own).map(|(all, own)| all + own);

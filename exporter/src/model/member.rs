@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use podproof_ebpf::counters::Counts;
 
-use super::{Lost, Names, Place, Sums};
+use super::{First, Lost, Names, Place, Sums};
 use crate::cgroups::{FileCounters, FileGauges};
 
 /// One cgroup, and the series that it counts for.
@@ -31,8 +31,7 @@ pub(crate) struct Member {
     /// What its files said last.
     pub(super) files: FileCounters,
     pub(super) gauges: FileGauges,
-    /// Unix time at which its first process started.
-    pub(super) started_at: Option<Duration>,
+    pub(super) first: Option<First>,
     /// Since boot.
     pub(crate) removed_at: Option<Duration>,
 }
@@ -51,7 +50,7 @@ impl Member {
             place: Place::Below,
             files: FileCounters::default(),
             gauges: FileGauges::default(),
-            started_at: None,
+            first: None,
             removed_at: None,
         }
     }

@@ -10,6 +10,7 @@
 
 mod counts;
 mod dropped;
+mod first;
 mod flags;
 mod lost;
 mod member;
@@ -22,6 +23,7 @@ mod tests;
 
 pub(crate) use counts::{Place, Sums};
 pub use dropped::Dropped;
+pub(crate) use first::First;
 pub(crate) use flags::FlagSets;
 pub(crate) use lost::Lost;
 pub(crate) use member::Member;

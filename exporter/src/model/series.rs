@@ -9,8 +9,8 @@ use std::time::Duration;
 use podproof_ebpf::counters::{Counts, Snapshot};
 
 use super::member::Member;
-use super::{Dropped, Lost, Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
-use crate::cgroups::{Cgroup, FileCounters, FileGauges, Files};
+use super::{Dropped, First, Lost, Names, Outcome, Owner, PathSource, Place, Role, Source, Sums, Tally};
+use crate::cgroups::{Cgroup, FileCounters, FileGauges, Files, above_payload};
 use crate::resolve::Found;
 
 /// What has to be done after a comparison.
@@ -135,11 +135,21 @@ impl Model {
                 Member::new(now)
             });
         }
+        let mut uncounted = Vec::new();
         for (id, member) in &mut self.members {
-            if member.removed_at.is_none() && !there.contains(id) {
+            if there.contains(id) {
+                // A walk may miss what is there.
+                member.removed_at = None;
+            } else if member.removed_at.is_none() {
                 member.removed_at = Some(now);
                 changes.n_removed += 1;
+            } else if !counted.contains(id) {
+                uncounted.push(*id);
             }
+        }
+        // Nothing more will be known of them, and there is no end of how many there can be.
+        for id in uncounted {
+            self.end(id, None);
         }
         changes.begin = there.difference(counted).copied().collect();
         changes.is_waiting = self.name(times, owner_of);
@@ -199,13 +209,14 @@ impl Model {
             self.tally.n_limited += u64::from(is_top);
             owner = Owner::overflow();
         }
+        let is_payload = !is_top && self.is_payload(id, &owner);
         let Some(member) = self.members.get_mut(&id) else { return };
         member.names = Some(owner.names.clone());
         // Who was counted with others once stays with them: their sum must not fall.
         member.is_provisional = is_provisional && owner.role != Role::Overflow;
         member.is_top = is_top;
         member.place = match owner.role {
-            Role::App | Role::Init if is_top => Place::Container,
+            Role::App | Role::Init if is_top || is_payload => Place::Container,
             Role::Sandbox => Place::Sandbox,
             _ => Place::Below,
         };
@@ -233,6 +244,15 @@ impl Model {
             series.absorb(before);
         }
         series.members.insert(id);
+    }
+
+    /// Whether its container's processes are in it: directly below the container's own.
+    fn is_payload(&self, id: u64, owner: &Owner) -> bool {
+        let path_of = |id: u64| self.members.get(&id)?.path.as_deref();
+        let Some(above) = path_of(id).and_then(above_payload) else { return false };
+        let series = self.series.get(&owner.names);
+        let is_own = |id: &u64| self.members.get(id).is_some_and(|member| member.is_top);
+        series.is_some_and(|series| series.members.iter().any(|id| is_own(id) && path_of(*id) == Some(above)))
     }
 
     /// Whether another pod has these names, and is newer: one of two pods of one name is shown, as long as it lasts.
@@ -283,6 +303,24 @@ impl Model {
         self.members.iter().filter(|(_, member)| is_over(member)).map(|(id, _)| *id).collect()
     }
 
+    /// Whether its series goes on without it.
+    pub(crate) fn has_others(&self, id: u64) -> bool {
+        let series = self.members.get(&id).and_then(|member| self.series.get(member.names.as_ref()?));
+        series.is_some_and(|series| series.members.len() > 1)
+    }
+
+    /// Cgroups that are gone and need not be kept until their retention is over, those that went first at the beginning: those of no
+    /// container or pod, and then, `if_need_be`, their own that are gone for so long.
+    pub(crate) fn spare(&self, now: Duration, if_need_be: Option<Duration>) -> Vec<u64> {
+        let is_spare = |member: &Member, at: Duration| {
+            !member.is_top || if_need_be.is_some_and(|time| now.saturating_sub(at) >= time)
+        };
+        let gone = self.members.iter().filter_map(|(id, member)| Some((*id, member, member.removed_at?)));
+        let mut spare: Vec<_> = gone.filter(|(_, member, at)| is_spare(member, *at)).collect();
+        spare.sort_by_key(|(id, member, at)| (member.is_top, *at, *id));
+        spare.into_iter().map(|(id, ..)| id).collect()
+    }
+
     /// Ends a member; what it had counted stays with its series, as long as that has another member, and with those that it is shown
     /// with.
     pub(crate) fn end(&mut self, id: u64, last: Option<&Counts>) {
@@ -315,19 +353,19 @@ impl Model {
         }
     }
 
-    /// Reads the files of all cgroups that are there, and when their first process has started.
+    /// Reads the files of all cgroups that are there, and their first process.
     pub(crate) fn read_files(
         &mut self,
         mut read: impl FnMut(&Path) -> Option<Files>,
-        started: impl Fn(&Path) -> Option<Duration>,
+        first: impl Fn(&Path) -> Option<First>,
     ) {
         for member in self.members.values_mut().filter(|member| member.is_top) {
             let Some(path) = member.live() else { continue };
             let files = read(path);
-            let at = member.started_at.or_else(|| started(path));
+            let first = member.first.or_else(|| first(path));
             member.files = files.map_or(member.files, |files| files.counters.or(&member.files));
             member.gauges = files.map_or_else(FileGauges::default, |files| files.gauges);
-            member.started_at = at;
+            member.first = first;
         }
     }
 
@@ -408,7 +446,13 @@ impl Model {
 
     /// Unix time at which the newest container's first process started.
     pub(crate) fn started_at(&self, series: &Series) -> Option<Duration> {
-        self.members_of(series).filter_map(|(_, member)| member.started_at).max()
+        self.members_of(series).filter_map(|(_, member)| Some(member.first?.at)).max()
+    }
+
+    /// The first process of the newest container that is there, if it is known.
+    pub(crate) fn first(&self, series: &Series) -> Option<First> {
+        let live = self.members_of(series).filter(|(_, member)| member.is_top && member.live().is_some());
+        live.last()?.1.first
     }
 
     /// Paths of the series' cgroups that are there; true for the container's own.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use podproof_ebpf::counters::{Counter, Counts, Snapshot};
 
-use super::{Dropped, Lost, Model, Names, Outcome, Owner, PathSource, Role, Source, Times};
+use super::{Dropped, Lost, Model, Names, Outcome, Owner, PathSource, Place, Role, Source, Times};
 use crate::cgroups::{Cgroup, FileCounters, FileGauges, Files};
 use crate::resolve::Found;
 
@@ -580,4 +580,70 @@ fn names_that_come_late_do_not_count_twice_in_what_is_shown_together() {
     node.has_names = true;
     node.look();
     assert_eq!(node.together(), Some([3, 0]));
+}
+
+#[test]
+fn what_a_walk_missed_was_not_removed() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.look();
+    node.execs.insert(1, 5);
+    let missed = node.tree.remove(&1).unwrap();
+    node.later(RETENTION / 2);
+    assert_eq!(node.model.n_members(), (0, 1));
+    node.tree.insert(1, missed);
+    node.later(RETENTION * 2);
+    assert_eq!(node.model.n_members(), (1, 0));
+    assert_eq!(node.shown(), one("web/main", 5));
+}
+
+#[test]
+fn those_that_nobody_counts_are_not_kept() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.0");
+    node.make(2, "web.u/main.0/a");
+    node.execs.remove(&2);
+    node.look();
+    node.tree.remove(&2);
+    node.later(WAIT);
+    assert_eq!(node.model.n_members(), (1, 1));
+    node.later(WAIT);
+    assert_eq!(node.model.n_members(), (1, 0));
+    // Nor when one was made and gone; until the next look the kernel may still tell of it.
+    node.run(3, "web.u/main.0/b", 0);
+    node.execs.remove(&3);
+    node.look();
+    assert_eq!(node.model.n_members(), (1, 1));
+    node.later(WAIT);
+    assert_eq!(node.model.n_members(), (1, 0));
+}
+
+#[test]
+fn who_went_first_makes_room_first() {
+    let mut node = Node::new();
+    for (id, path) in [(1, "a.u/main.0"), (2, "a.u/main.0/x"), (3, "b.v/main.0"), (4, "a.u/main.0/y")] {
+        node.make(id, path);
+    }
+    node.look();
+    assert!(node.model.spare(node.now, Some(Duration::ZERO)).is_empty());
+    for id in [4, 3, 2] {
+        node.tree.remove(&id);
+        node.later(WAIT);
+    }
+    assert_eq!(node.model.spare(node.now, None), [4, 2]);
+    assert_eq!(node.model.spare(node.now, Some(WAIT)), [4, 2, 3]);
+    assert_eq!(node.model.spare(node.now, Some(WAIT * 2)), [4, 2]);
+    assert_eq!([1, 2, 3, 4].map(|id| node.model.has_others(id)), [true, true, false, true]);
+}
+
+#[test]
+fn processes_below_a_scope_are_the_container_s() {
+    let mut node = Node::new();
+    node.make(1, "web.u/main.scope");
+    node.make(2, "web.u/main.scope/container");
+    node.make(3, "web.u/main.scope/container/job");
+    node.make(4, "web.u/main.scope/other");
+    node.look();
+    let place = |id| node.model.names_of(id).unwrap().1;
+    assert_eq!([1, 2, 3, 4].map(place), [Place::Container, Place::Container, Place::Below, Place::Below]);
 }

@@ -1,11 +1,11 @@
 //! Reads the kernel side and the file systems, and keeps the model up to date with them.
 
 mod clock;
+mod first;
 mod parts;
 mod pause;
 mod processes;
 mod reconcile;
-mod started;
 mod stat;
 mod uncounted;
 mod view;
@@ -105,6 +105,8 @@ pub struct Observer {
 #[derive(Debug)]
 struct State {
     model: Model,
+    /// No cgroup was looked for yet.
+    is_new: bool,
     /// Cgroups made and removed at the last walk.
     seen: Option<(u64, u64)>,
     /// There is no room to count for another cgroup.
@@ -168,6 +170,7 @@ impl Observer {
         let tracer = Tracer::start(&options.kernel.trace())?;
         let state = State {
             model: Model::new(options.max_series, options.dropped),
+            is_new: true,
             seen: None,
             is_full: false,
             has_warned: false,
@@ -270,17 +273,41 @@ impl Observer {
             (state.due, state.reconciled_at) = (now + self.options.reconcile, clock::unix());
         }
         parts.take(Part::Retention, || {
-            let expired = state.model.expired(now, self.options.retention);
+            let expired = self.dispensable(state, now)?;
             if state.is_full && !expired.is_empty() {
                 // There will be room for others, who are asked for by a comparison.
                 state.seen = None;
             }
             for_each(expired, |id| {
                 let last = self.tracer.forget_cgroup(id)?;
+                state.n_counted = state.n_counted.saturating_sub(last.is_some().into());
                 state.model.end(id, last.as_ref());
                 Ok(())
             })
         });
+    }
+
+    /// Removed cgroups that need not be known any longer: their retention is over, or those that come will need their room.
+    fn dispensable(&self, state: &State, now: Duration) -> Result<BTreeSet<u64>, ObserveError> {
+        /// So long scrapes can see what a container had counted in the end: four of the usual interval.
+        const SHORTEST: Duration = Duration::from_secs(60);
+        let mut ids = BTreeSet::from_iter(state.model.expired(now, self.options.retention));
+        let max = self.options.kernel.max_cgroups as usize;
+        // From half on, those of no container; from three quarters on, their own as well.
+        let n_over = state.n_counted.saturating_sub(max / 2);
+        if n_over > 0 {
+            let if_need_be = (state.n_counted > max / 4 * 3).then_some(SHORTEST);
+            ids.extend(state.model.spare(now, if_need_be).into_iter().take(n_over));
+        }
+        if !ids.is_empty() {
+            // Whoever waits to be reaped is of its series as long as that lasts.
+            let of_map = self.tracer.zombies()?.into_iter().map(|zombie| zombie.cgroup_id);
+            let of_proc = state.old_zombies.iter().filter_map(zombies::Old::cgroup_id);
+            for id in of_map.chain(of_proc).filter(|id| state.model.has_others(*id)) {
+                ids.remove(&id);
+            }
+        }
+        Ok(ids)
     }
 
     /// Takes over the cgroups of now if any was made or removed, if one waits for its names, or if it is due.
@@ -312,7 +339,7 @@ impl Observer {
                 None
             })
         };
-        model.read_files(read, |path| started::at(&at(path)));
+        model.read_files(read, |path| first::find(&at(path)));
         fault.map_or(Ok(()), Err)
     }
 
@@ -346,7 +373,10 @@ impl Observer {
             // Where their paths are below this mount is not known.
             born.clear();
         }
-        let times = Times { now, wait: self.options.metadata_wait };
+        // Whose names are in files has them there by now, if it is older than the exporter.
+        let is_first = std::mem::replace(&mut state.is_new, false) && !names.is_asked();
+        let wait = if is_first { Duration::ZERO } else { self.options.metadata_wait };
+        let times = Times { now, wait };
         let ids = tree.iter().map(|Cgroup { id, path }| (path.clone(), *id)).collect();
         let is_pause = |path: &Path| pause::is_alone_in(&self.options.mount_point.join(path));
         let there = Cgroups { ids: &ids, is_pause: &is_pause };
@@ -385,7 +415,8 @@ impl Observer {
     fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
         let before = self.tracer.zombies()?;
         let found = zombies::find()?;
-        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies()?);
+        let is_hidden = |tgid: u32| stat::is_hidden(tgid.cast_signed());
+        let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies()?, is_hidden);
         for_each(&corrections.gone, |zombie| self.tracer.forget_zombie(zombie))?;
         let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();
         corrections.unknown.retain(|zombie| !old.contains(&zombie.tgid()));

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::stat::stat;
-use crate::cgroups::processes;
+use crate::cgroups::container_processes;
 
 /// What its program is called: Kubernetes' own is `pause`, OpenShift's `pod`.
 const PROGRAMS: [&str; 2] = ["pause", "pod"];
 
 /// Whether the only process of a cgroup has the name of that program (proc_pid_comm(5)). False where /proc hides it.
 pub(super) fn is_alone_in(cgroup: &Path) -> bool {
-    let Some(&[pid]) = processes(cgroup).as_deref() else { return false };
+    let Some(&[pid]) = container_processes(cgroup).as_deref() else { return false };
     stat(pid).is_ok_and(|stat| PROGRAMS.contains(&stat.comm.as_str()))
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use nix::unistd::{Pid, getpgid};
 use procfs::process::Stat;
 use procfs::{FromRead as _, ProcError, ProcResult};
 
@@ -19,6 +20,12 @@ pub(super) fn stat(pid: i32) -> ProcResult<Stat> {
     Stat::from_read(line.get(..len).unwrap_or_default())
 }
 
+/// Whether there is such a process though /proc does not tell of it (proc(5), `hidepid`).
+pub(super) fn is_hidden(pid: i32) -> bool {
+    // Of anybody's process it tells whether that is there (getpgid(2)).
+    stat(pid).is_err() && getpgid(Some(Pid::from_raw(pid))).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,6 +36,7 @@ mod tests {
         let stat = stat(own).unwrap();
         let parent = nix::unistd::getppid().as_raw();
         assert_eq!((stat.pid, stat.ppid), (own, parent));
+        assert!(!is_hidden(own) && !is_hidden(i32::MAX));
         let error = super::stat(0).unwrap_err();
         assert!(
             matches!(&error, ProcError::Io(error, Some(path))

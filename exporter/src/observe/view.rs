@@ -8,6 +8,7 @@ use podproof_ebpf::ProbeStatus;
 use podproof_ebpf::counters::{FlagSet, MapFill, Refusals, Snapshot, ZombieParent, ZombieView};
 
 use super::clock::boot_ns;
+use super::first;
 use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
 use super::uncounted::Uncounted;
@@ -93,6 +94,11 @@ impl View<'_> {
             .filter_map(|(path, _)| processes(&self.mount_point.join(path)))
             .map(|all| all.len())
             .sum()
+    }
+
+    /// Whether the first process of a sandbox is alive; `None` where that is not known.
+    pub(crate) fn is_first_alive(&self, series: &Series) -> Option<bool> {
+        self.model.first(series).map(|first| first::is_alive(&first))
     }
 
     /// Processes alive in the cgroups of the host; `None` when /proc hides some.

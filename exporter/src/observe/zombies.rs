@@ -10,7 +10,7 @@ use procfs::process::Process;
 use procfs::{ProcError, ProcResult};
 
 use super::clock;
-use super::stat::stat;
+use super::stat::{is_hidden, stat};
 use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
@@ -34,6 +34,11 @@ pub(super) struct Old {
 impl Old {
     pub(super) fn tgid(&self) -> u32 {
         self.tgid.cast_unsigned()
+    }
+
+    /// The cgroup that it died in, if that is known.
+    pub(super) fn cgroup_id(&self) -> Option<u64> {
+        self.cgroup_id
     }
 
     #[cfg(test)]
@@ -160,7 +165,7 @@ pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
             fault = Some(error);
             true
         }
-        Err(_) => false,
+        Err(_) => is_hidden(zombie.tgid),
     });
     fault.map_or_else(|| Ok(old.iter().map(Old::view).collect()), Err)
 }
