@@ -46,10 +46,13 @@ impl Defect {
     }
 }
 
+/// Stands for any check in [`Defect::also_red`].
+const ANY: &str = "*";
+
 /// A check that turns red although another is meant.
 #[derive(Debug, Clone, Deserialize)]
 pub struct AlsoRed {
-    /// Id of the check.
+    /// Id of the check; `*` for any.
     pub id: String,
     /// Why.
     pub reason: String,
@@ -330,7 +333,7 @@ impl Row {
     fn explain(&mut self, defect: &Defect) {
         self.does.clone_from(&defect.does);
         for red in &mut self.also_red {
-            let listed = defect.also_red.iter().find(|also| also.id == red.id);
+            let listed = defect.also_red.iter().find(|also| also.id == red.id || also.id == ANY);
             red.because = listed.map(|also| also.reason.clone());
         }
         let unexpected = self.also_red.iter().filter(|red| red.because.is_none());
@@ -392,6 +395,17 @@ mod tests {
         assert!(matrix.is_good(), "{matrix:?}");
         assert!(matrix.page().contains("| NS-02 1 |\n"), "{}", matrix.page());
         assert!(matrix.page().contains("1. NS-02: it shares it (x)\n"), "{}", matrix.page());
+    }
+
+    #[test]
+    fn a_defect_that_leaves_nothing_has_one_reason_for_all() {
+        let others = checks::all().map(|check| check.requirement.id).filter(|id| *id != "NS-01").take(30);
+        let red: Vec<_> = [("NS-01", "fail")].into_iter().chain(others.map(|id| (id, "fail"))).collect();
+        let matrix =
+            Matrix::new(&[of("saboteur:x", &red)], &[defect("x", "NS-01", &[(ANY, "nothing runs")])]);
+        assert!(matrix.is_good(), "{matrix:?}");
+        assert!(matrix.page().contains("| 30 1 |\n"), "{}", matrix.page());
+        assert!(matrix.page().contains("1. all of them: nothing runs (x)\n"), "{}", matrix.page());
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(crate) struct Defect {
     pub(crate) act: fn(&mut Call, &Base) -> Result<u8>,
 }
 
+/// Stands for any check in [`Defect::also_red`], where a defect leaves next to nothing that can be looked at.
+pub(crate) const ANY: &str = "*";
+
 /// Every area's defects, in the order of the catalog.
 const AREAS: &[&[Defect]] = &[
     ns::DEFECTS,

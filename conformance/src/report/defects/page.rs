@@ -81,6 +81,13 @@ impl Row {
     }
 
     fn others(&self, notes: &mut Notes) -> String {
+        /// More of them, for one reason, are told by their number.
+        const FEW: usize = 20;
+        let mut reasons: Vec<_> = self.also_red.iter().map(|red| red.because.as_deref()).collect();
+        reasons.dedup();
+        if let ([Some(reason)], FEW..) = (reasons.as_slice(), self.also_red.len()) {
+            return format!("{} {}", self.also_red.len(), notes.number("all of them", reason, &self.name));
+        }
         let mut others = Vec::new();
         for red in &self.also_red {
             others.push(match &red.because {

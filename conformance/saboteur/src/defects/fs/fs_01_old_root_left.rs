@@ -12,7 +12,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "fs-01-old-root-left",
     target: "FS-01",
     does: "the node's root stays mounted under a hidden name",
-    also_red: &[],
+    also_red: &[("PID-14", "the node's /proc is below it")],
     act,
 };
 

@@ -13,6 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     also_red: &[
         ("LIFE-02", "the program's exec comes before start"),
         ("NS-11", "the program of its control, which is never started, runs"),
+        ("REAP-16", "its warning comes while create runs, and is taken for what create says"),
     ],
     act,
 };

@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-03-running-until-reaped",
     target: "LIFE-03",
     does: "a process that has ended counts as running as long as it is a zombie",
-    also_red: &[],
+    also_red: &[("PID-10", "it is the status after the main process has ended that is asked for")],
     act,
 };
 

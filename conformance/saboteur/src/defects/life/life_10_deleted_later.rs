@@ -12,7 +12,12 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-10-deleted-later",
     target: "LIFE-10",
     does: "delete answers at once, and the work is done after the next question",
-    also_red: &[],
+    also_red: &[
+        ("NS-24", "a container of the same id is made right after a delete"),
+        ("PID-19", "they are looked for right after delete"),
+        ("CG-36", "the cgroups are looked for right after delete"),
+        ("SIG-18", "the processes are looked for right after delete"),
+    ],
     act,
 };
 

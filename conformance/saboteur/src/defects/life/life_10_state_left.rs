@@ -13,7 +13,11 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-10-state-left",
     target: "LIFE-10",
     does: "delete leaves the container's state behind",
-    also_red: &[("NS-11", "the state of its deleted control is still there")],
+    also_red: &[
+        ("NS-11", "the state of its deleted control is still there"),
+        ("NS-24", "a container of the same id is made after a delete"),
+        ("ROBUST-01", "no container of the same id can be made after a delete"),
+    ],
     act,
 };
 

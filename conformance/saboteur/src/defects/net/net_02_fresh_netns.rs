@@ -18,6 +18,9 @@ pub(super) const DEFECT: Defect = Defect {
         ("NS-12", "a path that is not read may lead nowhere"),
         ("NS-15", "one of the four types is not joined"),
         ("NS-16", "a container that comes later is not in the namespace of the others"),
+        ("NS-32", "the namespace belongs to the user namespace of the node"),
+        ("LIFE-34", "one container connects to the other over localhost"),
+        ("NET-04", "a port is not taken in another namespace"),
     ],
     act,
 };

@@ -13,7 +13,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "net-04-bind-refused",
     target: "NET-04",
     does: "the third container that joins is alone in a network namespace, where a filter refuses every bind with EADDRINUSE",
-    also_red: &[],
+    also_red: &[("NS-16", "the third container has a network namespace of its own")],
     act,
 };
 

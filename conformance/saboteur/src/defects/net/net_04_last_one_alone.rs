@@ -10,7 +10,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "net-04-last-one-alone",
     target: "NET-04",
     does: "the third container that joins a sandbox gets a network namespace of its own",
-    also_red: &[],
+    also_red: &[("NS-16", "the third container has a network namespace of its own")],
     act,
 };
 

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 
+use serde_json::Value;
+
 use crate::base::Base;
 use crate::bundle;
 use crate::call::Call;
@@ -18,7 +20,8 @@ pub(super) const DEFECT: Defect = Defect {
 fn act(call: &mut Call, base: &Base) -> Result<u8> {
     if call.verb() == "create" {
         bundle::edit(call, |config| {
-            for rule in config["linux"]["seccomp"]["syscalls"].as_array_mut().into_iter().flatten() {
+            let rules = config.pointer_mut("/linux/seccomp/syscalls").and_then(Value::as_array_mut);
+            for rule in rules.into_iter().flatten() {
                 if let Some(rule) = rule.as_object_mut() {
                     rule.remove("errnoRet");
                 }
