@@ -11,11 +11,12 @@
 use std::fmt;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::programs::BtfTracePoint;
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
 use podproof_abi::inject::{Calls, Cut, MAX_CALLS, MAX_PROCESSES, Target, phase};
 use podproof_abi::need;
 use thiserror::Error;
@@ -122,14 +123,14 @@ impl Injector {
             return Err(LoadError::NoProbes);
         }
         load::check_pid_namespace()?;
-        let bytes = load::kernel_btf()?;
-        let btf = Btf::parse(&bytes).map_err(load::layout_error)?;
-        let layout = KernelLayout::read(&btf).map_err(load::layout_error)?;
+        let path = Path::new(load::KERNEL_BTF);
+        let bytes = load::read_btf(path)?;
+        let btf = Btf::parse(&bytes).map_err(load::layout_error(path))?;
+        let layout = KernelLayout::read(&btf).map_err(load::layout_error(path))?;
         if let Some(missing) = layout.refusal(need::TASK | need::SYSCALL) {
-            return Err(LoadError::Layout { reason: missing.to_string() });
+            return Err(load::layout_error(path)(missing));
         }
-        let aya_btf =
-            AyaBtf::from_sys_fs().map_err(|error| LoadError::Layout { reason: error.to_string() })?;
+        let aya_btf = AyaBtf::parse(&bytes, Endianness::default()).map_err(load::layout_error(path))?;
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&aya_btf))
             .override_global("OFFS", bytemuck::bytes_of(&layout.offsets), true)

@@ -1,20 +1,23 @@
 //! Loads and attaches the programs, each on its own, and says for each what became of it.
 
+use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use aya::programs::ProgramError;
-use aya::{Btf as AyaBtf, EbpfError, EbpfLoader};
+use aya::{Btf as AyaBtf, EbpfError, EbpfLoader, Endianness};
 use podproof_abi::{MAX_TAGS, MISSING, Mode, Offsets};
 use thiserror::Error;
 
-use crate::btf::{Btf, BtfError};
+use crate::btf::Btf;
 use crate::offsets::KernelLayout;
 use crate::probe::{Mechanism, PROBES, Probe, ProbeStatus};
 use crate::programs::{Entry, Programs};
 use crate::signals::Known;
 use crate::tracer::TraceOptions;
 
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Where a kernel shows its own types.
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Lines of the verifier's log that a reason keeps.
 const VERIFIER_LINES: usize = 6;
 
@@ -39,8 +42,10 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The kernel's type information makes no sense to the reader.
-    #[error("cannot use {KERNEL_BTF}: {reason}")]
+    #[error("cannot use {path}: {reason}")]
     Layout {
+        /// The file.
+        path: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -114,26 +119,27 @@ impl From<String> for Refusal {
     }
 }
 
-/// Creates the maps, then loads and attaches every program that this kernel can run.
-pub(crate) fn load(object: &[u8], options: &TraceOptions) -> Result<Programs, LoadError> {
-    load_with(object, options, |_offsets| {})
+/// Creates the maps, then loads and attaches every program that this kernel, whose types a file has, can run.
+pub(crate) fn load(object: &[u8], options: &TraceOptions, btf: &Path) -> Result<Programs, LoadError> {
+    load_with(object, options, btf, |_offsets| {})
 }
 
 /// The same with a change to the offsets, by which a test sees what a wrong one leads to.
 pub(crate) fn load_with(
     object: &[u8],
     options: &TraceOptions,
+    btf: &Path,
     change: impl FnOnce(&mut Offsets),
 ) -> Result<Programs, LoadError> {
     check_pid_namespace()?;
     if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
         return Err(LoadError::RingSize { bytes: options.ring_bytes });
     }
-    let bytes = kernel_btf()?;
-    let btf = Btf::parse(&bytes).map_err(layout_error)?;
-    let mut layout = KernelLayout::read(&btf).map_err(layout_error)?;
+    let (path, bytes) = (btf, read_btf(btf)?);
+    let btf = Btf::parse(&bytes).map_err(layout_error(path))?;
+    let mut layout = KernelLayout::read(&btf).map_err(layout_error(path))?;
     change(&mut layout.offsets);
-    let aya_btf = AyaBtf::from_sys_fs().map_err(|error| LoadError::Layout { reason: error.to_string() })?;
+    let aya_btf = AyaBtf::parse(&bytes, Endianness::default()).map_err(layout_error(path))?;
     let mode = Mode {
         events: options.events.into(),
         counters: options.counters.into(),
@@ -193,12 +199,13 @@ pub(crate) fn load_with(
 }
 
 /// The kernel's type information.
-pub(crate) fn kernel_btf() -> Result<Vec<u8>, LoadError> {
-    std::fs::read(KERNEL_BTF).map_err(|source| LoadError::Read { path: KERNEL_BTF.into(), source })
+pub(crate) fn read_btf(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|source| LoadError::Read { path: path.display().to_string(), source })
 }
 
-pub(crate) fn layout_error(error: BtfError) -> LoadError {
-    LoadError::Layout { reason: error.to_string() }
+/// What is wrong with that.
+pub(crate) fn layout_error<E: Display>(path: &Path) -> impl Fn(E) -> LoadError {
+    move |error| LoadError::Layout { path: path.display().to_string(), reason: error.to_string() }
 }
 
 /// Whether the kernel has what the program hooks and reads.

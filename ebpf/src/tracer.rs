@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use podproof_abi::{Control, MAX_COUNTED, MAX_SCOPES, MAX_ZOMBIES, N_COUNTERS, Of
 use crate::counters::{
     self, Brief, Counter, CounterError, CounterMaps, Counts, FlagSet, MapFill, Refusals, Snapshot, ZombieView,
 };
-use crate::load::{LoadError, load, load_with};
+use crate::load::{KERNEL_BTF, LoadError, load, load_with};
 use crate::missed::Missed;
 use crate::probe::{Probe, ProbeStatus};
 use crate::programs::{AttachError, Programs};
@@ -213,10 +213,18 @@ impl Tracer {
     /// # Errors
     /// When this build has no probes, the caller lacks the privileges, or a required probe is refused.
     pub fn start(options: &TraceOptions) -> Result<Self, LoadError> {
+        Self::start_with_btf(options, Path::new(KERNEL_BTF))
+    }
+
+    /// The same where another file has the type information of the running kernel.
+    ///
+    /// # Errors
+    /// Those of [`Tracer::start`].
+    pub fn start_with_btf(options: &TraceOptions, btf: &Path) -> Result<Self, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoProbes);
         }
-        Self::from_programs(load(OBJECT, options)?)
+        Self::from_programs(load(OBJECT, options, btf)?)
     }
 
     /// The same with a change to the table of offsets: what a wrong one leads to.
@@ -225,7 +233,7 @@ impl Tracer {
         options: &TraceOptions,
         change: impl FnOnce(&mut Offsets),
     ) -> Result<Self, LoadError> {
-        Self::from_programs(load_with(OBJECT, options, change)?)
+        Self::from_programs(load_with(OBJECT, options, Path::new(KERNEL_BTF), change)?)
     }
 
     fn from_programs(mut programs: Programs) -> Result<Self, LoadError> {

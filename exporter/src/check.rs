@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -32,8 +33,8 @@ struct Checked {
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn check(format: Format, is_strict: bool, options: &TraceOptions) -> Result<bool> {
-    let checked = match Tracer::start(options) {
+pub(crate) fn check(format: Format, is_strict: bool, options: &TraceOptions, btf: &Path) -> Result<bool> {
+    let checked = match Tracer::start_with_btf(options, btf) {
         Ok(tracer) => Checked { error: None, probes: tracer.probes(), counters: tracer.counter_sources() },
         Err(error) => {
             let probes =

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 
 use crate::http::{DEBUG_PAGES, HEALTH_PAGES};
 use crate::metrics::{Choice, Collector, Collectors, NamespaceType};
@@ -41,12 +42,27 @@ pub struct Cli {
     /// Show at /debug/maps and /debug/tables what is behind the metrics, as JSON; only where no other machine can ask
     #[arg(long = "web.enable-debug")]
     pub enable_debug: bool,
+    /// Where procfs is mounted
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
+    pub procfs: PathBuf,
+    /// Where sysfs is mounted
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+    /// Where the node's own root is, below which --path.logs and --path.podrt are looked for
+    #[arg(long = "path.rootfs", value_name = "DIR", default_value = "/")]
+    pub rootfs: PathBuf,
+    /// File with the type information of the running kernel; by default kernel/btf/vmlinux in sysfs
+    #[arg(long = "btf.path", value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Where the cgroup v2 hierarchy is mounted; by default the kernel is asked
     #[arg(long = "path.cgroupfs", value_name = "DIR")]
     pub cgroupfs: Option<PathBuf>,
     /// The directory with the kubelet's `pods` and `containers`, whose names tell those of pods and containers
     #[arg(long = "path.logs", value_name = "DIR", default_value = "/var/log")]
     pub logs: PathBuf,
+    /// What is asked for names, one after the other; the path of a cgroup is the last resort in any case
+    #[arg(long = "metadata.source", value_name = "SOURCES", value_delimiter = ',', default_value = "auto")]
+    pub sources: Vec<MetadataSource>,
     /// Socket of a CRI runtime to ask for names first, as /run/containerd/containerd.sock; who can use it is root
     #[arg(long = "metadata.cri-socket", value_name = "PATH")]
     pub cri_socket: Option<PathBuf>,
@@ -103,6 +119,64 @@ pub struct Cli {
     /// How lines of the log are written
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: log::Format,
+}
+
+/// What knows the names of pods and containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum MetadataSource {
+    /// All of them; the CRI runtime where its socket is named
+    Auto,
+    /// The CRI runtime of --metadata.cri-socket
+    Cri,
+    /// The names of the kubelet's log files
+    LogDir,
+    /// The state of podrt
+    OciState,
+    /// Nothing but the path of the cgroup
+    CgroupPath,
+}
+
+impl Cli {
+    fn asks(&self, source: MetadataSource) -> bool {
+        self.sources.iter().any(|asked| [MetadataSource::Auto, source].contains(asked))
+    }
+
+    fn below_root(&self, path: &Path) -> PathBuf {
+        self.rootfs.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Type information of the running kernel.
+    pub(crate) fn btf(&self) -> PathBuf {
+        self.btf.clone().unwrap_or_else(|| self.sysfs.join("kernel/btf/vmlinux"))
+    }
+
+    /// The directory with the kubelet's logs, if it is asked for names.
+    pub(crate) fn logs(&self) -> Option<PathBuf> {
+        self.asks(MetadataSource::LogDir).then(|| self.below_root(&self.logs))
+    }
+
+    /// podrt's directory, if it is asked for names.
+    pub(crate) fn podrt(&self) -> Option<PathBuf> {
+        self.asks(MetadataSource::OciState).then(|| self.below_root(&self.podrt))
+    }
+
+    /// The socket of the CRI runtime, if that is asked for names.
+    ///
+    /// # Errors
+    /// When only one of the two options that this takes is there.
+    pub(crate) fn cri_socket(&self) -> Result<Option<PathBuf>> {
+        match &self.cri_socket {
+            Some(socket) if !self.asks(MetadataSource::Cri) => bail!(
+                "--metadata.cri-socket={}: the runtime is not asked; add cri to --metadata.source, or leave the socket out",
+                socket.display()
+            ),
+            None if self.sources.contains(&MetadataSource::Cri) => {
+                bail!("--metadata.source=cri: no socket; name it with --metadata.cri-socket")
+            }
+            socket => Ok(socket.clone()),
+        }
+    }
 }
 
 /// `--collector.NAME` and `--no-collector.NAME`: the last one counts, and without any what most nodes want.
@@ -270,6 +344,30 @@ mod tests {
             let error = of(wrong).unwrap_err();
             assert!(error.starts_with(wrong), "{error}");
         }
+    }
+
+    #[test]
+    fn names_are_asked_for_where_they_are_wanted() {
+        let of = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["e"], arguments].concat()).unwrap();
+            let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+            let socket = cli.cri_socket().map(shown).map_err(|error| error.to_string());
+            (shown(cli.logs()), shown(cli.podrt()), socket)
+        };
+        let some = |path: &str| Some(path.to_owned());
+        assert_eq!(of(&[]), (some("/var/log"), some("/var/lib/podrt"), Ok(None)));
+        assert_eq!(
+            of(&["--path.rootfs=/host", "--path.logs=/var/log/x", "--metadata.cri-socket=/run/c.sock"]),
+            (some("/host/var/log/x"), some("/host/var/lib/podrt"), Ok(some("/run/c.sock")))
+        );
+        assert_eq!(of(&["--metadata.source=log_dir"]), (some("/var/log"), None, Ok(None)));
+        assert_eq!(of(&["--metadata.source=cgroup_path"]), (None, None, Ok(None)));
+        let cri = ["--metadata.source=cri,oci_state", "--metadata.cri-socket=/c"];
+        assert_eq!(of(&cri), (None, some("/var/lib/podrt"), Ok(some("/c"))));
+        let alone = of(&cri[..1]).2.unwrap_err();
+        assert_eq!(alone, "--metadata.source=cri: no socket; name it with --metadata.cri-socket");
+        let unasked = of(&["--metadata.source=log_dir", cri[1]]).2.unwrap_err();
+        assert!(unasked.starts_with("--metadata.cri-socket=/c: the runtime is not asked"), "{unasked}");
     }
 
     #[test]

@@ -19,10 +19,10 @@ const SHORT_ID: usize = 12;
 pub struct Resolver {
     /// A runtime that is asked first.
     cri: Option<Cri>,
-    /// The directory that has the kubelet's `pods` and `containers`.
-    logs: PathBuf,
-    /// podrt's root.
-    podrt: PathBuf,
+    /// The directory that has the kubelet's `pods` and `containers`, if it is asked.
+    logs: Option<PathBuf>,
+    /// podrt's root, if it is asked.
+    podrt: Option<PathBuf>,
 }
 
 /// The names that the node knows at one moment.
@@ -51,7 +51,7 @@ pub(crate) struct Found {
 impl Resolver {
     /// Sources are read when they are needed; one that is absent knows nothing.
     #[must_use]
-    pub fn new(cri: Option<Cri>, logs: PathBuf, podrt: PathBuf) -> Self {
+    pub fn new(cri: Option<Cri>, logs: Option<PathBuf>, podrt: Option<PathBuf>) -> Self {
         Self { cri, logs, podrt }
     }
 
@@ -63,8 +63,8 @@ impl Resolver {
             cri,
             is_asked,
             cri_fault,
-            logs: log_dir::read(&self.logs),
-            podrt: podrt::read(&self.podrt),
+            logs: self.logs.as_deref().map(log_dir::read).unwrap_or_default(),
+            podrt: self.podrt.as_deref().map(podrt::read).unwrap_or_default(),
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     const UID: &str = "2c48913c-b29f-11e7-9350-020968147796";
 
     fn read(root: &Path) -> Directory {
-        Resolver::new(None, root.join("log"), root.join("podrt")).read()
+        Resolver::new(None, Some(root.join("log")), Some(root.join("podrt"))).read()
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::http::{App, Crowd, answer, bind, check_local, inherited, router};
 use crate::memory;
 use crate::metadata::cri::Cri;
 use crate::metrics::{Choice, Collector};
-use crate::observe::{Kernel, Observer, Options};
+use crate::observe::{Kernel, Observer, Options, Procfs};
 use crate::resolve::Resolver;
 use crate::web::Web;
 
@@ -35,7 +35,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(cli.log_level);
     lines.event_format(cli.log_format).init();
     let result = if let Some(format) = cli.check {
-        check(format, cli.strict, &kernel(&cli).trace())
+        check(format, cli.strict, &kernel(&cli).trace(), &cli.btf())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.context("start the event loop").and_then(|runtime| {
@@ -91,6 +91,8 @@ async fn serve(cli: Cli) -> Result<()> {
     let unseen = lack(&mount_point);
     let choice = Choice { collectors: cli.collectors.0, namespace_types: cli.namespace_types.clone() };
     let options = Options {
+        procfs: Procfs::at(&cli.procfs)?,
+        btf: cli.btf(),
         namespace_root: namespace_root(&mount_point),
         mount_point,
         retention: cli.retention,
@@ -101,8 +103,8 @@ async fn serve(cli: Cli) -> Result<()> {
         max_series: cli.max_series / choice.max_per_container(),
         dropped: cli.dropped,
     };
-    let cri = cli.cri_socket.clone().map(Cri::new);
-    let resolver = Resolver::new(cri.clone(), cli.logs.clone(), cli.podrt.clone());
+    let cri = cli.cri_socket()?.map(Cri::new);
+    let resolver = Resolver::new(cri.clone(), cli.logs(), cli.podrt());
     // Both on this thread while it is the only one: capabilities are each thread's own, and a new thread has those of its maker.
     let observer = Observer::start(options, resolver)?;
     let lacks = observer.lacks();

@@ -4,9 +4,9 @@ mod clock;
 mod first;
 mod parts;
 mod pause;
+mod proc;
 mod processes;
 mod reconcile;
-mod stat;
 mod uncounted;
 mod view;
 mod zombies;
@@ -24,6 +24,7 @@ use thiserror::Error;
 
 pub(crate) use clock::boot;
 pub(crate) use parts::Parts;
+pub use proc::{Procfs, ProcfsError};
 pub(crate) use view::{View, Zombies};
 
 use parts::{Part, for_each};
@@ -64,6 +65,10 @@ pub enum ObserveError {
 /// How to observe.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The node's processes.
+    pub procfs: Procfs,
+    /// Type information of the running kernel (BTF).
+    pub btf: PathBuf,
     /// Where the v2 hierarchy is mounted.
     pub mount_point: PathBuf,
     /// Below it: where paths of `/proc` begin ([`crate::cgroups::namespace_root`]).
@@ -167,7 +172,7 @@ impl Observer {
     /// # Errors
     /// When a required probe cannot be attached, or the hierarchy cannot be read.
     pub fn start(options: Options, resolver: Resolver) -> Result<Self, ObserveError> {
-        let tracer = Tracer::start(&options.kernel.trace())?;
+        let tracer = Tracer::start_with_btf(&options.kernel.trace(), &options.btf)?;
         let state = State {
             model: Model::new(options.max_series, options.dropped),
             is_new: true,
@@ -190,7 +195,7 @@ impl Observer {
         let observer = Self { tracer, options, resolver, started: clock::unix(), state: Mutex::new(state) };
         observer.refresh()?;
         // After the probes: who becomes a zombie meanwhile is known twice, not never.
-        let old = zombies::find()?;
+        let old = zombies::find(&observer.options.procfs)?;
         let mut state = observer.lock();
         state.old_zombies = old;
         observer.place_old_zombies(&mut state);
@@ -250,6 +255,7 @@ impl Observer {
             is_current: parts.has(Part::Cgroups),
             probes: &self.tracer.probes(),
             mount_point: &self.options.mount_point,
+            procfs: &self.options.procfs,
             started: self.started,
             max_samples: self.options.max_samples,
             reconciled_at: state.reconciled_at,
@@ -339,7 +345,7 @@ impl Observer {
                 None
             })
         };
-        model.read_files(read, |path| first::find(&at(path)));
+        model.read_files(read, |path| first::find(&self.options.procfs, &at(path)));
         fault.map_or(Ok(()), Err)
     }
 
@@ -348,7 +354,7 @@ impl Observer {
         let of_map = self.tracer.zombies()?;
         let known: BTreeSet<u32> = of_map.iter().map(|zombie| zombie.tgid).collect();
         self.place_old_zombies(state);
-        let mut of_proc = zombies::still(&mut state.old_zombies)?;
+        let mut of_proc = zombies::still(&self.options.procfs, &mut state.old_zombies)?;
         of_proc.retain(|zombie| !known.contains(&zombie.tgid));
         Ok(AllZombies { of_map, of_proc })
     }
@@ -378,7 +384,10 @@ impl Observer {
         let wait = if is_first { Duration::ZERO } else { self.options.metadata_wait };
         let times = Times { now, wait };
         let ids = tree.iter().map(|Cgroup { id, path }| (path.clone(), *id)).collect();
-        let is_pause = |path: &Path| pause::is_alone_in(&self.options.mount_point.join(path));
+        let is_pause = |path: &Path| {
+            let cgroup = self.options.mount_point.join(path);
+            pause::is_alone_in(&self.options.procfs, &cgroup)
+        };
         let there = Cgroups { ids: &ids, is_pause: &is_pause };
         let owner_of = |path: &Path, has_waited: bool| names.resolve(path, has_waited.then_some(&there));
         let changes = state.model.compare(&tree, born, &counted, times, owner_of);
@@ -414,8 +423,8 @@ impl Observer {
     /// Takes zombies out that are none, and in that were missed. Without the hook of releases none is known but those of /proc.
     fn reconcile_zombies(&self, state: &mut State) -> Result<(), ObserveError> {
         let before = self.tracer.zombies()?;
-        let found = zombies::find()?;
-        let is_hidden = |tgid: u32| stat::is_hidden(tgid.cast_signed());
+        let found = zombies::find(&self.options.procfs)?;
+        let is_hidden = |tgid: u32| self.options.procfs.is_hidden(tgid.cast_signed());
         let mut corrections = reconcile::compare(&before, found, &self.tracer.zombies()?, is_hidden);
         for_each(&corrections.gone, |zombie| self.tracer.forget_zombie(zombie))?;
         let old: BTreeSet<u32> = state.old_zombies.iter().map(zombies::Old::tgid).collect();

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::stat::stat;
+use super::proc::Procfs;
 use crate::cgroups::container_processes;
 
 /// What its program is called: Kubernetes' own is `pause`, OpenShift's `pod`.
 const PROGRAMS: [&str; 2] = ["pause", "pod"];
 
 /// Whether the only process of a cgroup has the name of that program (proc_pid_comm(5)). False where /proc hides it.
-pub(super) fn is_alone_in(cgroup: &Path) -> bool {
+pub(super) fn is_alone_in(procfs: &Procfs, cgroup: &Path) -> bool {
     let Some(&[pid]) = container_processes(cgroup).as_deref() else { return false };
-    stat(pid).is_ok_and(|stat| PROGRAMS.contains(&stat.comm.as_str()))
+    procfs.stat(pid).is_ok_and(|stat| PROGRAMS.contains(&stat.comm.as_str()))
 }
 
 #[cfg(test)]
@@ -21,6 +21,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::observe::proc;
 
     #[test]
     fn the_only_process_tells_by_its_name() {
@@ -29,7 +30,7 @@ mod tests {
         let found = |pids: &[u32]| {
             let lines: String = pids.iter().map(|pid| format!("{pid}\n")).collect();
             fs::write(dir.path().join("cgroup.procs"), lines).unwrap();
-            is_alone_in(dir.path())
+            is_alone_in(&proc::own(), dir.path())
         };
         let mut child = Command::new(dir.path().join("pause")).stdin(Stdio::piped()).spawn().unwrap();
         let own = std::process::id();
@@ -39,6 +40,6 @@ mod tests {
         );
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!is_alone_in(&dir.path().join("gone")));
+        assert!(!is_alone_in(&proc::own(), &dir.path().join("gone")));
     }
 }

@@ -9,6 +9,7 @@ use podproof_ebpf::counters::{FlagSet, MapFill, Refusals, Snapshot, ZombieParent
 
 use super::clock::boot_ns;
 use super::first;
+use super::proc::Procfs;
 use super::processes::without_kernel_threads;
 use super::reconcile::Differences;
 use super::uncounted::Uncounted;
@@ -24,6 +25,7 @@ pub(crate) struct View<'a> {
     pub(crate) is_current: bool,
     pub(crate) probes: &'a [ProbeStatus],
     pub(crate) mount_point: &'a Path,
+    pub(super) procfs: &'a Procfs,
     /// Unix time at which counting began.
     pub(crate) started: Duration,
     /// Zombies of the whole node that the probes know.
@@ -98,13 +100,13 @@ impl View<'_> {
 
     /// Whether the first process of a sandbox is alive; `None` where that is not known.
     pub(crate) fn is_first_alive(&self, series: &Series) -> Option<bool> {
-        self.model.first(series).map(|first| first::is_alive(&first))
+        self.model.first(series).map(|first| first::is_alive(self.procfs, &first))
     }
 
     /// Processes alive in the cgroups of the host; `None` when /proc hides some.
     pub(crate) fn n_host_processes(&self, series: &Series) -> Option<usize> {
         let cgroups = self.model.live(series);
-        cgroups.map(|(path, _)| without_kernel_threads(&self.mount_point.join(path))).sum()
+        cgroups.map(|(path, _)| without_kernel_threads(self.procfs, &self.mount_point.join(path))).sum()
     }
 }
 

@@ -1,8 +1,6 @@
 //! Zombies that are older than the probes: found in /proc once, and looked after until they are reaped.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use podproof_ebpf::counters::{ZombieParent, ZombieView};
@@ -10,7 +8,7 @@ use procfs::process::Process;
 use procfs::{ProcError, ProcResult};
 
 use super::clock;
-use super::stat::{is_hidden, stat};
+use super::proc::Procfs;
 use crate::cgroups::below_mount;
 
 /// A zombie that was there before.
@@ -57,10 +55,10 @@ impl Old {
     }
 
     /// Takes over who should reap it: a parent that ends hands it on.
-    fn follow(&mut self, parent_pid: i32) {
+    fn follow(&mut self, procfs: &Procfs, parent_pid: i32) {
         let parent_tgid = parent_pid.cast_unsigned();
         if parent_tgid != self.parent_tgid {
-            (self.parent_tgid, self.parent) = (parent_tgid, parent(parent_pid, &self.cgroup));
+            (self.parent_tgid, self.parent) = (parent_tgid, parent(procfs, parent_pid, &self.cgroup));
         }
     }
 
@@ -76,11 +74,9 @@ impl Old {
 }
 
 /// All zombies of now. The end of processes that go meanwhile is not an error.
-pub(super) fn find() -> ProcResult<Vec<Old>> {
+pub(super) fn find(procfs: &Procfs) -> ProcResult<Vec<Old>> {
     let since_ns = clock::boot_ns();
-    let all = fs::read_dir("/proc").map_err(|error| ProcError::Io(error, Some("/proc".into())))?;
-    let pids = all.map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())));
-    let found = pids.filter_map(Result::transpose).map(|pid: io::Result<i32>| old(pid?, since_ns));
+    let found = procfs.pids()?.map(|pid| old(procfs, pid?, since_ns));
     let found = found.filter_map(|found| match found {
         // It may be one.
         Err(error) if is_lack(&error) => Some(Err(error)),
@@ -97,13 +93,13 @@ fn is_lack(error: &ProcError) -> bool {
 }
 
 /// `None` when it is no zombie.
-fn old(pid: i32, since_ns: u64) -> ProcResult<Option<Old>> {
-    let stat = stat(pid)?;
+fn old(procfs: &Procfs, pid: i32, since_ns: u64) -> ProcResult<Option<Old>> {
+    let stat = procfs.stat(pid)?;
     // A leader that ended before its threads is no zombie yet.
     if stat.state != 'Z' || stat.num_threads > 1 {
         return Ok(None);
     }
-    let process = Process::new(pid)?;
+    let process = procfs.process(pid)?;
     // The number may be another's by now.
     if process.stat()?.starttime != stat.starttime {
         return Ok(None);
@@ -115,7 +111,7 @@ fn old(pid: i32, since_ns: u64) -> ProcResult<Option<Old>> {
         cgroup_id: None,
         around: None,
         parent_tgid: stat.ppid.cast_unsigned(),
-        parent: parent(stat.ppid, &cgroup),
+        parent: parent(procfs, stat.ppid, &cgroup),
         cgroup,
         since_ns,
     }))
@@ -130,8 +126,8 @@ fn cgroup_of(process: &Process) -> ProcResult<Option<PathBuf>> {
 }
 
 /// What the parent of a zombie is, by proc_pid_status(5), `NSpid`: PID 1 of a pid namespace below the initial one, or not.
-fn parent(pid: i32, cgroup: &Path) -> ZombieParent {
-    let Ok(process) = Process::new(pid) else { return ZombieParent::Other };
+fn parent(procfs: &Procfs, pid: i32, cgroup: &Path) -> ZombieParent {
+    let Ok(process) = procfs.process(pid) else { return ZombieParent::Other };
     let numbers = process.status().ok().and_then(|status| status.nspid).unwrap_or_default();
     if numbers.len() < 2 || numbers.last() != Some(&1) {
         ZombieParent::Other
@@ -153,11 +149,11 @@ pub(super) fn place(old: &mut [Old], ids: &BTreeMap<PathBuf, u64>, root: &Path) 
 }
 
 /// Takes out who was reaped, and gives the others as the probes give theirs, with the parents of now.
-pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
+pub(super) fn still(procfs: &Procfs, old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
     let mut fault = None;
-    old.retain_mut(|zombie| match stat(zombie.tgid) {
+    old.retain_mut(|zombie| match procfs.stat(zombie.tgid) {
         Ok(stat) if stat.state == 'Z' && stat.starttime == zombie.start_time => {
-            zombie.follow(stat.ppid);
+            zombie.follow(procfs, stat.ppid);
             true
         }
         Ok(_) => false,
@@ -165,7 +161,7 @@ pub(super) fn still(old: &mut Vec<Old>) -> ProcResult<Vec<ZombieView>> {
             fault = Some(error);
             true
         }
-        Err(_) => is_hidden(zombie.tgid),
+        Err(_) => procfs.is_hidden(zombie.tgid),
     });
     fault.map_or_else(|| Ok(old.iter().map(Old::view).collect()), Err)
 }
@@ -180,11 +176,12 @@ mod tests {
     use nix::unistd::Pid;
 
     use super::*;
+    use crate::observe::proc;
 
     /// Tries until a zombie among those of now is the one.
     fn find_one(is_it: impl Fn(&Old) -> bool) -> Vec<Old> {
         for _try in 0..10_000 {
-            let found: Vec<Old> = find().unwrap().into_iter().filter(&is_it).collect();
+            let found: Vec<Old> = find(&proc::own()).unwrap().into_iter().filter(&is_it).collect();
             if !found.is_empty() {
                 return found;
             }
@@ -205,10 +202,10 @@ mod tests {
     #[test]
     fn a_zombie_is_found_and_goes_when_it_is_reaped() {
         let (mut child, mut found) = ended();
-        let views = still(&mut found).unwrap();
+        let views = still(&proc::own(), &mut found).unwrap();
         assert_eq!((views[0].tgid, views[0].parent_tgid), (child.id(), std::process::id()));
         child.wait().unwrap();
-        assert!(still(&mut found).unwrap().is_empty());
+        assert!(still(&proc::own(), &mut found).unwrap().is_empty());
     }
 
     #[test]
@@ -218,7 +215,7 @@ mod tests {
         let ids = BTreeMap::from([(found[0].cgroup.clone(), 7)]);
         let mut placed = |ids: &BTreeMap<PathBuf, u64>, root: &str| {
             place(&mut found, ids, Path::new(root));
-            still(&mut found).unwrap()[0].cgroup_id
+            still(&proc::own(), &mut found).unwrap()[0].cgroup_id
         };
         assert_eq!(placed(&BTreeMap::new(), ""), 0);
         assert_eq!(placed(&ids, "elsewhere"), 0);
@@ -239,13 +236,13 @@ mod tests {
         prctl::set_child_subreaper(true).unwrap();
         let mut parent = Command::new("sh").args(["-c", "true & exec sleep 1000"]).spawn().unwrap();
         let mut found = find_one(|zombie| zombie.parent_tgid == parent.id());
-        let before = still(&mut found).unwrap();
+        let before = still(&proc::own(), &mut found).unwrap();
         assert_eq!(before[0].parent_tgid, parent.id());
         parent.kill().unwrap();
         parent.wait().unwrap();
-        let after = still(&mut found).unwrap();
+        let after = still(&proc::own(), &mut found).unwrap();
         assert_eq!(after, [ZombieView { parent_tgid: std::process::id(), ..before[0] }]);
         waitpid(Pid::from_raw(found[0].tgid), None).unwrap();
-        assert!(still(&mut found).unwrap().is_empty());
+        assert!(still(&proc::own(), &mut found).unwrap().is_empty());
     }
 }
