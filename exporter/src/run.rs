@@ -91,7 +91,7 @@ async fn serve(cli: Cli) -> Result<()> {
     let unseen = lack(&mount_point);
     let choice = Choice { collectors: cli.collectors.0, namespace_types: cli.namespace_types.clone() };
     let options = Options {
-        procfs: Procfs::at(&cli.procfs)?,
+        procfs: Procfs::at(&cli.procfs).context("--path.procfs")?,
         btf: cli.btf(),
         namespace_root: namespace_root(&mount_point),
         mount_point,

@@ -12,6 +12,7 @@ mod debug;
 mod expect;
 mod exporter;
 mod full;
+mod hidden;
 mod hostile;
 mod kubelet;
 mod kubernetes;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         churn::CASES,
         debug::CASES,
         full::CASES,
+        hidden::CASES,
         hostile::CASES,
         kubelet::CASES,
         kubernetes::CASES,

@@ -19,13 +19,16 @@ const MISSED: f64 = 4.0;
 const LAST: &str = "podproof_reconcile_last_success_timestamp_seconds";
 
 /// Corrections of zombies and of cgroups.
-fn differences(scrape: &BTreeMap<String, f64>) -> [Option<f64>; 2] {
+pub(crate) fn differences(scrape: &BTreeMap<String, f64>) -> [Option<f64>; 2] {
     let of = |what: &str| format!("podproof_reconcile_differences_total{{what=\"{what}\"}}");
     ["zombies", "cgroups"].map(|what| scrape.get(&of(what)).copied())
 }
 
 /// A scrape after everything was compared once more than in this one.
-fn compared_after(exporter: &Exporter, before: &BTreeMap<String, f64>) -> Res<BTreeMap<String, f64>> {
+pub(crate) fn compared_after(
+    exporter: &Exporter,
+    before: &BTreeMap<String, f64>,
+) -> Res<BTreeMap<String, f64>> {
     let last = before.get(LAST).copied().ok_or("nothing was ever compared")?;
     until("a comparison", || Ok(Some(exporter.scrape()?).filter(|scrape| scrape.get(LAST) > Some(&last))))
 }
