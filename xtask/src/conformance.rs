@@ -149,6 +149,15 @@ impl OutcomeArgs {
 }
 
 impl ConformanceArgs {
+    /// How often every check is played.
+    fn n_rounds(&self) -> u32 {
+        let last = self.last.iter().enumerate().find_map(|(i, word)| {
+            let next = || self.last.get(i + 1).map(String::as_str);
+            word.strip_prefix("--repeat=").or_else(|| next().filter(|_| word == "--repeat"))?.parse().ok()
+        });
+        last.or(self.runner.repeat).unwrap_or(1).max(1)
+    }
+
     /// What podproof on this side does with finished runs.
     fn outcome_options(&self) -> Vec<OsString> {
         // The baselines are about runtimes with podproof's own sandbox program.
@@ -326,7 +335,7 @@ fn in_vm(
     argv.push("--".to_owned());
     argv.extend(args.last.iter().cloned());
     let n_runs: u32 = subjects.iter().map(|subject| 1 + u32::from(subject.pod_layer().is_some())).sum();
-    let n_rounds = args.runner.repeat.unwrap_or(1).max(1);
+    let n_rounds = args.n_rounds();
     let mut machine = args.machine.clone().with_patience(PER_RUN * n_runs * n_rounds);
     machine.is_for_programs = args.outcome.format == "json";
     if machine.is_for_programs {
@@ -347,6 +356,16 @@ mod tests {
     struct Line {
         #[command(flatten)]
         args: ConformanceArgs,
+    }
+
+    #[test]
+    fn rounds_are_waited_for_however_they_are_asked_for() {
+        let of = |words: &[&str]| Line::parse_from([&["conformance"], words].concat()).args.n_rounds();
+        assert_eq!(of(&[]), 1);
+        assert_eq!(of(&["--repeat", "3"]), 3);
+        assert_eq!(of(&["--", "--repeat", "30", "NS-01"]), 30);
+        assert_eq!(of(&["--", "--repeat=7"]), 7);
+        assert_eq!(of(&["--", "--repeat"]), 1);
     }
 
     #[test]

@@ -201,6 +201,12 @@ impl Call {
         self.code == Some(0)
     }
 
+    /// Whether it ended by itself and told an error: a crash or a hang is no answer.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.code.is_some_and(|code| code != 0)
+    }
+
     /// The call, how it ended and its last words.
     #[must_use]
     pub fn summary(&self) -> String {

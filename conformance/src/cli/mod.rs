@@ -19,6 +19,7 @@ mod trace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::helper::{self, Helper};
 use crate::interrupt;
@@ -82,7 +83,14 @@ pub fn main() -> ExitCode {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .init();
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if matches!(
+        command,
+        Command::List(_) | Command::Explain(_) | Command::Matrix(_) | Command::Diff(_) | Command::Defects(_)
+    ) {
+        end_with_the_pipe();
+    }
+    let done = match command {
         // Its exit status is that of the traced command, also when it was interrupted.
         Command::Trace(args) => return ended(trace::run(&args)),
         Command::Run(args) => run::run(&args),
@@ -102,6 +110,15 @@ pub fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX));
     }
     ended(done)
+}
+
+/// Those that only tell something, and start nothing, end quietly when nobody reads on, as head(1) does.
+#[expect(unsafe_code, reason = "a handler could be unsafe; this one is the default action")]
+fn end_with_the_pipe() {
+    // SAFETY: no handler is installed, so none can do what it must not.
+    if let Err(errno) = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) } {
+        tracing::warn!(%errno, "SIGPIPE stays ignored");
+    }
 }
 
 fn ended(done: anyhow::Result<u8>) -> ExitCode {

@@ -1,8 +1,9 @@
 //! What becomes of finished runs: baselines, the end on the terminal, the report directory, the exit status.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -48,25 +49,27 @@ impl OutcomeArgs {
     pub(super) fn conclude(&self, mut runs: Vec<RunReport>) -> Result<u8> {
         let standings = self.standings(&mut runs)?;
         let status = exit::status(&runs, &standings);
-        if self.format == Format::Json {
+        let mut text = if self.format == Format::Json {
             let counts: Vec<String> = runs.iter().map(table::counts).collect();
-            println!(
-                "{}",
-                json!({ "type": "end", "status": status, "runs": counts, "baselines": standings })
-            );
+            let end = json!({ "type": "end", "status": status, "runs": counts, "baselines": standings });
+            format!("{end}\n")
         } else {
-            print!("{}", terminal::render(&runs, &standings, self.is_coloured()));
-        }
+            terminal::render(&runs, &standings, self.is_coloured())
+        };
         if let Some(dir) = &self.report_dir {
+            // First: nobody may be there to read what is printed.
             for path in write(dir, runs)? {
                 // The lines of JSON are for programs.
                 match self.format {
                     Format::Json => eprintln!("report: {}", path.display()),
-                    _ => println!("report: {}", path.display()),
+                    _ => _ = writeln!(text, "report: {}", path.display()),
                 }
             }
         }
-        Ok(status)
+        match io::stdout().write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(status),
+            written => written.context("write to standard output").map(|()| status),
+        }
     }
 
     /// How each run stands to its baseline; known failures get their explanation.

@@ -91,6 +91,8 @@ pub struct Standing {
     pub gone: Vec<(String, String)>,
     /// Ids that are known to be red only sometimes and are not, with the verdict that they have.
     pub unseen: Vec<(String, String)>,
+    /// Ids that are known to be red only sometimes, with the verdict that they have then.
+    pub sometimes: Vec<(String, String)>,
     /// Known failures without an explanation.
     pub unexplained: Vec<String>,
 }
@@ -147,7 +149,11 @@ impl Baseline {
         let mut standing = Standing { file: file.display().to_string(), ..Standing::default() };
         let series = run.kernel_series();
         for check in &run.checks {
-            match self.known(&check.id, &series) {
+            let known = self.known(&check.id, &series);
+            if let Some(known) = known.filter(|known| known.sometimes.is_some()) {
+                standing.sometimes.push((check.id.clone(), known.verdict.clone()));
+            }
+            match known {
                 Some(known) if known.verdict == check.verdict => {
                     standing.known.push(check.id.clone());
                     if known.explanation.trim().is_empty() {

@@ -1,7 +1,7 @@
 //! The exit status (ARCHITECTURE.md): 0 passed, 1 a MUST failed, 3 nothing certain. 2, wrong usage, is not of a report.
 
 use super::baseline::Standing;
-use super::model::RunReport;
+use super::model::{Round, RunReport};
 
 /// At least one check passed, no MUST failed, nothing was inconclusive.
 pub const PASSED: u8 = 0;
@@ -25,7 +25,16 @@ pub fn status(runs: &[RunReport], standings: &[Option<Standing>]) -> u8 {
 }
 
 fn of_run(run: &RunReport, standing: Option<&Standing>) -> u8 {
+    // What is known to be red only sometimes may change between that and green.
+    let sometimes = standing.map_or(&[][..], |standing| &standing.sometimes);
+    let is_known = |id: &str, round: &Round| {
+        round.verdict == "pass" || sometimes.iter().any(|known| *known.0 == *id && known.1 == round.verdict)
+    };
+    let is_rare = |id: &String, rounds: &[Round]| {
+        sometimes.iter().any(|known| known.0 == *id) && rounds.iter().all(|round| is_known(id, round))
+    };
     let changed = run.repeats.iter().flat_map(|repeats| &repeats.changed);
+    let changed = changed.filter(|(id, rounds)| !is_rare(id, rounds));
     let level = |id: &str| run.checks.iter().find(|check| check.id == id).map(|check| check.level.as_str());
     let failed_once = changed
         .clone()
@@ -61,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::report::baseline::{Baseline, Known};
-    use crate::report::model::{Repeats, Round};
+    use crate::report::model::Repeats;
     use crate::report::sample::{check, run};
 
     fn of(run: RunReport) -> u8 {
@@ -113,5 +122,23 @@ mod tests {
         };
         assert_eq!(repeated("pass", "skip"), INCONCLUSIVE);
         assert_eq!(repeated("pass", "fail"), FAILED);
+    }
+
+    #[test]
+    fn what_is_red_only_sometimes_may_change() {
+        let repeated = |verdicts: &[&str]| {
+            let round = |verdict: &&str| Round { verdict: (*verdict).to_owned(), reason: String::new() };
+            let changed = [("A-01".to_owned(), verdicts.iter().map(round).collect())].into();
+            let repeats = Some(Repeats { rounds: 3, changed });
+            let checks = vec![check("A-01", verdicts[0]), check("A-02", "pass")];
+            let run = RunReport { repeats, ..run("crun", "6.12.1", checks) };
+            let sometimes = vec![("A-01".to_owned(), "fail".to_owned())];
+            let standing = Standing { sometimes, ..Standing::default() };
+            status(&[run], &[Some(standing)])
+        };
+        assert_eq!(repeated(&["pass", "fail", "pass"]), PASSED);
+        assert_eq!(repeated(&["fail", "pass", "fail"]), PASSED);
+        assert_eq!(repeated(&["pass", "fail", "inconclusive"]), FAILED);
+        assert_eq!(repeated(&["pass", "inconclusive", "pass"]), INCONCLUSIVE);
     }
 }

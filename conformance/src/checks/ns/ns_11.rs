@@ -21,7 +21,10 @@ const REQUIREMENT: Requirement = Requirement {
                started as well.",
     inside: refused::INSIDE,
     kernel: refused::KERNEL,
-    defects: &[("ns-11-any-type", "the path is joined as the type that it is, whatever the bundle says")],
+    defects: &[
+        ("ns-11-any-type", "the path is joined as the type that it is, whatever the bundle says"),
+        ("ns-11-crashes", "a create that has to be refused crashes, and leaves nothing"),
+    ],
 };
 
 pub(super) const CHECK: Check = Check {

@@ -77,7 +77,7 @@ fn refuse(cell: &mut Cell<'_>, manifest: &Manifest, evidence: &mut Evidence) -> 
     let known = cell.call_pod(&["inspect", &pod])?;
     let trace = cell.trace()?;
 
-    facts::told(evidence, &format!("run.failed.{name}"), !run.ok(), &run.summary());
+    facts::told(evidence, &format!("run.failed.{name}"), run.refused(), &run.summary());
     evidence.inside(&format!("known.{name}"), known.ok(), known.summary());
     evidence.inside(&format!("witness.called.{name}"), link.is_some(), format!("witness {name}: its hello"));
     let since = |time_ns: u64| time_ns >= run.started_ns;

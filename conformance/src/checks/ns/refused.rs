@@ -14,7 +14,7 @@ use crate::judge::Finding;
 use crate::observe::process;
 
 /// What is seen inside, in words.
-pub(super) const INSIDE: &str = "create returns an error, so does `state`, the runtime's state directory is empty, \
+pub(super) const INSIDE: &str = "create ends with an error, by no signal, so does `state`, the runtime's state directory is empty, \
                                  and no witness calls.";
 /// What the kernel shows, in words.
 pub(super) const KERNEL: &str = "create returns an error; every process that it made has ended, the program was never \
@@ -53,7 +53,7 @@ fn refuse(cell: &mut Cell<'_>, bundle: &Bundle, evidence: &mut Evidence) -> Resu
     let trace = cell.trace()?;
 
     let name = &container.name;
-    facts::told(evidence, &format!("create.failed.{name}"), !created.ok(), &created.summary());
+    facts::told(evidence, &format!("create.failed.{name}"), created.refused(), &created.summary());
     evidence.inside(&format!("state.failed.{name}"), !known.ok(), known.summary());
     let source = format!("node: new entries of {}", cell.state_root().display());
     evidence.inside(&format!("state.entries.{name}"), entries, source);

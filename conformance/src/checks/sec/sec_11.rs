@@ -106,6 +106,9 @@ fn created(cell: &mut Cell<'_>, number: u32, directory: &str) -> Result<Option<L
     let name = format!("c{number}");
     let bundle = Bundle::witness(&name).with("/process/cwd", directory);
     let (container, created) = cell.try_create(&bundle, &Caller::default())?;
+    if !created.ok() && !created.refused() {
+        return Err(Obstacle::Runtime(created.summary()));
+    }
     let started = created.ok() && cell.call(&["start", &container.id])?.ok();
     // A runtime that refuses in the container's own process may have answered before.
     let link = if started { cell.hello(&name, cell.deadline(2.0)) } else { None };

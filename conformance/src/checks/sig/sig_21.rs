@@ -53,7 +53,7 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let (mut accepted, mut silent) = (Vec::new(), Vec::new());
     for request in UNKNOWN {
         let call = cell.kill(&container.id, request)?;
-        if call.ok() {
+        if !call.refused() {
             accepted.push(request);
         } else if call.stderr.trim().is_empty() {
             silent.push(request);
@@ -65,7 +65,12 @@ fn observe(cell: &mut Cell<'_>) -> Result<Evidence, Obstacle> {
     let trace = cell.trace()?;
 
     let mut evidence = Evidence::default();
-    facts::told(&mut evidence, "accepted", accepted, "runtime: requests that `kill` returned 0 for");
+    facts::told(
+        &mut evidence,
+        "accepted",
+        accepted,
+        "runtime: requests that `kill` returned 0 for, or did not answer",
+    );
     evidence.inside("silent", silent, "runtime: requests that `kill` refused without a word");
     evidence.inside("answers", caught.is_ok(), "witness a: its answer after the calls");
     let caught: Vec<u32> = caught.unwrap_or_default().into_iter().map(|caught| caught.signal).collect();

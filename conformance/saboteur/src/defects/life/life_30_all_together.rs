@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-30-all-together",
     target: "LIFE-30",
     does: "init containers are started together with the others",
-    also_red: &[],
+    also_red: &[("SIG-16", "the sidecars and the others do not begin in their order")],
     act,
 };
 

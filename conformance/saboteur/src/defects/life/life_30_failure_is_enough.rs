@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "life-30-failure-is-enough",
     target: "LIFE-30",
     does: "an init container that failed counts as done",
-    also_red: &[],
+    also_red: &[("SIG-16", "an init container that stays is wrapped, and its wrapper takes the signal")],
     act,
 };
 

@@ -11,6 +11,7 @@ mod ns_08_always_ipc;
 mod ns_09_time_ignored;
 mod ns_10_cgroup_forgotten;
 mod ns_11_any_type;
+mod ns_11_crashes;
 mod ns_12_falls_back;
 mod ns_12_no_rollback;
 mod ns_13_last_wins;
@@ -62,6 +63,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     ns_09_time_ignored::DEFECT,
     ns_10_cgroup_forgotten::DEFECT,
     ns_11_any_type::DEFECT,
+    ns_11_crashes::DEFECT,
     ns_12_falls_back::DEFECT,
     ns_12_no_rollback::DEFECT,
     ns_13_last_wins::DEFECT,

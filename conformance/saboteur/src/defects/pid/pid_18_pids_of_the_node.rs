@@ -11,7 +11,15 @@ pub(super) const DEFECT: Defect = Defect {
     name: "pid-18-pids-of-the-node",
     target: "PID-18",
     does: "the container shares the PID namespace of its monitor",
-    also_red: &[],
+    also_red: &[
+        ("NS-05", "the program runs in the PID namespace of the node"),
+        ("NS-27", "the program runs in the PID namespace of the node"),
+        ("PID-01", "the program runs in the PID namespace of the node"),
+        ("PID-03", "the program runs in the PID namespace of the node"),
+        ("PID-06", "the program runs in the PID namespace of the node"),
+        ("PID-14", "the program runs in the PID namespace of the node"),
+        ("PID-15", "the program runs in the PID namespace of the node"),
+    ],
     act,
 };
 

@@ -11,7 +11,7 @@ pub(super) const DEFECT: Defect = Defect {
     name: "sig-10-means-default",
     target: "SIG-10",
     does: "a grace period of 0 is taken for none given",
-    also_red: &[],
+    also_red: &[("FS-19", "stop with no grace waits for the default one")],
     act,
 };
 

@@ -24,6 +24,7 @@ pub(super) const DEFECT: Defect = Defect {
         ("SIG-11", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-13", "with the sandbox the pod layer ends all containers at once"),
         ("SIG-16", "with the sandbox the pod layer ends all containers at once"),
+        ("NET-15", "it stops a pod whose sandbox has ended already"),
     ],
     act,
 };
