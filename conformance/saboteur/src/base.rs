@@ -40,9 +40,14 @@ impl Base {
         &self.path
     }
 
-    fn command(&self, call: &Call) -> Command {
+    fn own_command(&self, call: &Call) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&call.arguments);
+        command
+    }
+
+    fn command(&self, call: &Call) -> Command {
+        let mut command = self.own_command(call);
         die_together(&mut command);
         command
     }
@@ -55,7 +60,7 @@ impl Base {
     /// Becomes the good runtime: whoever counts the system calls of this process sees those of the call, and nothing is left to do
     /// for a defect when it ends. Returns only when it fails.
     pub(crate) fn become_it(&self, call: &Call) -> Result<u8> {
-        let error = Command::new(&self.path).args(&call.arguments).exec();
+        let error = self.own_command(call).exec();
         Err(error).with_context(|| format!("execute {}", self.path.display()))
     }
 

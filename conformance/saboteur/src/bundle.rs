@@ -204,6 +204,15 @@ mod tests {
         Call::parse(["create", "--bundle", &bundle, "x-1"].map(str::to_owned).to_vec())
     }
 
+    /// A bundle with an empty root file system: the directory, the call, the root.
+    fn empty() -> (tempfile::TempDir, Call, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("rootfs");
+        fs::create_dir(&root).unwrap();
+        let call = create(dir.path());
+        (dir, call, root)
+    }
+
     #[test]
     fn nothing_of_a_longer_configuration_is_left() {
         let dir = tempfile::tempdir().unwrap();
@@ -219,10 +228,7 @@ mod tests {
 
     #[test]
     fn the_wrapper_of_an_earlier_call_stays_and_another_file_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let call = create(dir.path());
-        let root = dir.path().join("rootfs");
-        fs::create_dir(&root).unwrap();
+        let (_dir, call, root) = empty();
         let file = root.join(inside::PAUSE);
         fs::write(&file, "the good one").unwrap();
         put_self(&call, inside::PAUSE).unwrap();
@@ -238,10 +244,7 @@ mod tests {
 
     #[test]
     fn a_bundle_without_the_witness_is_not_disguised() {
-        let dir = tempfile::tempdir().unwrap();
-        let call = create(dir.path());
-        let root = dir.path().join("rootfs");
-        fs::create_dir(&root).unwrap();
+        let (_dir, call, root) = empty();
         disguise(&call).unwrap();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
         fs::write(root.join(inside::DISGUISE), "the good one").unwrap();

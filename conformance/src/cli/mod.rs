@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
     ended(done)
 }
 
-/// Those that only tell something, and start nothing, end quietly when nobody reads on, as head(1) does.
+/// Those that only tell something, and start nothing, end quietly when nobody reads on, as cat(1) does.
 #[expect(unsafe_code, reason = "a handler could be unsafe; this one is the default action")]
 fn end_with_the_pipe() {
     // SAFETY: no handler is installed, so none can do what it must not.

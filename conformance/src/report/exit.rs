@@ -27,11 +27,9 @@ pub fn status(runs: &[RunReport], standings: &[Option<Standing>]) -> u8 {
 fn of_run(run: &RunReport, standing: Option<&Standing>) -> u8 {
     // What is known to be red only sometimes may change between that and green.
     let sometimes = standing.map_or(&[][..], |standing| &standing.sometimes);
-    let is_known = |id: &str, round: &Round| {
-        round.verdict == "pass" || sometimes.iter().any(|known| *known.0 == *id && known.1 == round.verdict)
-    };
     let is_rare = |id: &String, rounds: &[Round]| {
-        sometimes.iter().any(|known| known.0 == *id) && rounds.iter().all(|round| is_known(id, round))
+        let known = sometimes.iter().find(|(known, _)| known == id);
+        known.is_some_and(|(_, red)| rounds.iter().all(|round| ["pass", red].contains(&&*round.verdict)))
     };
     let changed = run.repeats.iter().flat_map(|repeats| &repeats.changed);
     let changed = changed.filter(|(id, rounds)| !is_rare(id, rounds));

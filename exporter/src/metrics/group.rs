@@ -43,14 +43,12 @@ impl<'a> Group<'a> {
     /// `None` when the counters could not be read: 0 would be another answer.
     pub(super) fn sums(&self, view: &View<'_>) -> Option<Sums> {
         let snapshot = view.snapshot?;
-        if let ([(_, series)], None) = (self.series.as_slice(), self.ended) {
-            return Some(view.model.sums(series, snapshot));
-        }
-        let mut sums = Sums::zero(&snapshot.rest);
-        for series in self.series().chain(self.ended) {
-            sums.merge(&view.model.sums(series, snapshot));
-        }
-        Some(sums)
+        let all = self.series().chain(self.ended).map(|series| view.model.sums(series, snapshot));
+        let sum = all.reduce(|mut sum, other| {
+            sum.merge(&other);
+            sum
+        });
+        Some(sum.unwrap_or_else(|| Sums::zero(&snapshot.rest)))
     }
 
     /// `None` when they could not be read.

@@ -440,8 +440,7 @@ impl Model {
 
     /// What the files of the container's own cgroup say, as long as that is there.
     pub(crate) fn gauges(&self, series: &Series) -> FileGauges {
-        let live = self.members_of(series).filter(|(_, member)| member.is_top && member.live().is_some());
-        live.last().map_or_else(FileGauges::default, |(_, member)| member.gauges)
+        self.newest_own(series).map_or_else(FileGauges::default, |member| member.gauges)
     }
 
     /// Unix time at which the newest container's first process started.
@@ -451,8 +450,13 @@ impl Model {
 
     /// The first process of the newest container that is there, if it is known.
     pub(crate) fn first(&self, series: &Series) -> Option<First> {
-        let live = self.members_of(series).filter(|(_, member)| member.is_top && member.live().is_some());
-        live.last()?.1.first
+        self.newest_own(series)?.first
+    }
+
+    /// The own cgroup of the newest container that is there.
+    fn newest_own<'a>(&'a self, series: &'a Series) -> Option<&'a Member> {
+        let members = self.members_of(series).map(|(_, member)| member);
+        members.filter(|member| member.is_top && member.live().is_some()).last()
     }
 
     /// Paths of the series' cgroups that are there; true for the container's own.

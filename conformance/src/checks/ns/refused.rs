@@ -14,8 +14,8 @@ use crate::judge::Finding;
 use crate::observe::process;
 
 /// What is seen inside, in words.
-pub(super) const INSIDE: &str = "create ends with an error, by no signal, so does `state`, the runtime's state directory is empty, \
-                                 and no witness calls.";
+pub(super) const INSIDE: &str = "create ends with an error, by no signal, so does `state`, the runtime's state \
+                                 directory is empty, and no witness calls.";
 /// What the kernel shows, in words.
 pub(super) const KERNEL: &str = "create returns an error; every process that it made has ended, the program was never \
                                  executed (sched_process_exit, sched_process_exec), the cgroup of the bundle does not \
